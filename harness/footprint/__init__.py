@@ -1,0 +1,1 @@
+"""From joules to meaning."""

@@ -1,0 +1,1 @@
+"""From readings to one number with its doubt."""

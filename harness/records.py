@@ -1,0 +1,378 @@
+"""The frozen types that cross a process or the disk. Their JSON Schema is generated from here.
+
+A stored field never changes its meaning: bump SCHEMA_VERSION and say so atop store/files.py.
+All quantities are SI; None means "not measured", never zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from harness.stats import Estimate
+
+SCHEMA_VERSION = 1
+
+Provenance = Literal["measured", "modelled", "assumed", "simulated"]
+Task = Literal["text-generation", "text-to-image"]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Frozen(BaseModel):
+    """Base of every record: immutable, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+# --- what to run -----------------------------------------------------------------------------------
+
+
+class ModelSpec(Frozen):
+    """Which model, and where its weights come from."""
+
+    id: str = Field(min_length=1, description="hub id, local folder, or the name of an architecture preset")
+    weights: Literal["pretrained", "random"] = "pretrained"
+    revision: str | None = Field(None, description="commit, tag or branch on the hub; pin a commit to repeat a run")
+    trust_remote_code: bool = Field(False, description="run code from the model's repository")
+    allow_pickle: bool = Field(False, description="accept weights that are not safetensors")
+
+
+class PromptSpec(Frozen):
+    """Where the requests come from. `sha256` is filled in for files, so that an edited file is another run."""
+
+    kind: Literal["builtin", "file", "hub"] = "builtin"
+    path: str | None = Field(None, description="txt, jsonl, csv or parquet file (kind: file)")
+    dataset: str | None = Field(None, description="hub dataset (kind: hub)")
+    config: str | None = None
+    split: str = "train"
+    column: str | None = Field(None, description="column or key with the text; found by itself if there is one")
+    count: Count = 1000
+    max_words: Count | None = Field(None, description="keep only the first words of each prompt")
+    sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> PromptSpec:
+        if self.kind == "file" and not self.path:
+            raise ValueError("prompts of kind 'file' need a path")
+        if self.kind == "hub" and not self.dataset:
+            raise ValueError("prompts of kind 'hub' need a dataset")
+        return self
+
+
+class TextOptions(Frozen):
+    """Text generation: every request yields exactly `new_tokens` tokens."""
+
+    new_tokens: Count = 10
+    max_input_tokens: Count | None = Field(None, description="cut prompts to this many tokens")
+
+
+class ImageOptions(Frozen):
+    """Image generation by a diffusion pipeline."""
+
+    steps: Count = 50
+    guidance: float = Field(7.5, ge=0)
+    height: Annotated[int, Field(ge=8, multiple_of=8)] = 512
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 512
+    save_images: bool = Field(False, description="write the images of one extra, unmetered batch")
+
+
+class SimulatedNodeSpec(Frozen):
+    """A machine with simulated GPUs."""
+
+    gpu: str = "A100-SXM4-80GB"
+    gpu_count: Annotated[int, Field(ge=1, le=8)] = 1
+    clock: Literal["real", "virtual"] = "real"
+    counter: Literal["sensor", "truth"] = Field(
+        "sensor", description="what the energy counter adds up: the sensor's readings, or the true power"
+    )
+    seed: int = 0
+
+
+class SourcesSpec(Frozen):
+    """Where the joules are read, and on which GPUs the model runs."""
+
+    kind: Literal["nvml", "simulated"] = "nvml"
+    gpus: tuple[int | str, ...] = Field((0,), min_length=1, description="indices or UUIDs, as CUDA sees them")
+    node: SimulatedNodeSpec | None = None
+
+    @model_validator(mode="after")
+    def _node_where_simulated(self) -> SourcesSpec:
+        if self.kind == "simulated" and self.node is None:
+            return self.model_copy(update={"node": SimulatedNodeSpec()})
+        if self.kind == "nvml" and self.node is not None:
+            raise ValueError("'node' describes simulated GPUs; use kind: simulated, or leave it out")
+        return self
+
+
+class MeasureSpec(Frozen):
+    """How long, how often, and when to stop."""
+
+    target_relative_halfwidth: Positive = Field(
+        0.02, description="stop when the 95 % interval of the repeats' mean is this narrow (type A only)"
+    )
+    min_repeats: Annotated[int, Field(ge=2)] = 5
+    max_repeats: Annotated[int, Field(ge=2)] = 20
+    max_duration_s: Positive = Field(1800.0, description="budget for all windows of one run")
+    window_s: Positive = Field(10.0, description="shortest window; whole batches are added until it is reached")
+    requests_per_window: Count | None = Field(None, description="fixed number of requests instead of window_s")
+    null_window_s: Positive = Field(2.0, description="window without work right after each window")
+    idle_s: Positive = Field(5.0, description="idle measured before the load and, settled, after it")
+    settle_s: Annotated[float, Field(ge=0)] = Field(2.0, description="wait after load before idle counts")
+    warm_up_block_s: Positive = 2.0
+    warm_up_max_s: Annotated[float, Field(ge=0)] = 60.0
+    sample_period_s: Annotated[float, Field(ge=0.001, le=1)] = 0.02
+    random_delays: Literal["auto", "always", "never"] = "auto"
+    energy_method: Literal["auto", "counter", "sampled"] = "auto"
+    allow_shared_gpu: bool = Field(False, description="measure although other processes use the GPU")
+    cross_check: tuple[Literal["codecarbon"], ...] = ()
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MeasureSpec:
+        if self.max_repeats < self.min_repeats:
+            raise ValueError(f"max_repeats ({self.max_repeats}) is below min_repeats ({self.min_repeats})")
+        return self
+
+
+class RunSpec(Frozen):
+    """One run: one model, one task, one batch size. Equal specs have equal run_ids."""
+
+    task: Task
+    model: ModelSpec
+    engine: Literal["transformers", "diffusers", "simulated"]
+    text: TextOptions | None = None
+    image: ImageOptions | None = None
+    prompts: PromptSpec = PromptSpec()
+    batch_size: Count = 1
+    dtype: Literal["float32", "float16", "bfloat16"] = "float16"
+    device: str = Field("cuda", pattern=r"^(cuda(:\d+)?|cpu)$")
+    attention: Literal["default", "eager", "sdpa", "flash_attention_2"] = "default"
+    seed: int = 0
+    sources: SourcesSpec = SourcesSpec()
+    measure: MeasureSpec = MeasureSpec()
+    timeout_s: Positive = Field(7200.0, description="the run is stopped after this; not part of the run_id")
+
+    @property
+    def run_id(self) -> str:
+        """Readable name and a hash of everything that changes the result."""
+        content = self.model_dump(mode="json", exclude={"timeout_s"})
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        stem = re.sub(r"[^a-z0-9]+", "-", self.model.id.rstrip("/").rsplit("/", 1)[-1].lower()).strip("-")
+        return f"{stem[:40] or 'model'}-b{self.batch_size}-{digest}"
+
+
+# --- what was found --------------------------------------------------------------------------------
+
+
+class Caveat(Frozen):
+    """What makes a number weaker but usable. Shown beside the number, never only logged."""
+
+    code: str
+    message: str
+
+
+class SourceInfo(Frozen):
+    """What one power source is, and how far it can be trusted."""
+
+    id: str
+    kind: Literal["gpu", "cpu", "dram", "wall"]
+    scope: Literal["device", "node", "facility"]
+    device_name: str
+    driver: str | None = None
+    power_limit_w: float | None = None
+    sensor_profile: str
+    sensor_period_s: float = Field(description="how often the power reading is renewed (P)")
+    sensor_window_s: float = Field(description="how much of the past one reading sees (W_eff)")
+    gain_relative_u: float = Field(description="standard uncertainty of the gain, as a fraction")
+    offset_u_w: float = Field(description="standard uncertainty of the offset")
+    counter_step_j: float | None = Field(None, description="resolution of the energy counter; None without one")
+    provenance: Provenance
+    runs_model: bool = Field(description="this device holds the model")
+
+
+class UncertaintyTerm(Frozen):
+    """One line of a window's uncertainty budget."""
+
+    name: str
+    standard_uncertainty_j: float
+    common: bool = Field(description="shared by all windows on this board: never averaged away")
+    reduced_by: str
+
+
+class SourceEnergy(Frozen):
+    """Energy of one source over one window."""
+
+    source_id: str
+    energy_j: float
+    uncertainty_j: float
+    budget: tuple[UncertaintyTerm, ...]
+    method: Literal["counter", "sampled"]
+    sample_count: int
+    gap_power_w: float | None = Field(None, description="power of the null window right after")
+    sampled_energy_j: float | None = Field(None, description="integral of sampled power, to check the counter")
+    true_energy_j: float | None = Field(None, description="known only for simulated sources")
+
+
+class WorkCounts(Frozen):
+    """What was asked and what came back, in one window."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    images: int = 0
+    output_pixels: int = 0
+    denoising_steps: int = 0
+
+    def __add__(self, other: WorkCounts) -> WorkCounts:
+        mine, theirs = self.model_dump(), other.model_dump()
+        return WorkCounts(**{name: mine[name] + theirs[name] for name in mine})
+
+
+class Measurement(Frozen):
+    """One window: times on the monotonic clock, energies per source, work done in it."""
+
+    label: str
+    start_s: float
+    end_s: float
+    busy_s: float = Field(description="time in which the engine ran; the rest are edges and delays")
+    sources: tuple[SourceEnergy, ...]
+    work: WorkCounts
+    batch_durations_s: tuple[float, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
+    rejected: bool = Field(False, description="contaminated: kept here, left out of every figure")
+
+
+class IdlePower(Frozen):
+    """Idle power of one source at three moments. Which one is subtracted is said in `subtracted`."""
+
+    source_id: str
+    before_w: float | None
+    null_w: float | None
+    after_w: float | None
+    subtracted: Literal["null"] = "null"
+    null_u_w: float | None = None
+
+
+class WarmUp(Frozen):
+    """How the device was brought to a steady state."""
+
+    duration_s: float
+    blocks: int
+    steady: bool
+
+
+class CrossCheck(Frozen):
+    """Another tool's reading over the same windows, beside ours. Not corrected, not merged."""
+
+    tool: str
+    version: str
+    windows: int
+    gpu_energy_j: float | None
+    harness_gpu_energy_j: float = Field(description="ours: every GPU of the machine, the same windows")
+    cpu_energy_j: float | None
+    cpu_provenance: Provenance
+    dram_energy_j: float | None
+    dram_provenance: Provenance
+    note: str
+
+
+class HostEnergy(Frozen):
+    """CPU and memory of the machine over all accepted windows; None where not measured, with the reason."""
+
+    cpu_energy_j: float | None = None
+    dram_energy_j: float | None = None
+    reason: str | None = None
+
+
+class Summary(Frozen):
+    """What the accepted windows say, per generation (one request)."""
+
+    generations: int
+    windows: int
+    rejected_windows: int
+    gpu_energy_j: Estimate = Field(description="gross: devices that ran the model, while they ran it")
+    gpu_repeatability_j: Estimate = Field(description="the same with the scatter of the repeats alone")
+    gpu_idle_j: Estimate = Field(description="idle share of the gross energy")
+    gpu_above_idle_j: Estimate = Field(description="gross less idle share")
+    node_gpus_energy_j: Estimate = Field(description="every GPU of the machine, working or not")
+    node_energy_j: Estimate | None = Field(description="every GPU, CPU and DRAM; None if any is not measured")
+    node_missing: str | None = Field(None, description="why node_energy_j is missing")
+    energy_j_per_output_token: Estimate | None = None
+    energy_j_per_image: Estimate | None = None
+    duration_s: float = Field(description="engine time per generation")
+    power_w: float = Field(description="mean power of the devices that ran the model, while they ran it")
+    target_reached: bool
+    true_gpu_energy_j: float | None = Field(None, description="per generation; known only when simulated")
+
+
+class Environment(Frozen):
+    """Host, driver and library versions at the time of the run."""
+
+    harness_version: str
+    git_commit: str | None
+    python: str
+    platform: str
+    hostname: str
+    cpu_model: str
+    cpu_count: int
+    memory_bytes: int
+    driver: str | None
+    cuda: str | None
+    packages: dict[str, str]
+    variables: dict[str, str] = Field(description="only those that steer devices, never secrets")
+
+
+class Failure(Frozen):
+    """Why a run has no result."""
+
+    kind: str
+    message: str
+    hint: str = ""
+    phase: str
+    stderr_tail: str = ""
+
+
+class RunRecord(Frozen):
+    """Everything one run leaves behind."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    campaign: str
+    origin: Literal["measured", "simulated", "study", "codecarbon"]
+    spec: RunSpec
+    environment: Environment | None
+    started_at_utc: str
+    finished_at_utc: str
+    status: Literal["complete", "failed"]
+    parameter_count: int | None = None
+    sources: tuple[SourceInfo, ...] = ()
+    idle: tuple[IdlePower, ...] = ()
+    warm_up: WarmUp | None = None
+    measurements: tuple[Measurement, ...] = ()
+    host: HostEnergy | None = None
+    cross_checks: tuple[CrossCheck, ...] = ()
+    summary: Summary | None = None
+    caveats: tuple[Caveat, ...] = ()
+    failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _status_fits(self) -> RunRecord:
+        if self.status == "complete" and self.summary is None:
+            raise ValueError("a complete record needs a summary")
+        if self.status == "failed" and self.failure is None:
+            raise ValueError("a failed record needs a failure")
+        return self
+
+    @property
+    def simulated(self) -> bool:
+        """True when any energy in here comes from a simulated GPU."""
+        return self.origin == "simulated"
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a stored record."""
+    return RunRecord.model_json_schema()

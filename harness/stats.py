@@ -1,0 +1,168 @@
+"""Estimates with intervals: Student t, GUM combination, autocorrelation. Pure, numpy and the standard library.
+
+Source of the combination rule: JCGM 100:2008 (GUM), 5.1.2 and annex G.4 (Welch-Satterthwaite).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+FloatArray = NDArray[np.float64]
+
+
+class Estimate(BaseModel):
+    """A value with its interval. `n` counts the independent repeats behind it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    value: float
+    low: float
+    high: float
+    confidence: float = 0.95
+    n: int
+    standard_uncertainty: float
+    method: str
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval's width, in the unit of the value."""
+        return (self.high - self.low) / 2
+
+    def scaled(self, factor: float) -> Estimate:
+        """The same estimate in another unit (value, interval and uncertainty times `factor` > 0)."""
+        return self.model_copy(
+            update={
+                "value": self.value * factor,
+                "low": self.low * factor,
+                "high": self.high * factor,
+                "standard_uncertainty": self.standard_uncertainty * factor,
+            }
+        )
+
+
+def student_t_two_sided(t: float, degrees: int) -> float:
+    """P(|T| <= t) for integer degrees of freedom (Abramowitz & Stegun 26.7.3 and 26.7.4, exact)."""
+    theta = math.atan(t / math.sqrt(degrees))
+    cosine, sine = math.cos(theta), math.sin(theta)
+    term, total = (cosine, cosine) if degrees % 2 else (1.0, 1.0)
+    for k in range(3 if degrees % 2 else 2, degrees - 1, 2):
+        term *= cosine * cosine * (k - 1) / k
+        total += term
+    if degrees % 2 == 0:
+        return sine * total
+    return 2 / math.pi * (theta + (sine * total if degrees > 1 else 0.0))
+
+
+def student_t_quantile(confidence: float, degrees: float) -> float:
+    """The factor t with P(|T| <= t) = confidence. Degrees are rounded down, as GUM G.4.1 advises.
+
+    Above 200 degrees the normal quantile is returned (they differ by less than 0.6 %).
+
+    Raises:
+        ValueError: fewer than one degree of freedom, or a confidence outside (0, 1).
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    if degrees < 1:
+        raise ValueError("Student's t needs at least one degree of freedom")
+    if degrees > 200:
+        return NormalDist().inv_cdf(0.5 + confidence / 2)
+    whole = int(degrees)
+    low, high = 0.0, 1.0
+    while student_t_two_sided(high, whole) < confidence:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_t_two_sided(middle, whole) < confidence else (low, middle)
+    return (low + high) / 2
+
+
+def repeatability(values: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """Mean of independent repeats with its Student-t interval (type A only).
+
+    Raises:
+        ValueError: fewer than two values: one repeat says nothing about its scatter.
+    """
+    n = len(values)
+    if n < 2:
+        raise ValueError("the scatter of repeats needs at least two of them")
+    mean = math.fsum(values) / n
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    u_mean = sd / math.sqrt(n)
+    half = student_t_quantile(confidence, n - 1) * u_mean
+    return Estimate(
+        value=mean,
+        low=mean - half,
+        high=mean + half,
+        confidence=confidence,
+        n=n,
+        standard_uncertainty=u_mean,
+        method="Student t over repeats",
+    )
+
+
+def combined(
+    values: Sequence[float], window_u: Sequence[float], common_u: float, confidence: float = 0.95
+) -> Estimate:
+    """Mean of repeats with everything that is known about its doubt.
+
+    Args:
+        values: One number per repeat.
+        window_u: Standard uncertainty of each repeat from sources that differ between repeats (same unit).
+        common_u: Standard uncertainty of the mean from what all repeats share, such as the sensor's gain.
+            It is added once and never divided by sqrt(repeats).
+
+    The random part is the larger of the observed scatter and the windows' own stated uncertainty, so that
+    a lucky row of equal readings cannot shrink it. Expanded with Student t at the Welch-Satterthwaite
+    effective degrees of freedom.
+    """
+    n = len(values)
+    mean = math.fsum(values) / n
+    stated_u = math.sqrt(math.fsum(u * u for u in window_u)) / n
+    scatter_u = repeatability(values).standard_uncertainty if n > 1 else 0.0
+    random_u = max(scatter_u, stated_u)
+    total_u = math.hypot(random_u, common_u)
+    if scatter_u > 0 and random_u == scatter_u:
+        degrees = (n - 1) * (total_u / scatter_u) ** 4
+    else:
+        degrees = math.inf
+    half = student_t_quantile(confidence, degrees) * total_u
+    return Estimate(
+        value=mean,
+        low=mean - half,
+        high=mean + half,
+        confidence=confidence,
+        n=n,
+        standard_uncertainty=total_u,
+        method="GUM: scatter and budget in quadrature, Welch-Satterthwaite",
+    )
+
+
+def effective_sample_size(values: FloatArray) -> float:
+    """How many independent samples an autocorrelated series is worth: n / (1 + 2 sum rho_k), at least 1.
+
+    The sum runs over lags while rho stays positive (Geyer's initial positive sequence, lag by lag).
+
+    Args:
+        values: Shape (n,), evenly spaced.
+    """
+    n = len(values)
+    if n < 3:
+        return float(max(n, 1))
+    centred = values - values.mean()
+    variance = float(centred @ centred) / n
+    if variance == 0:
+        return float(n)
+    total = 0.0
+    for lag in range(1, n // 2):
+        rho = float(centred[:-lag] @ centred[lag:]) / (n * variance)
+        if rho <= 0:
+            break
+        total += rho
+    return max(1.0, n / (1 + 2 * total))
