@@ -37,7 +37,9 @@ class ModelSpec(Frozen):
 
     id: str = Field(min_length=1, description="hub id, local folder, or the name of an architecture preset")
     weights: Literal["pretrained", "random"] = "pretrained"
-    revision: str | None = Field(None, description="commit, tag or branch on the hub; pin a commit to repeat a run")
+    revision: str | None = Field(
+        None, description="commit, tag or branch on the hub; pin a commit to repeat a run"
+    )
     trust_remote_code: bool = Field(False, description="run code from the model's repository")
     allow_pickle: bool = Field(False, description="accept weights that are not safetensors")
 
@@ -50,7 +52,9 @@ class PromptSpec(Frozen):
     dataset: str | None = Field(None, description="hub dataset (kind: hub)")
     config: str | None = None
     split: str = "train"
-    column: str | None = Field(None, description="column or key with the text; found by itself if there is one")
+    column: str | None = Field(
+        None, description="column or key with the text; found by itself if there is one"
+    )
     count: Count = 1000
     max_words: Count | None = Field(None, description="keep only the first words of each prompt")
     sha256: str | None = None
@@ -91,6 +95,9 @@ class SimulatedNodeSpec(Frozen):
         "sensor", description="what the energy counter adds up: the sensor's readings, or the true power"
     )
     seed: int = 0
+    conditions: tuple[Literal["mig", "foreign-process", "no-counter", "throttled"], ...] = Field(
+        (), description="what is wrong with this machine, to see how the harness answers"
+    )
 
 
 class SourcesSpec(Frozen):
@@ -118,8 +125,12 @@ class MeasureSpec(Frozen):
     min_repeats: Annotated[int, Field(ge=2)] = 5
     max_repeats: Annotated[int, Field(ge=2)] = 20
     max_duration_s: Positive = Field(1800.0, description="budget for all windows of one run")
-    window_s: Positive = Field(10.0, description="shortest window; whole batches are added until it is reached")
-    requests_per_window: Count | None = Field(None, description="fixed number of requests instead of window_s")
+    window_s: Positive = Field(
+        10.0, description="shortest window; whole batches are added until it is reached"
+    )
+    requests_per_window: Count | None = Field(
+        None, description="fixed number of requests instead of window_s"
+    )
     null_window_s: Positive = Field(2.0, description="window without work right after each window")
     idle_s: Positive = Field(5.0, description="idle measured before the load and, settled, after it")
     settle_s: Annotated[float, Field(ge=0)] = Field(2.0, description="wait after load before idle counts")
@@ -189,7 +200,9 @@ class SourceInfo(Frozen):
     sensor_window_s: float = Field(description="how much of the past one reading sees (W_eff)")
     gain_relative_u: float = Field(description="standard uncertainty of the gain, as a fraction")
     offset_u_w: float = Field(description="standard uncertainty of the offset")
-    counter_step_j: float | None = Field(None, description="resolution of the energy counter; None without one")
+    counter_step_j: float | None = Field(
+        None, description="resolution of the energy counter; None without one"
+    )
     provenance: Provenance
     runs_model: bool = Field(description="this device holds the model")
 
@@ -213,7 +226,9 @@ class SourceEnergy(Frozen):
     method: Literal["counter", "sampled"]
     sample_count: int
     gap_power_w: float | None = Field(None, description="power of the null window right after")
-    sampled_energy_j: float | None = Field(None, description="integral of sampled power, to check the counter")
+    sampled_energy_j: float | None = Field(
+        None, description="integral of sampled power, to check the counter"
+    )
     true_energy_j: float | None = Field(None, description="known only for simulated sources")
 
 

@@ -1,0 +1,201 @@
+"""A simulated node: true power -> what its sensors publish and its counters count, with the truth kept beside.
+
+Every number is a function of (profile, seed, start time, load log), so two processes that share the log see the same
+GPU. Each board has a gain and an offset of its own, drawn by seed from ±5 % and ±3 W: what an uncalibrated user
+does not know, this GPU does not tell either.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from harness.clock import Clock, RealClock
+from harness.simulation.load import FileLoadLog, LoadLog, MemoryLoadLog
+from harness.simulation.power import TruePowerModel
+from harness.simulation.profiles import GpuProfile, board
+from harness.stats import FloatArray
+
+MAX_GAIN_ERROR = 0.05
+MAX_OFFSET_W = 3.0
+PUBLICATION_DELAY_S = 0.002
+AVERAGE_WINDOW_S = 1.0
+FOREIGN_PID = 424_242
+
+Condition = Literal["mig", "foreign-process", "no-counter", "throttled"]
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """Everything that makes a simulated node, picklable, so that another process can open the same one."""
+
+    gpu: str
+    gpu_count: int
+    seed: int
+    counter: Literal["sensor", "truth"]
+    start_s: float
+    load_path: Path | None
+    conditions: tuple[Condition, ...] = ()
+
+
+class SimulatedGpu:
+    """One board. Times are on the node's clock; asking for the past is allowed, the future is not."""
+
+    def __init__(self, state: NodeState, index: int) -> None:
+        self.profile: GpuProfile = board(state.gpu)
+        self.index = index
+        self.uuid = "GPU-" + str(
+            uuid.UUID(int=random.Random(f"uuid-{state.seed}-{index}").getrandbits(128), version=4)
+        )
+        rng = random.Random(f"board-{state.seed}-{index}")
+        self.gain = 1 + rng.uniform(-MAX_GAIN_ERROR, MAX_GAIN_ERROR)
+        self.offset_w = rng.uniform(-MAX_OFFSET_W, MAX_OFFSET_W)
+        self.counter_start_j = rng.uniform(1e6, 1e8)
+        self.conditions = state.conditions
+        self.mig_enabled = "mig" in state.conditions
+        self.has_counter = (
+            "no-counter" not in state.conditions and self.profile.sensor.counter_step_j is not None
+        )
+        self._counter_kind = state.counter
+        self._model = TruePowerModel(self.profile, state.seed * 8 + index, state.start_s)
+        self._sensor = self.profile.sensor
+        self._first_s = state.start_s + rng.uniform(0, self._sensor.period_s)
+        self._published_w = np.zeros(1024)
+        self._counted_j = np.zeros(1024)
+        self._published_count = 0
+
+    def set_load(self, t_s: float, utilisation: float) -> None:
+        """Change the board's load from `t_s` on, as a fraction of its range above idle."""
+        self._publish_until(t_s)
+        self._model.set_load(t_s, utilisation)
+
+    # --- truth ---
+
+    def true_power_w(self, t_s: float) -> float:
+        """What the board really draws, watts."""
+        return float(self._model.power_w(np.array([t_s]))[0])
+
+    def true_energy_j(self, start_s: float, end_s: float) -> float:
+        """What the board really drew between two instants, joules."""
+        edges = self._model.energy_j(np.array([start_s, end_s]))
+        return float(edges[1] - edges[0])
+
+    # --- what the driver shows ---
+
+    def power_w(self, t_s: float) -> float:
+        """The instant field: the last published reading, watts."""
+        index = self._last_published(t_s)
+        return float(self._published_w[index])
+
+    def average_power_w(self, t_s: float) -> float:
+        """The average field: mean of the readings published over the last second, watts."""
+        index = self._last_published(t_s)
+        width = max(1, round(AVERAGE_WINDOW_S / self._sensor.period_s))
+        return float(self._published_w[max(0, index - width + 1) : index + 1].mean())
+
+    def counter_j(self, t_s: float) -> float:
+        """The energy counter, joules, in whole steps; None-like boards have `has_counter` False."""
+        index = self._last_published(t_s)
+        if self._counter_kind == "truth":
+            counted = self.true_energy_j(self._first_s, self._first_s + index * self._sensor.period_s)
+        else:
+            counted = float(self._counted_j[index])
+        step = self._sensor.counter_step_j or 0.001
+        return math.floor((self.counter_start_j + counted) / step) * step
+
+    def utilisation(self, t_s: float) -> float:
+        """Load now, as a fraction."""
+        return float(self._model.utilisation(np.array([t_s]))[0])
+
+    def temperature_c(self, t_s: float) -> float:
+        """Chip temperature, degrees Celsius."""
+        profile = self.profile
+        warmth = float(self._model.warmth(np.array([t_s]))[0])
+        return profile.idle_temperature_c + (profile.full_temperature_c - profile.idle_temperature_c) * warmth
+
+    def clock_hz(self, t_s: float) -> float:
+        """Streaming-multiprocessor clock, hertz."""
+        return self.profile.boost_clock_hz if self.utilisation(t_s) > 0 else self.profile.idle_clock_hz
+
+    def throttle_reasons(self, t_s: float) -> int:
+        """NVML clocks-event-reasons bits: 1 when idle, 8 (hardware slowdown) if the node is throttled under load."""
+        if self.utilisation(t_s) == 0:
+            return 0x1
+        return 0x8 if "throttled" in self.conditions else 0x0
+
+    def compute_processes(self, own_pid: int | None = None) -> tuple[tuple[int, int], ...]:
+        """(process id, bytes) of the processes on the board: the harness, and a foreign one if asked for."""
+        own = ((own_pid if own_pid is not None else os.getpid(), 512 * 1024**2),)
+        foreign = ((FOREIGN_PID, 2 * 1024**3),) if "foreign-process" in self.conditions else ()
+        return own + foreign
+
+    # --- sensor ---
+
+    def _last_published(self, t_s: float) -> int:
+        self._publish_until(t_s)
+        index = math.floor((t_s - PUBLICATION_DELAY_S - self._first_s) / self._sensor.period_s)
+        return min(max(index, 0), self._published_count - 1)
+
+    def _publish_until(self, t_s: float) -> None:
+        due = math.floor((t_s - self._first_s) / self._sensor.period_s) + 1
+        start = self._published_count
+        if due <= start and start > 0:
+            return
+        due = max(due, 1)
+        while due > len(self._published_w):
+            self._published_w = np.concatenate([self._published_w, np.zeros_like(self._published_w)])
+            self._counted_j = np.concatenate([self._counted_j, np.zeros_like(self._counted_j)])
+        at_s = self._first_s + np.arange(start, due) * self._sensor.period_s
+        readings_w = np.maximum(0.0, np.round(self.gain * self._seen_w(at_s) + self.offset_w, 3))
+        self._published_w[start:due] = readings_w
+        before_j = self._counted_j[start - 1] if start else 0.0
+        self._counted_j[start:due] = before_j + np.cumsum(readings_w) * self._sensor.period_s
+        self._published_count = due
+
+    def _seen_w(self, at_s: FloatArray) -> FloatArray:
+        if self._sensor.kernel == "first_order":
+            return self._model.first_order_w(at_s)
+        width_s = self._sensor.window_s
+        seen: FloatArray = (self._model.energy_j(at_s) - self._model.energy_j(at_s - width_s)) / width_s
+        return seen
+
+
+class SimulatedNode:
+    """A machine with 1 to 8 simulated GPUs behind one load log."""
+
+    def __init__(self, state: NodeState, clock: Clock | None = None) -> None:
+        self.state = state
+        self.clock: Clock = clock if clock is not None else RealClock()
+        self.gpus = tuple(SimulatedGpu(state, index) for index in range(state.gpu_count))
+        self._log: LoadLog = FileLoadLog(state.load_path) if state.load_path else MemoryLoadLog()
+        self._seen_rows = 0
+
+    def set_load(self, gpu_index: int, utilisation: float) -> None:
+        """From now on this GPU works at that fraction of its range above idle."""
+        self._log.append(self.clock.now_s(), gpu_index, utilisation)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what any process wrote to the load log."""
+        rows = self._log.rows(self._seen_rows)
+        self._seen_rows += len(rows)
+        for t_s, gpu_index, utilisation in rows.tolist():
+            self.gpus[int(gpu_index)].set_load(t_s, utilisation)
+
+    def gpu_by_uuid(self, gpu_uuid: str) -> SimulatedGpu:
+        """The GPU of that UUID.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for gpu in self.gpus:
+            if gpu.uuid == gpu_uuid:
+                return gpu
+        raise KeyError(gpu_uuid)
