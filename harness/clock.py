@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -36,12 +37,25 @@ class VirtualClock:
 
     def __init__(self, start_s: float = 0.0) -> None:
         self._now_s = start_s
+        self._period_s = 0.0
+        self._due_s = 0.0
+        self._tick: Callable[[], None] | None = None
 
     def now_s(self) -> float:
         """Virtual time in seconds."""
         return self._now_s
 
+    def every(self, period_s: float, tick: Callable[[], None] | None) -> None:
+        """Call `tick` at every multiple of the period from now on; None ends it."""
+        self._period_s, self._due_s, self._tick = period_s, self._now_s, tick
+
     def sleep_s(self, duration_s: float) -> None:
-        """Advance the virtual time."""
-        if duration_s > 0:
-            self._now_s += duration_s
+        """Advance the virtual time, stopping at every tick on the way."""
+        if duration_s <= 0:
+            return
+        end_s = self._now_s + duration_s
+        while self._tick is not None and self._due_s <= end_s:
+            self._now_s = max(self._now_s, self._due_s)
+            self._due_s += self._period_s
+            self._tick()
+        self._now_s = end_s

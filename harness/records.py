@@ -225,11 +225,14 @@ class SourceEnergy(Frozen):
     budget: tuple[UncertaintyTerm, ...]
     method: Literal["counter", "sampled"]
     sample_count: int
-    gap_power_w: float | None = Field(None, description="power of the null window right after")
+    gap_power_w: float = Field(description="power of the null window right after: what edges and delays draw")
+    gap_power_u_w: float = Field(description="its standard uncertainty, without what gain and offset add")
     sampled_energy_j: float | None = Field(
         None, description="integral of sampled power, to check the counter"
     )
-    true_energy_j: float | None = Field(None, description="known only for simulated sources")
+    sampled_uncertainty_j: float | None = Field(None, description="of sampled - counter, from what they do not share")
+    true_energy_j: float | None = Field(None, description="of the whole window; known only when simulated")
+    true_busy_energy_j: float | None = Field(None, description="while the engine ran; known only when simulated")
 
 
 class WorkCounts(Frozen):

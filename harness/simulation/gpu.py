@@ -152,8 +152,8 @@ class SimulatedGpu:
         while due > len(self._published_w):
             self._published_w = np.concatenate([self._published_w, np.zeros_like(self._published_w)])
             self._counted_j = np.concatenate([self._counted_j, np.zeros_like(self._counted_j)])
-        at_s = self._first_s + np.arange(start, due) * self._sensor.period_s
-        readings_w = np.maximum(0.0, np.round(self.gain * self._seen_w(at_s) + self.offset_w, 3))
+        at_s: FloatArray = self._first_s + np.arange(start, due, dtype=np.float64) * self._sensor.period_s
+        readings_w = np.round(self.gain * self._seen_w(at_s) + self.offset_w, 3).clip(min=0.0)
         self._published_w[start:due] = readings_w
         before_j = self._counted_j[start - 1] if start else 0.0
         self._counted_j[start:due] = before_j + np.cumsum(readings_w) * self._sensor.period_s

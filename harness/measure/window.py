@@ -1,0 +1,143 @@
+"""One window: counter edge, work, synchronize, counter edge.
+
+    with metered(sources, clock, synchronize) as window:
+        with window.busy():
+            engine.run(batch)
+            synchronize()
+    window.readings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from harness.clock import Clock
+from harness.errors import MeasurementInvalid
+from harness.power.base import PowerSource
+
+POLL_S = 0.0005
+EDGE_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True)
+class WindowReadings:
+    """What was read at the edges of one window; energies are raw counter values in joules.
+
+    `stamp_interval_s` is how exactly the edges are known in time, None when they are not aligned to a counter.
+    """
+
+    start_s: float
+    end_s: float
+    busy_spans_s: tuple[tuple[float, float], ...]
+    edges_j: dict[str, tuple[float | None, float | None]]
+    aligned_source: str | None
+    stamp_interval_s: float | None
+
+    @property
+    def busy_s(self) -> float:
+        """Time in which work ran."""
+        return sum(end - start for start, end in self.busy_spans_s)
+
+    @property
+    def duration_s(self) -> float:
+        """From edge to edge."""
+        return self.end_s - self.start_s
+
+
+@dataclass
+class OpenWindow:
+    """A window in progress; `readings` is there once it has closed."""
+
+    clock: Clock
+    spans_s: list[tuple[float, float]] = field(default_factory=list)
+    closed: WindowReadings | None = None
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Mark the time in which the engine works. The caller synchronizes before leaving."""
+        start_s = self.clock.now_s()
+        yield
+        self.spans_s.append((start_s, self.clock.now_s()))
+
+    @property
+    def readings(self) -> WindowReadings:
+        """What was read.
+
+        Raises:
+            MeasurementInvalid: The window is still open.
+        """
+        if self.closed is None:
+            raise MeasurementInvalid("The window has not been closed.", "Leave the with-block first.")
+        return self.closed
+
+
+@dataclass(frozen=True)
+class _Edge:
+    at_s: float
+    energies_j: dict[str, float | None]
+    stamp_interval_s: float | None
+
+
+def _edge(sources: Sequence[PowerSource], lead: PowerSource | None, clock: Clock, poll_s: float) -> _Edge:
+    """Wait for the lead's counter to move and stamp it; then read the others, as they stand."""
+    energies: dict[str, float | None] = {}
+    at_s, interval_s = clock.now_s(), None
+    if lead is not None:
+        first_j, seen_s = lead.read_energy_j(), clock.now_s()
+        deadline_s = seen_s + EDGE_TIMEOUT_S
+        while True:
+            clock.sleep_s(poll_s)
+            current_j, now_s = lead.read_energy_j(), clock.now_s()
+            if current_j != first_j:
+                energies[lead.info.id], at_s, interval_s = current_j, (seen_s + now_s) / 2, now_s - seen_s
+                break
+            if now_s > deadline_s:
+                energies[lead.info.id], at_s = current_j, now_s
+                break
+            seen_s = now_s
+    for source in sources:
+        if source.info.id not in energies:
+            energies[source.info.id] = source.read_energy_j()
+    return _Edge(at_s, energies, interval_s)
+
+
+@contextmanager
+def metered(
+    sources: Sequence[PowerSource],
+    clock: Clock,
+    synchronize: Callable[[], None],
+    use_counter: bool = True,
+    poll_s: float = POLL_S,
+) -> Iterator[OpenWindow]:
+    """Meter what happens in the block, from one increment of the counter to another.
+
+    The first source that runs the model and has a counter leads; the others are read at the same moments.
+    A counter that does not move within 1 s leaves that edge unaligned (`stamp_interval_s` None).
+
+    Args:
+        sources: All sources of the machine.
+        clock: The clock that stamps the edges.
+        synchronize: Waits for the device; called before each edge is sought.
+        use_counter: False leaves edges unaligned, for energy by sampling alone.
+        poll_s: Pause between looks at the counter.
+    """
+    window = OpenWindow(clock)
+    lead = next((s for s in sources if s.info.runs_model and s.info.counter_step_j is not None), None)
+    lead = lead if use_counter else None
+    synchronize()
+    start = _edge(sources, lead, clock, poll_s)
+    yield window
+    synchronize()
+    end = _edge(sources, lead, clock, poll_s)
+    intervals = (start.stamp_interval_s, end.stamp_interval_s)
+    known = [interval for interval in intervals if interval is not None]
+    window.closed = WindowReadings(
+        start_s=start.at_s,
+        end_s=end.at_s,
+        busy_spans_s=tuple(window.spans_s),
+        edges_j={key: (start.energies_j[key], end.energies_j[key]) for key in start.energies_j},
+        aligned_source=lead.info.id if lead is not None and len(known) == 2 else None,
+        stamp_interval_s=max(known) if len(known) == 2 else None,
+    )

@@ -1,0 +1,236 @@
+"""Samples every source from a helper process, so that the model's interpreter never delays a sample.
+
+`python -m harness.power.sampler` is that process. It is handed a pickled factory for its sources on standard input,
+answers `ready`, appends fixed-size rows to a file, and stops when standard input closes: also when its parent dies.
+Rows are flushed once a second, so a killed run keeps its trace up to its last second.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import os
+import pickle
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from harness.clock import VirtualClock
+from harness.errors import SourceUnavailable
+from harness.power.base import PowerSource, Reading
+from harness.power.trace import COLUMNS, PowerTrace, empty_trace
+
+SourceFactory = Callable[[], Sequence[PowerSource]]
+SLOW_EVERY = 10  # clocks, temperature and throttle reasons are read on every tenth sample
+FLUSH_S = 1.0
+
+
+class Sampler(Protocol):
+    """Samples from start to stop."""
+
+    def start(self) -> None:
+        """Begin; returns when the first sample is about to be taken."""
+        ...
+
+    def trace(self) -> PowerTrace:
+        """Everything sampled so far."""
+        ...
+
+    def stop(self) -> PowerTrace:
+        """End, and everything sampled."""
+        ...
+
+
+def _row(index: int, reading: Reading) -> tuple[float, ...]:
+    values = (
+        reading.power_w,
+        reading.average_power_w,
+        reading.energy_j,
+        reading.clock_hz,
+        reading.temperature_c,
+        None if reading.throttle is None else float(reading.throttle),
+        reading.utilisation_fraction,
+    )
+    return (reading.t_s, float(index), *(math.nan if value is None else value for value in values))
+
+
+class ProcessSampler:
+    """The helper process seen from the worker."""
+
+    def __init__(
+        self, factory: SourceFactory, source_ids: tuple[str, ...], path: Path, period_s: float = 0.02
+    ) -> None:
+        self._factory = factory
+        self._ids = source_ids
+        self._path = path
+        self._period_s = period_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._missed: int | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the helper, for measuring its cost."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the helper and wait until its sources are open.
+
+        Raises:
+            SourceUnavailable: The helper could not open its sources.
+        """
+        self._path.touch()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness.power.sampler"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._process = process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            task = pickle.dumps((self._factory, str(self._path), self._period_s))
+            process.stdin.write(len(task).to_bytes(8, "little") + task)
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except BrokenPipeError:
+            answer = b""
+        if answer != b"ready\n":
+            _, stderr = process.communicate()
+            tail = stderr.decode(errors="replace").strip().splitlines()
+            raise SourceUnavailable(
+                f"The power sampler did not start: {tail[-1] if tail else 'no message'}",
+                "Run harness doctor to see which sources can be read.",
+            )
+
+    def trace(self) -> PowerTrace:
+        """Everything that has reached the file; up to a second may still be on its way while sampling."""
+        if self._process is not None and self._process.poll() is None:
+            self._ask(b"f")
+        if not self._path.exists():
+            return empty_trace(self._ids, self._period_s)
+        flat = np.fromfile(self._path, dtype=np.float64)
+        whole = len(flat) // len(COLUMNS) * len(COLUMNS)
+        return PowerTrace(self._ids, self._period_s, flat[:whole].reshape(-1, len(COLUMNS)), self._missed)
+
+    def stop(self) -> PowerTrace:
+        """End the helper and return the whole trace. A helper that died leaves what it wrote."""
+        process, self._process = self._process, None
+        if process is not None:
+            try:
+                stdout, _ = process.communicate(timeout=10)
+                self._missed = int(json.loads(stdout.splitlines()[-1])["missed_deadlines"])
+            except (subprocess.TimeoutExpired, IndexError, ValueError, KeyError, BrokenPipeError):
+                process.kill()
+                process.wait()
+        return self.trace()
+
+    def _ask(self, command: bytes) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(command)
+            self._process.stdin.flush()
+            self._process.stdout.readline()
+        except (BrokenPipeError, ValueError):
+            return
+
+
+class VirtualSampler:
+    """Samples on a virtual clock: whenever time is moved, the samples due on the way are taken."""
+
+    def __init__(self, sources: Sequence[PowerSource], clock: VirtualClock, period_s: float = 0.02) -> None:
+        self._sources = tuple(sources)
+        self._clock = clock
+        self._period_s = period_s
+        self._rows: list[tuple[float, ...]] = []
+        self._ticks = 0
+
+    def start(self) -> None:
+        """Begin sampling as virtual time moves."""
+        self._clock.every(self._period_s, self._sample)
+
+    def trace(self) -> PowerTrace:
+        """Everything sampled so far."""
+        rows = np.array(self._rows, dtype=np.float64).reshape(-1, len(COLUMNS))
+        return PowerTrace(tuple(source.info.id for source in self._sources), self._period_s, rows, 0)
+
+    def stop(self) -> PowerTrace:
+        """End sampling."""
+        self._clock.every(self._period_s, None)
+        return self.trace()
+
+    def _sample(self) -> None:
+        slow = self._ticks % SLOW_EVERY == 0
+        self._rows.extend(_row(index, source.read(slow)) for index, source in enumerate(self._sources))
+        self._ticks += 1
+
+
+def _serve(sources: Sequence[PowerSource], file: BinaryIO, period_s: float) -> int:
+    """Sample until standard input closes. Returns the number of missed deadlines."""
+    gc.disable()
+    stdin = sys.stdin.fileno()
+    missed = ticks = 0
+    due_s = flush_s = time.monotonic()
+    while True:
+        ready, _, _ = select.select([stdin], [], [], max(0.0, due_s - time.monotonic()))
+        if ready:
+            if os.read(stdin, 1) != b"f":
+                file.flush()
+                return missed
+            file.flush()
+            sys.stdout.write("flushed\n")
+            sys.stdout.flush()
+            continue
+        slow = ticks % SLOW_EVERY == 0
+        rows = [_row(index, source.read(slow)) for index, source in enumerate(sources)]
+        file.write(np.array(rows, dtype=np.float64).tobytes())
+        ticks += 1
+        now_s = time.monotonic()
+        if now_s - flush_s >= FLUSH_S:
+            file.flush()
+            flush_s = now_s
+        due_s += period_s
+        late = int((now_s - due_s) / period_s)
+        if late >= 1:
+            missed += late
+            due_s += late * period_s
+
+
+def _read_exactly(size: int) -> bytes:
+    """Unbuffered, so that select() on standard input sees every byte that comes after."""
+    data = b""
+    while len(data) < size:
+        piece = os.read(sys.stdin.fileno(), size - len(data))
+        if not piece:
+            raise EOFError("the parent closed the pipe before it said what to sample")
+        data += piece
+    return data
+
+
+def main() -> None:
+    """The helper process."""
+    size = int.from_bytes(_read_exactly(8), "little")
+    factory, path, period_s = pickle.loads(_read_exactly(size))
+    sources: Sequence[PowerSource] = factory()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    try:
+        with Path(path).open("ab") as file:
+            missed = _serve(sources, file, period_s)
+    finally:
+        for source in sources:
+            source.close()
+    print(json.dumps({"missed_deadlines": missed}))
+
+
+if __name__ == "__main__":
+    main()

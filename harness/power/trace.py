@@ -1,0 +1,57 @@
+"""Power samples of all sources over one run, as columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.stats import FloatArray
+
+COLUMNS = (
+    "t_s",
+    "source_index",
+    "power_w",
+    "average_power_w",
+    "energy_j",
+    "clock_hz",
+    "temperature_c",
+    "throttle",
+    "utilisation_fraction",
+)
+
+
+@dataclass(frozen=True)
+class PowerTrace:
+    """Samples in the order they were taken; what a source lacks is NaN in memory and NULL on disk.
+
+    `rows` has shape (n, len(COLUMNS)); `source_ids[source_index]` names the source; `missed_deadlines` counts
+    samples that came more than one period late, None when the sampler died before telling.
+    """
+
+    source_ids: tuple[str, ...]
+    period_s: float
+    rows: FloatArray
+    missed_deadlines: int | None
+
+    def column(self, name: str, source_id: str) -> FloatArray:
+        """One column of one source, shape (m,)."""
+        mine = self.rows[:, COLUMNS.index("source_index")] == self.source_ids.index(source_id)
+        return self.rows[mine, COLUMNS.index(name)]
+
+    def between(self, start_s: float, end_s: float) -> PowerTrace:
+        """The samples of a stretch of time, edges included."""
+        t_s = self.rows[:, 0]
+        inside = (t_s >= start_s) & (t_s <= end_s)
+        return PowerTrace(self.source_ids, self.period_s, self.rows[inside], self.missed_deadlines)
+
+    def power(self, source_id: str) -> tuple[FloatArray, FloatArray]:
+        """Times and power of one source where power was read, each of shape (m,)."""
+        t_s, power_w = self.column("t_s", source_id), self.column("power_w", source_id)
+        known = ~np.isnan(power_w)
+        return t_s[known], power_w[known]
+
+
+def empty_trace(source_ids: tuple[str, ...], period_s: float) -> PowerTrace:
+    """A trace without samples."""
+    return PowerTrace(source_ids, period_s, np.empty((0, len(COLUMNS))), None)
