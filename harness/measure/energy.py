@@ -32,7 +32,9 @@ def integrate_power(t_s: FloatArray, power_w: FloatArray, start_s: float, end_s:
         )
     inside = (t_s > start_s) & (t_s < end_s)
     at_s = np.concatenate([[start_s], t_s[inside], [end_s]])
-    at_w = np.concatenate([[np.interp(start_s, t_s, power_w)], power_w[inside], [np.interp(end_s, t_s, power_w)]])
+    at_w = np.concatenate(
+        [[np.interp(start_s, t_s, power_w)], power_w[inside], [np.interp(end_s, t_s, power_w)]]
+    )
     return float(np.sum((at_w[1:] + at_w[:-1]) / 2 * np.diff(at_s)))
 
 
@@ -75,4 +77,5 @@ def published_readings(t_s: FloatArray, power_w: FloatArray, period_s: float) ->
         return power_w
     bins = np.floor((t_s - t_s[0]) / period_s).astype(np.int64)
     last_in_bin = np.append(bins[1:] != bins[:-1], True)
-    return power_w[last_in_bin]
+    readings_w: FloatArray = power_w[last_in_bin]
+    return readings_w

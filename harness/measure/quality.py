@@ -29,8 +29,8 @@ def too_short(readings: WindowReadings, period_s: float) -> Caveat | None:
 
 def throttled(trace: PowerTrace, info: SourceInfo) -> Caveat | None:
     """The driver lowered the clocks of a GPU that ran the model."""
-    masks = trace.column("throttle", info.id)
-    masks = masks[~np.isnan(masks)].astype(np.int64)
+    raw = trace.column("throttle", info.id)
+    masks = raw[~np.isnan(raw)].astype(np.int64)
     share = float(np.mean((masks & THROTTLE_BITS) != 0)) if len(masks) else 0.0
     if share == 0:
         return None
@@ -57,7 +57,9 @@ def counter_stuck(readings: WindowReadings, expected: bool) -> Caveat | None:
     """The counter did not move within a second at one of the edges."""
     if not expected or readings.aligned_source is not None:
         return None
-    return Caveat(code="counter-stuck", message="The energy counter did not move within 1 s at an edge of the window.")
+    return Caveat(
+        code="counter-stuck", message="The energy counter did not move within 1 s at an edge of the window."
+    )
 
 
 def samples_missed(trace: PowerTrace) -> Caveat | None:

@@ -1,10 +1,10 @@
 """One window: counter edge, work, synchronize, counter edge.
 
-    with metered(sources, clock, synchronize) as window:
-        with window.busy():
-            engine.run(batch)
-            synchronize()
-    window.readings
+with metered(sources, clock, synchronize) as window:
+    with window.busy():
+        engine.run(batch)
+        synchronize()
+window.readings
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ class PowerTrace:
     def column(self, name: str, source_id: str) -> FloatArray:
         """One column of one source, shape (m,)."""
         mine = self.rows[:, COLUMNS.index("source_index")] == self.source_ids.index(source_id)
-        return self.rows[mine, COLUMNS.index(name)]
+        values: FloatArray = self.rows[mine, COLUMNS.index(name)]
+        return values
 
     def between(self, start_s: float, end_s: float) -> PowerTrace:
         """The samples of a stretch of time, edges included."""
