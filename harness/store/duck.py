@@ -24,7 +24,7 @@ def write_parquet(path: Path, columns: Mapping[str, FloatArray], casts: Mapping[
         columns: Name to float64 values, shape (n,).
         casts: SQL type per column where it is not DOUBLE.
     """
-    table = dict(columns)  # noqa: F841  found by DuckDB by its name
+    samples = dict(columns)  # noqa: F841  DuckDB finds it by its name
     fields = ", ".join(
         f'CAST(CASE WHEN isnan("{name}") THEN NULL ELSE "{name}" END AS {casts.get(name, "DOUBLE")}) AS "{name}"'
         for name in columns
@@ -32,7 +32,7 @@ def write_parquet(path: Path, columns: Mapping[str, FloatArray], casts: Mapping[
     try:
         with duckdb.connect(":memory:") as connection:
             connection.execute(
-                f"COPY (SELECT {fields} FROM table) TO {_quoted(path)} (FORMAT parquet, COMPRESSION zstd)"
+                f"COPY (SELECT {fields} FROM samples) TO {_quoted(path)} (FORMAT parquet, COMPRESSION zstd)"
             )
     except duckdb.Error as error:
         raise StoreError(f"Cannot write {path}: {_first_line(error)}", "Is the disk full, or the folder read-only?") from error

@@ -1,0 +1,167 @@
+"""Records on disk: results/<campaign>/<run_id>/record.json + trace.parquet, written once, by rename.
+
+Schema versions:
+    1  first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from harness.errors import StoreError
+from harness.power.trace import COLUMNS, PowerTrace
+from harness.records import SCHEMA_VERSION, RunRecord
+from harness.store.duck import read_parquet, write_parquet
+
+RECORD = "record.json"
+TRACE = "trace.parquet"
+SUPERSEDED = ".superseded"
+SCRATCH_PREFIX = ".scratch-"
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run's folder and what its record says."""
+
+    folder: Path
+    record: RunRecord
+
+
+def write_run(folder: Path, record: RunRecord, trace: PowerTrace | None) -> None:
+    """Write a run's files into a folder that nobody reads yet.
+
+    Raises:
+        StoreError: The disk is full or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if trace is not None and len(trace.rows):
+            columns = {name: trace.rows[:, index] for index, name in enumerate(COLUMNS)}
+            write_parquet(folder / TRACE, columns, {"source_index": "TINYINT", "throttle": "BIGINT"})
+        with (folder / RECORD).open("w", encoding="utf-8") as file:
+            file.write(record.model_dump_json(indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def keep_run(scratch: Path, campaign_folder: Path, run_id: str) -> Path:
+    """Move a finished run into place. An earlier attempt is set aside, never overwritten.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    target = campaign_folder / run_id
+    try:
+        if target.exists():
+            aside = campaign_folder / SUPERSEDED
+            aside.mkdir(exist_ok=True)
+            number = 1
+            while (aside / f"{run_id}-{number}").exists():
+                number += 1
+            target.rename(aside / f"{run_id}-{number}")
+        scratch.rename(target)
+    except OSError as error:
+        raise _cannot_write(campaign_folder, error) from error
+    return target
+
+
+@contextmanager
+def scratch_folder(campaign_folder: Path, run_id: str) -> Iterator[Path]:
+    """A folder on the same disk that nobody reads; what is left in it at the end is removed.
+
+    Raises:
+        StoreError: It cannot be made.
+    """
+    folder = campaign_folder / f"{SCRATCH_PREFIX}{run_id}-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise _cannot_write(campaign_folder, error) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read one record.json.
+
+    Raises:
+        StoreError: It cannot be read, is not a record, or was written by a newer harness.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"Cannot read {path}: {error}.", "Is the file whole and readable?") from error
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise StoreError(f"{path} is not a whole JSON file: {error}.", "Move the folder away and run again.") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {version}; this harness knows up to {SCHEMA_VERSION}.",
+            "Update with: pip install --upgrade energy-harness",
+        )
+    try:
+        return RunRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StoreError(
+            f"{path} is not a valid record: {where or 'record'}: {first['msg']}.", "Move the folder away and run again."
+        ) from error
+
+
+def read_trace(folder: Path, record: RunRecord) -> PowerTrace | None:
+    """The power trace of a run; None if it has none.
+
+    Raises:
+        StoreError: The file is not Parquet or lacks a column.
+    """
+    path = folder / TRACE
+    if not path.exists():
+        return None
+    columns = read_parquet(path)
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        raise StoreError(f"{path} lacks the column {missing[0]}.", "It was not written by this harness.")
+    rows = np.stack([columns[name] for name in COLUMNS], axis=1)
+    period_s = record.spec.measure.sample_period_s
+    return PowerTrace(tuple(source.id for source in record.sources), period_s, rows, None)
+
+
+def find_runs(paths: list[Path]) -> list[StoredRun]:
+    """Every record under these folders (results, campaign or run), in a stable order.
+
+    Raises:
+        StoreError: A path does not exist, or a record cannot be read.
+    """
+    found: dict[Path, StoredRun] = {}
+    for path in paths:
+        if not path.exists():
+            raise StoreError(f"There is no results folder {path}.", "Run a campaign first, or give its folder.")
+        records = [path] if path.name == RECORD else sorted(path.rglob(RECORD))
+        for record_path in records:
+            hidden = any(part.startswith(".") for part in record_path.relative_to(path).parts)
+            if not hidden and record_path.parent not in found:
+                found[record_path.parent] = StoredRun(record_path.parent, read_record(record_path))
+    return list(found.values())
+
+
+def _cannot_write(folder: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"Cannot write results under {folder}: {error.strerror or error}.",
+        "Free some space or make the folder writable, or choose another with --results.",
+    )
