@@ -1,0 +1,576 @@
+"""NVIDIA boards through NVML: the only file that meters with pynvml. mW and mJ become W and J here.
+
+NVML's reference: https://docs.nvidia.com/deploy/nvml-api/ (read 2025). Everything here runs against the simulated
+library (simulation/nvml.py); against a real driver it is only checked by tests marked `gpu`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pynvml
+
+from harness.clock import Clock
+from harness.errors import SourceUnavailable
+from harness.power.base import Reading
+from harness.power.sensor import profile_for
+from harness.records import Caveat, Provenance, SourceInfo
+
+T = TypeVar("T")
+
+_INSTANT, _AVERAGE = pynvml.NVML_FI_DEV_POWER_INSTANT, pynvml.NVML_FI_DEV_POWER_AVERAGE
+_ENERGY = pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION
+
+GA100 = (8, 0)  # the one Ampere chip whose plain power field is not a 1 s mean
+MEAN_WINDOW_S = 1.0  # "On Ampere (except GA100) or newer GPUs, the API returns power averaged over 1 sec interval"
+COUNTER_UNIT_J = 0.001  # NVML's unit; the real step may be coarser
+MODULE_BOARDS = re.compile(r"\bG[HB][0-9]{3}\b")  # Grace Hopper, Grace Blackwell: GH200, GB200, GB300
+
+# The board or the driver lacks it: None, not an error. An unknown field id answers INVALID_ARGUMENT on some drivers.
+_LACKS = (
+    pynvml.NVML_ERROR_NOT_SUPPORTED,
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+    pynvml.NVML_ERROR_NO_DATA,
+    pynvml.NVML_ERROR_DEPRECATED,
+    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
+)
+_SIMULATE = "A config with `sources: simulated` runs without a GPU."
+_HINTS = {
+    pynvml.NVML_ERROR_GPU_IS_LOST: "The board fell off the bus: look for Xid in dmesg; the machine needs a restart.",
+    pynvml.NVML_ERROR_RESET_REQUIRED: "The board needs a reset before it can be read again.",
+    pynvml.NVML_ERROR_NO_PERMISSION: "Ask the administrator of this machine for access to the board.",
+    pynvml.NVML_ERROR_UNINITIALIZED: "NVML was shut down while the board was being read.",
+}
+
+
+# --- the library -----------------------------------------------------------------------------------
+
+
+def _init() -> None:
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError_LibraryNotFound as error:
+        raise SourceUnavailable(
+            "No NVIDIA driver answers on this machine (libnvidia-ml.so.1 not found).", _SIMULATE
+        ) from error
+    except pynvml.NVMLError as error:
+        raise SourceUnavailable(
+            f'No NVIDIA driver answers on this machine: NVML answered "{error}".', _SIMULATE
+        ) from error
+
+
+def _shutdown() -> None:
+    # The library may have been taken away under us (a simulation that ended); then nothing is left to shut down.
+    with suppress(pynvml.NVMLError):
+        pynvml.nvmlShutdown()
+
+
+@contextmanager
+def _session() -> Iterator[None]:
+    _init()
+    try:
+        yield
+    finally:
+        _shutdown()
+
+
+def _optional(call: Callable[[], T]) -> T | None:
+    """What NVML answers, or None where the board or the driver lacks it. Other errors pass."""
+    try:
+        return call()
+    except pynvml.NVMLError as error:
+        if error.value in _LACKS:
+            return None
+        raise
+
+
+def _first_supported(handle: Any, *calls: tuple[Any, ...]) -> Callable[[], Any] | None:
+    """The first of several calls, newest first, that installed pynvml, driver and board all have; or None.
+
+    Args:
+        calls: (name of the pynvml function, arguments after the handle).
+    """
+    for name, *arguments in calls:
+        function = getattr(pynvml, name, None)
+        if function is not None:
+            ask = partial(function, handle, *arguments)
+            if _optional(ask) is not None:
+                return ask
+    return None
+
+
+def _field_values(handle: Any, fields: Sequence[int]) -> dict[int, int]:
+    """Whole-numbered NVML fields by id, in mW or mJ; those that NVML does not fill in are left out."""
+    found = {}
+    for entry in pynvml.nvmlDeviceGetFieldValues(handle, fields):
+        if entry.nvmlReturn == pynvml.NVML_SUCCESS:
+            wide = entry.valueType == pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
+            found[entry.fieldId] = int(entry.value.ullVal if wide else entry.value.uiVal)
+    return found
+
+
+# --- which GPUs ------------------------------------------------------------------------------------
+
+
+def parse_visible_devices(value: str | None, uuids: Sequence[str]) -> list[str]:
+    """What CUDA makes of CUDA_VISIBLE_DEVICES, as UUIDs in CUDA's order.
+
+    The rules are those of the CUDA programming guide and of torch.cuda: the first entry that names no device ends the
+    list; a device named twice leaves none; UUIDs may be shortened while they stay unique; integers are read as
+    strtoul does ("1gpu" is 1); entries of the other kind than the first end the list.
+
+    Args:
+        value: The variable's content; None where it is not set: every device. Empty: none.
+        uuids: UUIDs of all boards in index order.
+
+    Returns:
+        Board UUIDs. MIG slices stay as they were written ("MIG-..."): this module cannot tell their board.
+    """
+    if value is None:
+        return list(uuids)
+    entries = [entry.strip() for entry in value.split(",")]
+    for prefix in ("MIG-", "GPU-"):
+        if entries[0].startswith(prefix):
+            break
+    else:
+        prefix = ""
+    visible: list[str] = []
+    for entry in entries:
+        if prefix == "MIG-":
+            found = entry if entry.startswith(prefix) else None
+        elif prefix == "GPU-":
+            matches = [uuid for uuid in uuids if uuid.lower().startswith(entry.lower())]
+            found = matches[0] if len(matches) == 1 and entry.startswith(prefix) else None
+        else:
+            number = re.match(r"\+?([0-9]{1,9})", entry)
+            index = int(number[1]) if number else -1
+            found = uuids[index] if 0 <= index < len(uuids) else None
+        if found is None:
+            break
+        if found in visible:
+            return []
+        visible.append(found)
+    return visible
+
+
+def visible_gpus(environ: Mapping[str, str]) -> list[str]:
+    """UUIDs of the GPUs that CUDA programs started with this environment see, in CUDA's order.
+
+    Raises:
+        SourceUnavailable: No NVIDIA driver answers.
+    """
+    with _session():
+        uuids = [pynvml.nvmlDeviceGetUUID(handle) for _, handle in _handles()[0]]
+    return parse_visible_devices(environ.get("CUDA_VISIBLE_DEVICES"), uuids)
+
+
+def _handles() -> tuple[list[tuple[int, Any]], list[int]]:
+    """(index, handle) of every board that may be read, and the indices of those that may not."""
+    readable, hidden = [], []
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        try:
+            readable.append((index, pynvml.nvmlDeviceGetHandleByIndex(index)))
+        except pynvml.NVMLError_NoPermission:  # containers: the count includes boards of others
+            hidden.append(index)
+    return readable, hidden
+
+
+def _resolve(selection: Sequence[int | str], uuids: Sequence[str], environ: Mapping[str, str]) -> set[str]:
+    """UUIDs of the selected boards.
+
+    Raises:
+        SourceUnavailable: One does not exist, is not visible to CUDA, or is a MIG slice.
+    """
+    variable = environ.get("CUDA_VISIBLE_DEVICES")
+    visible = parse_visible_devices(variable, uuids)
+    limited = "" if variable is None else f" with CUDA_VISIBLE_DEVICES={variable!r}"
+    seen = f"CUDA sees {len(visible)} of this machine's {len(uuids)} GPU(s){limited}"
+    chosen = set()
+    for entry in selection:
+        if isinstance(entry, int) or entry.isdigit():
+            index = int(entry)
+            matches = [visible[index]] if 0 <= index < len(visible) else []
+            hint = f"Choose from 0 to {len(visible) - 1}." if visible else _SIMULATE
+        else:
+            matches = [uuid for uuid in (*visible, entry) if uuid.startswith(entry)]
+            matches = [uuid for uuid in matches if uuid in visible or uuid.startswith("MIG-")]
+            hint = "`harness doctor` lists the UUIDs; CUDA_VISIBLE_DEVICES must let the GPU through."
+        if not matches:
+            raise SourceUnavailable(f"There is no GPU {entry}: {seen}.", hint)
+        if any(uuid.startswith("MIG-") for uuid in matches):
+            raise _mig_refused(f"'{matches[0]}' is a MIG slice")
+        if len(matches) > 1:
+            raise SourceUnavailable(f"'{entry}' fits {len(matches)} GPUs: {', '.join(matches)}.", "Write more.")
+        chosen.add(matches[0])
+    return chosen
+
+
+def _mig_refused(what: str) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"{what}, and NVML meters only the whole board: the energy of one slice cannot be told.",
+        "Switch MIG off (`sudo nvidia-smi -i <gpu> -mig 0`) or choose another GPU.",
+    )
+
+
+def _refuse_ambiguous_order(selection: Sequence[int | str], names: Sequence[str], environ: Mapping[str, str]) -> None:
+    """CUDA counts the fastest board first unless told otherwise; NVML counts by PCI bus."""
+    by_number = any(isinstance(entry, int) or entry.isdigit() for entry in selection)
+    by_uuid = environ.get("CUDA_VISIBLE_DEVICES", "").strip().startswith("GPU-")
+    if by_number and not by_uuid and len(set(names)) > 1 and environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        raise SourceUnavailable(
+            f"GPU numbers are ambiguous here: different boards ({', '.join(dict.fromkeys(names))}) and CUDA "
+            "counts the fastest first, NVML by PCI bus.",
+            "Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPU by its UUID.",
+        )
+
+
+# --- other processes -------------------------------------------------------------------------------
+
+
+def own_process_tree() -> frozenset[int]:
+    """This process, its parents and all its children."""
+    me = psutil.Process()
+    return frozenset({me.pid, *(p.pid for p in me.parents()), *(p.pid for p in me.children(recursive=True))})
+
+
+def cuda_is_loaded() -> bool:
+    """This process uses CUDA, as far as its mapped libraries tell (Linux; False elsewhere)."""
+    try:
+        return "libcuda.so" in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def foreign_pids(
+    listed: Collection[int], own: Collection[int], exists: Callable[[int], bool], holds_context: bool
+) -> tuple[int, ...] | None:
+    """Which of the processes that NVML lists are not ours; None where it cannot be told.
+
+    In a container NVML may list the host's process ids, or none. So:
+
+    - one of ours is listed: ids are ours to read, the others are foreign;
+    - nothing is listed: nobody is there, unless we hold a CUDA context and ought to be: then ids are hidden (None);
+    - only others are listed, and we hold no context, or every id exists here: all foreign;
+    - only ids that do not exist here, and we hold a context: a single one may be us (None); of several at least
+      one is foreign, and as it cannot be told which, all are returned.
+
+    Not checkable without a GPU in a container; the table is what NVML's reference and container practice suggest.
+    """
+    others = tuple(sorted(set(listed) - set(own)))
+    if len(others) < len(set(listed)) or not holds_context:
+        return others
+    if not others:
+        return None
+    if all(exists(pid) for pid in others):
+        return others
+    return None if len(others) == 1 else others
+
+
+# --- one board -------------------------------------------------------------------------------------
+
+
+class NvmlSource:
+    """One board behind NVML. Holds one NVML reference until `close`.
+
+    `instant_supported`: `power_w` is NVML's instant field. Without it `power_w` is nvmlDeviceGetPowerUsage, which
+    from Ampere on (GA100 apart) is a 1 s mean: `info.sensor_window_s` is then 1 s and a Caveat says so.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        provenance: Provenance,
+        clock: Clock,
+        runs_model: bool,
+        holds_context: Callable[[], bool] = cuda_is_loaded,
+    ) -> None:
+        """Open the board of that NVML index and find out what it can tell.
+
+        Raises:
+            SourceUnavailable: No driver, no such board, or it has neither an energy counter nor a power reading.
+        """
+        _init()
+        self.index = index
+        self._clock, self._holds_context, self._closed = clock, holds_context, False
+        self._name = "not identified"
+        try:
+            self._open(provenance, runs_model)
+        except pynvml.NVMLError as error:
+            self.close()
+            raise self._failed("open", error) from error
+        except SourceUnavailable:
+            self.close()
+            raise
+
+    def _open(self, provenance: Provenance, runs_model: bool) -> None:
+        handle = self._handle = pynvml.nvmlDeviceGetHandleByIndex(self.index)
+        self._name = pynvml.nvmlDeviceGetName(handle)
+        try:
+            fields = _field_values(handle, (_INSTANT, _AVERAGE, _ENERGY))
+        except pynvml.NVMLError as error:
+            if error.value not in (*_LACKS, pynvml.NVML_ERROR_INVALID_ARGUMENT):
+                raise
+            fields = {}
+        plain_mw = _optional(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
+        counter_mj = _optional(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+        self.instant_supported = fields.get(_INSTANT, 0) > 0  # a live board draws something
+        self.has_counter = counter_mj is not None
+        self._plain_power = not self.instant_supported and plain_mw is not None
+        if not (self.instant_supported or self._plain_power or self.has_counter):
+            raise SourceUnavailable(
+                f"Cannot meter GPU {self.index} ({self._name}): it has neither an energy counter nor a power reading.",
+                "Choose another GPU.",
+            )
+        self._fields = tuple(
+            field
+            for field, wanted in (
+                (_INSTANT, self.instant_supported),
+                (_AVERAGE, _AVERAGE in fields),
+                # One call instead of two, where the field is the same counter (within what passes in between: 1 kJ).
+                (_ENERGY, counter_mj is not None and abs(fields.get(_ENERGY, 0) - counter_mj) < 1e6),
+            )
+            if wanted
+        )
+        self._temperature = _first_supported(
+            handle,
+            ("nvmlDeviceGetTemperatureV", pynvml.NVML_TEMPERATURE_GPU),
+            ("nvmlDeviceGetTemperature", pynvml.NVML_TEMPERATURE_GPU),
+        )
+        self._sm_clock = _first_supported(handle, ("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM))
+        self._throttle = _first_supported(
+            handle, ("nvmlDeviceGetCurrentClocksEventReasons",), ("nvmlDeviceGetCurrentClocksThrottleReasons",)
+        )
+        self._utilisation = _first_supported(handle, ("nvmlDeviceGetUtilizationRates",))
+        memory = _optional(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+        self.memory_bytes: int | None = None if memory is None else memory.total
+        self.mig_enabled = (_optional(lambda: pynvml.nvmlDeviceGetMigMode(handle)) or [0])[0] == 1
+        self._describe(provenance, runs_model)
+
+    def _describe(self, provenance: Provenance, runs_model: bool) -> None:
+        handle, profile = self._handle, profile_for(self._name)
+        limit_mw = _optional(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle))
+        architecture = _optional(lambda: pynvml.nvmlDeviceGetArchitecture(handle)) or 0
+        capability = _optional(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(handle))
+        # pynvml's "unknown architecture" is a large number: treated as newer than Ampere, the cautious side.
+        is_mean = self._plain_power and architecture >= pynvml.NVML_DEVICE_ARCH_AMPERE and capability != GA100
+        board = f"GPU {self.index} ({self._name})"
+        caveats = (
+            ("unknown_sensor", profile.name == "unknown", f"The power sensor of {board} is not on record."),
+            ("averaged_power", is_mean, f"{board} offers power only as a 1 s mean; short changes are not seen."),
+            ("no_counter", not self.has_counter, f"{board} has no energy counter; its power is sampled."),
+            (
+                "module_power",
+                MODULE_BOARDS.search(self._name) is not None,
+                f"{board} shares a module with a CPU; NVML's power may include more than the GPU.",
+            ),
+        )
+        self.caveats = tuple(Caveat(code=code, message=message) for code, applies, message in caveats if applies)
+        self.info = SourceInfo(
+            id=pynvml.nvmlDeviceGetUUID(handle),
+            kind="gpu",
+            scope="device",
+            device_name=self._name,
+            driver=pynvml.nvmlSystemGetDriverVersion(),
+            power_limit_w=None if limit_mw is None else limit_mw / 1000,
+            sensor_profile=f"{profile.name} (1 s mean)" if is_mean else profile.name,
+            sensor_period_s=profile.period_s,
+            sensor_window_s=MEAN_WINDOW_S if is_mean else profile.window_s,
+            gain_relative_u=profile.gain_relative_u,
+            offset_u_w=profile.offset_u_w,
+            counter_step_j=(profile.counter_step_j or COUNTER_UNIT_J) if self.has_counter else None,
+            provenance=provenance,
+            runs_model=runs_model,
+        )
+
+    def read(self, slow: bool = True) -> Reading:
+        """Power and counter in one NVML call where the board allows, then, if `slow`, the rest.
+
+        Raises:
+            SourceUnavailable: NVML answers an error other than "not supported".
+        """
+        handle = self._handle
+        start_s = self._clock.now_s()
+        try:
+            values = _field_values(handle, self._fields) if self._fields else {}
+            power_mw = values.get(_INSTANT)
+            if self._plain_power:
+                power_mw = pynvml.nvmlDeviceGetPowerUsage(handle)
+            average_mw, energy_mj = values.get(_AVERAGE), values.get(_ENERGY)
+            if energy_mj is None and self.has_counter:
+                energy_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+            t_s = (start_s + self._clock.now_s()) / 2
+            clock_mhz = celsius = throttle = rates = None
+            if slow:
+                clock_mhz, celsius, throttle, rates = (
+                    None if ask is None else _optional(ask)
+                    for ask in (self._sm_clock, self._temperature, self._throttle, self._utilisation)
+                )
+        except pynvml.NVMLError as error:
+            raise self._failed("read power of", error) from error
+        return Reading(
+            t_s=t_s,
+            power_w=None if power_mw is None else power_mw / 1000,
+            average_power_w=None if average_mw is None else average_mw / 1000,
+            energy_j=None if energy_mj is None else energy_mj / 1000,
+            clock_hz=None if clock_mhz is None else clock_mhz * 1e6,
+            temperature_c=None if celsius is None else float(celsius),
+            throttle=throttle,
+            utilisation_fraction=None if rates is None else rates.gpu / 100,
+        )
+
+    def read_energy_j(self) -> float | None:
+        """The energy counter, J since driver load; None on a board without one.
+
+        Raises:
+            SourceUnavailable: NVML answers an error.
+        """
+        if not self.has_counter:
+            return None
+        try:
+            energy_mj: int = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+        except pynvml.NVMLError as error:
+            raise self._failed("read energy from", error) from error
+        return energy_mj / 1000
+
+    def compute_processes(self) -> tuple[int, ...] | None:
+        """Process ids with a compute context, as NVML lists them; None where it does not say.
+
+        Raises:
+            SourceUnavailable: NVML answers an error other than "not supported" or "no permission".
+        """
+        try:
+            processes = _optional(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
+        except pynvml.NVMLError_NoPermission:
+            return None
+        except pynvml.NVMLError as error:
+            raise self._failed("list the processes of", error) from error
+        return None if processes is None else tuple(process.pid for process in processes)
+
+    def foreign_processes(self) -> tuple[int, ...] | None:
+        """Compute processes outside our own process tree; None where it cannot be told (see `foreign_pids`).
+
+        Raises:
+            SourceUnavailable: As `compute_processes`.
+        """
+        listed = self.compute_processes()
+        if listed is None:
+            return None
+        return foreign_pids(listed, own_process_tree(), psutil.pid_exists, self._holds_context())
+
+    def close(self) -> None:
+        """Give back this source's NVML reference; again is harmless."""
+        if not self._closed:
+            self._closed = True
+            _shutdown()
+
+    def _failed(self, doing: str, error: Any) -> SourceUnavailable:
+        return SourceUnavailable(
+            f'Cannot {doing} GPU {self.index} ({self._name}): NVML answered "{error}".',
+            _HINTS.get(error.value, "`harness doctor` shows what this board answers."),
+        )
+
+
+def open_gpus(
+    selection: Sequence[int | str],
+    provenance: Provenance,
+    clock: Clock,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[NvmlSource, ...]:
+    """Open every GPU of the machine, in index order; those selected are marked as running the model.
+
+    Args:
+        selection: Numbers as CUDA counts them, UUIDs or their beginnings.
+        provenance: "simulated" when the simulated library is installed.
+        clock: Stamps the readings.
+        environ: Where CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER are; this process's environment unless given.
+
+    Raises:
+        SourceUnavailable: No driver; a selected GPU does not exist, is hidden from CUDA or in MIG mode.
+    """
+    environ = os.environ if environ is None else environ
+    with _session():
+        handles, hidden = _handles()
+        uuids = [pynvml.nvmlDeviceGetUUID(handle) for _, handle in handles]
+        names = [pynvml.nvmlDeviceGetName(handle) for _, handle in handles]
+        if hidden and not handles:
+            raise SourceUnavailable(
+                f"This process may read none of the {len(hidden)} GPU(s) of this machine.",
+                _HINTS[pynvml.NVML_ERROR_NO_PERMISSION],
+            )
+        _refuse_ambiguous_order(selection, names, environ)
+        chosen = _resolve(selection, uuids, environ)
+        sources: list[NvmlSource] = []
+        try:
+            for (index, _), uuid in zip(handles, uuids, strict=True):
+                sources.append(NvmlSource(index, provenance, clock, runs_model=uuid in chosen))
+                if sources[-1].mig_enabled and uuid in chosen:
+                    raise _mig_refused(f"GPU {index} ({names[uuids.index(uuid)]}) is in MIG mode")
+        except BaseException:
+            for source in sources:
+                source.close()
+            raise
+    if hidden:
+        listed = ", ".join(str(index) for index in hidden)
+        missing = Caveat(code="gpus_hidden", message=f"GPU(s) {listed} may not be read: node energy lacks them.")
+        for source in sources:
+            source.caveats += (missing,)
+    return tuple(sources)
+
+
+# --- for `harness doctor` --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSummary:
+    """One GPU as NVML describes it; None where the board does not say."""
+
+    index: int
+    uuid: str
+    name: str
+    driver: str | None
+    memory_bytes: int | None
+    power_limit_w: float | None
+    has_counter: bool
+    instant_power: bool
+    mig_enabled: bool
+    compute_processes: tuple[int, ...] | None
+    sensor_profile: str
+    caveats: tuple[Caveat, ...]
+
+
+def nvml_summary(clock: Clock, provenance: Provenance = "measured") -> list[GpuSummary]:
+    """Every GPU of the machine, in index order.
+
+    Raises:
+        SourceUnavailable: No NVIDIA driver answers.
+    """
+    sources = open_gpus((), provenance, clock, environ={})
+    try:
+        return [
+            GpuSummary(
+                index=source.index,
+                uuid=source.info.id,
+                name=source.info.device_name,
+                driver=source.info.driver,
+                memory_bytes=source.memory_bytes,
+                power_limit_w=source.info.power_limit_w,
+                has_counter=source.has_counter,
+                instant_power=source.instant_supported,
+                mig_enabled=source.mig_enabled,
+                compute_processes=source.compute_processes(),
+                sensor_profile=source.info.sensor_profile,
+                caveats=source.caveats,
+            )
+            for source in sources
+        ]
+    finally:
+        for source in sources:
+            source.close()
