@@ -171,6 +171,8 @@ class RunSpec(Frozen):
     def run_id(self) -> str:
         """Readable name and a hash of everything that changes the result."""
         content = self.model_dump(mode="json", exclude={"timeout_s"})
+        if self.prompts.sha256 is not None:
+            del content["prompts"]["path"]  # the same prompts are the same run, wherever they lie
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
         stem = re.sub(r"[^a-z0-9]+", "-", self.model.id.rstrip("/").rsplit("/", 1)[-1].lower()).strip("-")
         return f"{stem[:40] or 'model'}-b{self.batch_size}-{digest}"
@@ -230,9 +232,13 @@ class SourceEnergy(Frozen):
     sampled_energy_j: float | None = Field(
         None, description="integral of sampled power, to check the counter"
     )
-    sampled_uncertainty_j: float | None = Field(None, description="of sampled - counter, from what they do not share")
+    sampled_uncertainty_j: float | None = Field(
+        None, description="of sampled - counter, from what they do not share"
+    )
     true_energy_j: float | None = Field(None, description="of the whole window; known only when simulated")
-    true_busy_energy_j: float | None = Field(None, description="while the engine ran; known only when simulated")
+    true_busy_energy_j: float | None = Field(
+        None, description="while the engine ran; known only when simulated"
+    )
 
 
 class WorkCounts(Frozen):

@@ -1,0 +1,321 @@
+"""YAML -> RunSpecs. Sweeps are expanded; whatever is wrong stops here, with file, line and a suggestion."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from harness.engines.architectures import preset
+from harness.errors import HarnessError, UserInputError
+from harness.records import RunSpec
+from harness.simulation.profiles import board
+from harness.tasks.prompts import file_sha256
+
+Path_ = tuple[str | int, ...]
+Lines = dict[Path_, int]
+
+TOP_KEYS = ("campaign", "defaults", "runs")
+ENGINES = {"text-generation": "transformers", "text-to-image": "diffusers"}
+OPTIONS = {"text-generation": "text", "text-to-image": "image"}
+# Fields that may be a list in a config: one run for each value.
+SWEEPS: tuple[tuple[str, ...], ...] = (
+    ("model",),
+    ("batch_size",),
+    ("dtype",),
+    ("attention",),
+    ("seed",),
+    ("text", "new_tokens"),
+    ("image", "steps"),
+    ("image", "guidance"),
+    ("image", "height"),
+    ("image", "width"),
+)
+# What a short form stands for.
+SHORT_FORMS: dict[tuple[str, ...], str] = {("model",): "id", ("sources",): "kind", ("prompts",): "kind"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A campaign's name and its runs, in the order of the config."""
+
+    campaign: str
+    specs: tuple[RunSpec, ...]
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a config.
+
+    Raises:
+        UserInputError: With file and line: unknown key, wrong type, missing file, unknown preset or board.
+    """
+    root, lines = _read_yaml(path)
+    where = _Where(path, lines)
+    if not isinstance(root, dict):
+        raise where.error((), "A config is a mapping with the keys campaign, defaults and runs")
+    for key in root:
+        if key not in TOP_KEYS:
+            raise where.unknown((key,), TOP_KEYS)
+    campaign = root.get("campaign", path.stem)
+    if not isinstance(campaign, str) or not campaign or campaign.startswith(".") or "/" in campaign:
+        raise where.error(("campaign",), "campaign must be a plain name: it becomes a folder")
+    runs = root.get("runs")
+    if not isinstance(runs, list) or not runs:
+        raise where.error(("runs",), "runs must be a list with at least one run")
+    defaults = root.get("defaults") or {}
+    if not isinstance(defaults, dict):
+        raise where.error(("defaults",), "defaults must be a mapping")
+    specs: dict[str, RunSpec] = {}
+    for index, run in enumerate(runs):
+        if not isinstance(run, dict):
+            raise where.error(("runs", index), "a run must be a mapping")
+        for spec in _expand(run, defaults, where, index):
+            specs.setdefault(spec.run_id, spec)
+    return Plan(campaign, tuple(specs.values()))
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Finds the line of a key and words errors with it."""
+
+    path: Path
+    lines: Lines
+
+    def line(self, key: Path_) -> int:
+        while key and key not in self.lines:
+            key = key[:-1]
+        return self.lines.get(key, 1)
+
+    def error(self, key: Path_, message: str, hint: str = "") -> UserInputError:
+        return UserInputError(f"{self.path}:{self.line(key)}: {message}.", hint)
+
+    def unknown(self, key: Path_, valid: typing.Sequence[str]) -> UserInputError:
+        near = difflib.get_close_matches(str(key[-1]), valid, n=1, cutoff=0.5)
+        hint = f"Did you mean '{near[0]}'?" if near else f"Valid keys here: {', '.join(valid)}."
+        return self.error(key, f"unknown key '{key[-1]}'", hint)
+
+
+# --- YAML with line numbers ---------------------------------------------------------------------------
+
+
+def _read_yaml(path: Path) -> tuple[Any, Lines]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
+        hint = f"Did you mean {path.parent / near[0]}?" if near else "The shipped ones are under configs/."
+        raise UserInputError(f"There is no config {path}.", hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserInputError(f"Cannot read {path}: {error}.", "A config is a UTF-8 text file in YAML.") from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserInputError(f"{path}:{line}: not valid YAML: {error.problem}.", "Check indentation and quotes.") from error
+    except yaml.YAMLError as error:
+        raise UserInputError(f"{path}: not valid YAML: {error}.", "Check for stray control characters.") from error
+    lines: Lines = {}
+    if node is None:
+        return None, lines
+    _note_lines(path, node, (), lines, frozenset())
+    try:
+        return yaml.safe_load(text), lines
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise UserInputError(f"{path}: not valid YAML: {error}.", "Only plain YAML values are accepted.") from error
+
+
+def _note_lines(path: Path, node: yaml.Node, key: Path_, lines: Lines, above: frozenset[int]) -> None:
+    """Remember the line of every key. A key given twice would silently win or lose: refuse it."""
+    if id(node) in above:
+        raise UserInputError(f"{path}:{node.start_mark.line + 1}: an alias refers to itself.", "Remove the alias.")
+    above = above | {id(node)}
+    lines.setdefault(key, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key_node, value in node.value:
+            name = str(key_node.value)
+            if name in seen and name != "<<":
+                line = key_node.start_mark.line + 1
+                raise UserInputError(f"{path}:{line}: the key '{name}' is given twice.", "Keep one of them.")
+            seen.add(name)
+            lines[(*key, name)] = key_node.start_mark.line + 1
+            _note_lines(path, value, (*key, name), lines, above)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _note_lines(path, value, (*key, index), lines, above)
+
+
+# --- one entry -> its runs ------------------------------------------------------------------------------
+
+
+def _expand(run: dict[str, Any], defaults: dict[str, Any], where: _Where, index: int) -> Iterator[RunSpec]:
+    own = _long_forms(run)
+    base = _long_forms(defaults)
+    task = own.get("task", base.get("task"))
+    for other, section in OPTIONS.items():
+        if other != task:
+            if section in own and task in OPTIONS:
+                raise where.error(("runs", index, section), f"'{section}' options do not apply to {task}")
+            base.pop(section, None)
+    merged = _merge(base, own)
+    _fill(merged, task)
+    swept = [(key, value) for key in SWEEPS if isinstance(value := _get(merged, key), list)]
+    for key, value in swept:
+        if not value:
+            raise where.error(("runs", index, *key), f"'{'.'.join(key)}' is an empty list")
+    for values in itertools.product(*(value for _, value in swept)):
+        content = _copy(merged)
+        for (key, _), value in zip(swept, values, strict=True):
+            _set(content, key, {"id": value} if key == ("model",) and isinstance(value, str) else value)
+        yield _validated(content, where, index)
+
+
+def _long_forms(mapping: dict[str, Any]) -> dict[str, Any]:
+    content = _copy(mapping)
+    for key, field in SHORT_FORMS.items():
+        value = _get(content, key)
+        if isinstance(value, str):
+            is_file = key == ("prompts",) and value not in ("builtin", "file", "hub")
+            _set(content, key, {"kind": "file", "path": value} if is_file else {field: value})
+    return content
+
+
+def _fill(merged: dict[str, Any], task: Any) -> None:
+    """What follows from the task and the sources where the config is silent."""
+    if task in OPTIONS:
+        merged.setdefault("engine", ENGINES[task])
+        merged.setdefault(OPTIONS[task], {})
+    if isinstance(merged.get("sources"), dict) and merged["sources"].get("kind") == "simulated":
+        merged.setdefault("device", "cpu")
+    if merged.get("device") == "cpu":
+        merged.setdefault("dtype", "float32")
+
+
+def _validated(content: dict[str, Any], where: _Where, index: int) -> RunSpec:
+    def place(key: Path_) -> Path_:
+        own = ("runs", index, *key)
+        return own if own in where.lines or ("defaults", *key) not in where.lines else ("defaults", *key)
+
+    _resolve_prompt_file(content, where, place)
+    try:
+        spec = RunSpec.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = tuple(part for part in first["loc"] if part != "function-after[_complete(), PromptSpec]")
+        if first["type"] == "extra_forbidden":
+            raise where.unknown(place(key), _fields_at(RunSpec, key[:-1])) from error
+        if first["type"] == "missing":
+            raise where.error(place(key[:-1]), f"'{'.'.join(map(str, key))}' is missing") from error
+        name, given = ".".join(map(str, key)), first.get("input")
+        told = f", got {given!r}" if isinstance(given, str | int | float | bool | None) else ""
+        words = first["msg"].removeprefix("Value error, ").rstrip(".")
+        words = words[0].lower() + words[1:]
+        raise where.error(place(key), f"{name + ': ' if name else ''}{words}{told}") from error
+    try:
+        if spec.model.weights == "random" and spec.engine != "simulated":
+            preset(spec.model.id, spec.task)
+        if spec.sources.node is not None:
+            board(spec.sources.node.gpu)
+        _check_combination(spec)
+    except HarnessError as error:
+        raise where.error(place(("model",)), error.message.rstrip("."), error.hint) from error
+    return spec
+
+
+def _check_combination(spec: RunSpec) -> None:
+    wanted = ENGINES[spec.task]
+    if spec.engine not in (wanted, "simulated"):
+        raise UserInputError(f"The engine {spec.engine} cannot do {spec.task}.", f"Use engine: {wanted}.")
+    virtual = spec.sources.node is not None and spec.sources.node.clock == "virtual"
+    if spec.engine == "simulated" and spec.sources.kind != "simulated":
+        raise UserInputError("The simulated engine needs simulated sources.", "Set sources: simulated.")
+    if virtual and spec.engine != "simulated":
+        raise UserInputError(
+            f"A virtual clock does not wait for a real engine ({spec.engine}).",
+            "Use engine: simulated, or clock: real.",
+        )
+    if virtual and spec.measure.cross_check:
+        raise UserInputError(
+            "Other tools read the real clock, so a run on the virtual clock cannot be cross-checked.",
+            "Remove cross_check, or use clock: real.",
+        )
+    node = spec.sources.node
+    if node is not None:
+        for gpu in spec.sources.gpus:
+            if isinstance(gpu, int) and not 0 <= gpu < node.gpu_count:
+                raise UserInputError(
+                    f"There is no GPU {gpu}: the simulated node has {node.gpu_count}.",
+                    "Set sources.node.gpu_count, or choose another index.",
+                )
+
+
+def _resolve_prompt_file(content: dict[str, Any], where: _Where, place: typing.Callable[[Path_], Path_]) -> None:
+    """A prompt file is found beside the config, and its content is part of the run's identity."""
+    prompts = content.get("prompts")
+    if not isinstance(prompts, dict) or prompts.get("kind") != "file" or not isinstance(prompts.get("path"), str):
+        return
+    path = where.path.parent / prompts["path"]
+    if not path.is_file():
+        key = place(("prompts", "path")) if place(("prompts", "path")) in where.lines else place(("prompts",))
+        raise where.error(key, f"there is no prompt file {path}", "Paths are taken from the config's folder.")
+    prompts["path"] = str(path)
+    prompts["sha256"] = file_sha256(path)
+
+
+# --- nested mappings ------------------------------------------------------------------------------------
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _get(mapping: dict[str, Any], key: tuple[str, ...]) -> Any:
+    value: Any = mapping
+    for part in key:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(part)
+    return value
+
+
+def _set(mapping: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
+    for part in key[:-1]:
+        mapping = mapping[part]
+    mapping[key[-1]] = value
+
+
+def _fields_at(model: type[BaseModel], key: Path_) -> list[str]:
+    """Names of the fields that are valid under a key."""
+    for part in key:
+        field = model.model_fields.get(str(part))
+        nested = _model_in(field.annotation) if field else None
+        if nested is None:
+            break
+        model = nested
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)
+    return None

@@ -1,0 +1,140 @@
+"""Opens what a run's `sources` ask for: the machine's GPUs and host sensors, or a simulated node in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from harness.clock import Clock, RealClock, VirtualClock
+from harness.errors import SourceUnavailable
+from harness.measure.budget import TrueEnergy
+from harness.power.base import PowerSource
+from harness.power.host import open_rapl
+from harness.power.nvml import open_gpus
+from harness.power.sampler import ProcessSampler, Sampler, SourceFactory, VirtualSampler
+from harness.records import Caveat, SourcesSpec
+from harness.simulation.gpu import NodeState, SimulatedNode
+from harness.simulation.nvml import installed, nvidia_smi_on_path, open_simulated_sources
+
+SIMULATED_HOST = "not measured: a simulated node has no CPU or DRAM meter"
+
+
+@dataclass(frozen=True)
+class OpenedSources:
+    """The sources of one run and what goes with them.
+
+    `gpu_uuids` are those that run the model, in the order asked for; `node` and `truth` exist only in a simulation.
+    """
+
+    sources: tuple[PowerSource, ...]
+    clock: Clock
+    sampler_factory: SourceFactory
+    gpu_uuids: tuple[str, ...]
+    host_missing: str | None
+    caveats: tuple[Caveat, ...] = ()
+    node: SimulatedNode | None = None
+    truth: TrueEnergy | None = None
+
+    def sampler(self, path: Path, period_s: float) -> Sampler:
+        """A sampler for these sources: a helper process, or on a virtual clock its stand-in."""
+        if isinstance(self.clock, VirtualClock):
+            return VirtualSampler(self.sources, self.clock, period_s)
+        return ProcessSampler(self.sampler_factory, tuple(source.info.id for source in self.sources), path, period_s)
+
+
+@contextmanager
+def opened_sources(spec: SourcesSpec, scratch: Path | None) -> Iterator[OpenedSources]:
+    """Open every source of the machine; those of `spec.gpus` are marked as running the model.
+
+    Args:
+        spec: What the run asks for.
+        scratch: Where a simulated node on the real clock keeps its load log; None keeps it in memory, which
+            only this process sees.
+
+    Raises:
+        SourceUnavailable: No driver, no such GPU, a GPU that cannot be metered.
+    """
+    with ExitStack() as stack:
+        opened = _open_simulated(spec, scratch, stack) if spec.kind == "simulated" else _open_real(spec)
+        for source in opened.sources:
+            stack.callback(source.close)
+        yield opened
+
+
+def refuse_shared(sources: Sequence[PowerSource]) -> None:
+    """Another process on a GPU that is to run the model makes every joule ambiguous.
+
+    Raises:
+        SourceUnavailable: There is one.
+    """
+    for source in sources:
+        pids = source.foreign_processes() if source.info.runs_model else None
+        if pids:
+            shown = ", ".join(map(str, pids[:5]))
+            raise SourceUnavailable(
+                f"Another process uses {source.info.device_name} ({source.info.id}): pid {shown}.",
+                "Stop it, choose another GPU with sources.gpus, or accept mixed energy with measure.allow_shared_gpu.",
+            )
+
+
+def _open_real(spec: SourcesSpec) -> OpenedSources:
+    gpus = open_gpus(spec.gpus, "measured", RealClock())
+    host, missing = open_rapl()
+    uuids = tuple(gpu.uuid for gpu in gpus)
+    selected = tuple(gpu.uuid for gpu in gpus if gpu.info.runs_model)
+    return OpenedSources(
+        sources=(*gpus, *host),
+        clock=RealClock(),
+        sampler_factory=partial(_reopen_real, uuids),
+        gpu_uuids=selected,
+        host_missing=missing,
+        caveats=tuple(caveat for gpu in gpus if gpu.info.runs_model for caveat in gpu.caveats),
+    )
+
+
+def _reopen_real(uuids: tuple[str, ...]) -> tuple[PowerSource, ...]:
+    """The same sources in another process, in the same order."""
+    return (*open_gpus(uuids, "measured", RealClock()), *open_rapl()[0])
+
+
+def _open_simulated(spec: SourcesSpec, scratch: Path | None, stack: ExitStack) -> OpenedSources:
+    assert spec.node is not None
+    clock: Clock = VirtualClock() if spec.node.clock == "virtual" else RealClock()
+    state = NodeState(
+        gpu=spec.node.gpu,
+        gpu_count=spec.node.gpu_count,
+        seed=spec.node.seed,
+        counter=spec.node.counter,
+        start_s=clock.now_s(),
+        load_path=scratch / "load.bin" if scratch is not None and isinstance(clock, RealClock) else None,
+        conditions=spec.node.conditions,
+    )
+    node = SimulatedNode(state, clock)
+    stack.enter_context(installed(node))
+    stack.enter_context(nvidia_smi_on_path())
+    selection = tuple(_simulated_uuid(node, gpu) for gpu in spec.gpus)
+    gpus = open_gpus(selection, "simulated", clock)
+    by_id = {gpu.info.id: node.gpu_by_uuid(gpu.uuid) for gpu in gpus}
+    return OpenedSources(
+        sources=gpus,
+        clock=clock,
+        sampler_factory=partial(open_simulated_sources, state, selection),
+        gpu_uuids=selection,
+        host_missing=SIMULATED_HOST,
+        node=node,
+        truth=lambda source_id, start_s, end_s: by_id[source_id].true_energy_j(start_s, end_s),
+    )
+
+
+def _simulated_uuid(node: SimulatedNode, gpu: int | str) -> str:
+    """CUDA_VISIBLE_DEVICES speaks of the real machine; a simulated node's indices are its own."""
+    if isinstance(gpu, str):
+        return gpu
+    if not 0 <= gpu < len(node.gpus):
+        raise SourceUnavailable(
+            f"There is no GPU {gpu}: the simulated node has {len(node.gpus)}.", "Set sources.node.gpu_count."
+        )
+    return node.gpus[gpu].uuid

@@ -1,0 +1,307 @@
+"""One RunSpec in one process: the only place where power, tasks and engines meet.
+
+`python -m harness.run.worker TASK.json` runs it, tells its progress as JSON lines on a pipe, and leaves
+record.json and trace.parquet in the scratch folder named in the task. Whatever goes wrong becomes a Failure there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.engines.base import Engine
+from harness.engines.simulated import LoadingEngine, SimulatedEngine
+from harness.errors import HarnessError
+from harness.measure.session import Progress, Session, SessionResult
+from harness.measure.summary import host_energy, summarize
+from harness.power.base import ReferenceMeter
+from harness.power.host import CodeCarbonMeter
+from harness.power.trace import PowerTrace
+from harness.records import CrossCheck, Environment, Failure, Frozen, RunRecord, RunSpec, SourceInfo, WorkCounts
+from harness.run.environment import describe_environment
+from harness.run.sources import OpenedSources, opened_sources, refuse_shared
+from harness.store.files import write_run
+from harness.tasks.base import Request, endless_batches
+from harness.tasks.prompts import load_requests
+
+TRACEBACK_LINES = 20
+SAMPLES_FILE = "samples.bin"
+
+Report = Callable[[Progress], None]
+
+
+class WorkerTask(Frozen):
+    """What the parent hands to a worker."""
+
+    spec: RunSpec
+    campaign: str
+    scratch: str
+    progress_fd: int | None = None
+
+
+@dataclass
+class EngineWorkload:
+    """An engine and an endless row of batches, as the session wants them."""
+
+    engine: Engine
+    batches: Iterator[tuple[Request, ...]]
+
+    def prepare(self, batch_count: int) -> Sequence[Any]:
+        """The next batches, prepared."""
+        return [self.engine.prepare(batch) for batch in itertools.islice(self.batches, batch_count)]
+
+    def run(self, batch: Any) -> WorkCounts:
+        """Run one."""
+        return self.engine.run(batch)
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        self.engine.synchronize()
+
+
+@dataclass
+class _Run:
+    """What is known so far; a failure keeps it."""
+
+    spec: RunSpec
+    campaign: str
+    started_at_utc: str
+    phase: str = "start"
+    environment: Environment | None = None
+    sources: tuple[SourceInfo, ...] = ()
+    trace: PowerTrace | None = None
+
+
+def execute(spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
+    """Run one spec and write its record, complete or failed, into `scratch`.
+
+    Raises:
+        StoreError: The record itself cannot be written.
+    """
+    run = _Run(spec, campaign, _utc_now())
+
+    def told(progress: Progress) -> None:
+        run.phase = progress.phase
+        report(progress)
+
+    try:
+        record = _measure(run, scratch, told)
+    except HarnessError as error:
+        record = failed_record(run.spec, campaign, run.started_at_utc, _failure_of(error, run.phase), run)
+    except Exception as error:  # the worker's edge: any other error is a bug or a library's, kept with its traceback
+        tail = "".join(traceback.format_exception(error)).splitlines()[-TRACEBACK_LINES:]
+        failure = Failure(
+            kind="exception",
+            message=f"{type(error).__name__}: {error}",
+            phase=run.phase,
+            stderr_tail="\n".join(tail),
+        )
+        record = failed_record(run.spec, campaign, run.started_at_utc, failure, run)
+    write_run(scratch, record, run.trace)
+    return record
+
+
+def failed_record(
+    spec: RunSpec, campaign: str, started_at_utc: str, failure: Failure, known: _Run | None = None
+) -> RunRecord:
+    """A record of a run without a result."""
+    return RunRecord(
+        run_id=spec.run_id,
+        campaign=campaign,
+        origin=_origin(spec),
+        spec=spec,
+        environment=known.environment if known else None,
+        sources=known.sources if known else (),
+        started_at_utc=started_at_utc,
+        finished_at_utc=_utc_now(),
+        status="failed",
+        failure=failure,
+    )
+
+
+def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
+    spec = run.spec
+    report(Progress("open sources"))
+    with opened_sources(spec.sources, scratch) as opened:
+        run.sources = tuple(source.info for source in opened.sources)
+        run.environment = describe_environment(_driver(run.sources), None)
+        if not spec.measure.allow_shared_gpu:
+            refuse_shared(opened.sources)
+        report(Progress("read prompts"))
+        requests = load_requests(spec.prompts, spec.task)
+        report(Progress("load model"))
+        engine = _engine(spec, opened)
+        try:
+            engine.load()
+            references = _reference_meters(spec)
+            try:
+                result = _session(spec, opened, engine, requests, references, scratch, report).run()
+            finally:
+                for meter in references:
+                    meter.close()
+            run.trace = result.trace
+            _save_images(spec, engine, requests, scratch)
+            return _complete(run, opened, engine, result, references)
+        finally:
+            engine.close()
+
+
+def _session(
+    spec: RunSpec,
+    opened: OpenedSources,
+    engine: Engine,
+    requests: Sequence[Request],
+    references: Sequence[ReferenceMeter],
+    scratch: Path,
+    report: Report,
+) -> Session:
+    return Session(
+        sources=opened.sources,
+        sampler=opened.sampler(scratch / SAMPLES_FILE, spec.measure.sample_period_s),
+        clock=opened.clock,
+        spec=spec.measure,
+        workload=EngineWorkload(engine, endless_batches(requests, spec.batch_size, spec.seed)),
+        seed=spec.seed,
+        batch_size=spec.batch_size,
+        references=references,
+        truth=opened.truth,
+        report=report,
+    )
+
+
+def _engine(spec: RunSpec, opened: OpenedSources) -> Engine:
+    """The engine by name; on a simulated node it drives the simulated GPU's load."""
+    if spec.engine == "simulated":
+        assert opened.node is not None
+        return SimulatedEngine(spec, opened.node, _indices(opened))
+    if opened.node is None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(opened.gpu_uuids)
+    engine: Engine
+    if spec.engine == "transformers":
+        from harness.engines.transformers import TransformersEngine
+
+        engine = TransformersEngine(spec)
+    else:
+        from harness.engines.diffusers import DiffusersEngine
+
+        engine = DiffusersEngine(spec)
+    return engine if opened.node is None else LoadingEngine(engine, opened.node, _indices(opened))
+
+
+def _indices(opened: OpenedSources) -> tuple[int, ...]:
+    assert opened.node is not None
+    return tuple(opened.node.gpu_by_uuid(uuid).index for uuid in opened.gpu_uuids)
+
+
+def _reference_meters(spec: RunSpec) -> list[ReferenceMeter]:
+    return [CodeCarbonMeter() for name in spec.measure.cross_check if name == "codecarbon"]
+
+
+def _save_images(spec: RunSpec, engine: Engine, requests: Sequence[Request], scratch: Path) -> None:
+    """One extra batch after all metering, so that a person can see what was generated."""
+    if spec.image is None or not spec.image.save_images:
+        return
+    inner = engine.inner if isinstance(engine, LoadingEngine) else engine
+    from harness.engines.diffusers import DiffusersEngine
+
+    if isinstance(inner, DiffusersEngine):
+        inner.save_images(inner.prepare(requests[: spec.batch_size]), scratch / "images")
+
+
+def _complete(
+    run: _Run, opened: OpenedSources, engine: Engine, result: SessionResult, references: Sequence[ReferenceMeter]
+) -> RunRecord:
+    spec = run.spec
+    summary = summarize(
+        result.measurements, run.sources, opened.host_missing, spec.measure.target_relative_halfwidth
+    )
+    return RunRecord(
+        run_id=spec.run_id,
+        campaign=run.campaign,
+        origin=_origin(spec),
+        spec=spec,
+        environment=run.environment,
+        started_at_utc=run.started_at_utc,
+        finished_at_utc=_utc_now(),
+        status="complete",
+        parameter_count=engine.parameter_count,
+        sources=run.sources,
+        idle=result.idle,
+        warm_up=result.warm_up,
+        measurements=result.measurements,
+        host=host_energy(result.measurements, run.sources, opened.host_missing),
+        cross_checks=tuple(_cross_check(index, meter, result, run.sources) for index, meter in enumerate(references)),
+        summary=summary,
+        caveats=(*opened.caveats, *result.caveats),
+    )
+
+
+def _cross_check(
+    index: int, meter: ReferenceMeter, result: SessionResult, sources: tuple[SourceInfo, ...]
+) -> CrossCheck:
+    """The other tool's joules beside ours: every GPU of the machine, from edge to edge, windows that both have."""
+    gpus = {info.id for info in sources if info.kind == "gpu"}
+    windows = [
+        (measurement, readings[index])
+        for measurement, readings in zip(result.measurements, result.references, strict=True)
+        if not measurement.rejected
+    ]
+    return CrossCheck(
+        tool=meter.name,
+        version=meter.version,
+        windows=len(windows),
+        gpu_energy_j=_sum_known([reading.gpu_energy_j for _, reading in windows]),
+        harness_gpu_energy_j=sum(s.energy_j for m, _ in windows for s in m.sources if s.source_id in gpus),
+        cpu_energy_j=_sum_known([reading.cpu_energy_j for _, reading in windows]),
+        cpu_provenance="modelled",
+        dram_energy_j=_sum_known([reading.dram_energy_j for _, reading in windows]),
+        dram_provenance="modelled",
+        note="Its window opens before and closes after ours; its CPU and RAM are modelled unless it can read RAPL.",
+    )
+
+
+def _sum_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _failure_of(error: HarnessError, phase: str) -> Failure:
+    return Failure(kind=error.kind, message=error.message, hint=error.hint, phase=phase)
+
+
+def _origin(spec: RunSpec) -> Any:
+    return "simulated" if spec.sources.kind == "simulated" else "measured"
+
+
+def _driver(sources: Sequence[SourceInfo]) -> str | None:
+    return next((info.driver for info in sources if info.driver), None)
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def main(argv: Sequence[str]) -> int:
+    """The child process. Exit code 0 with a complete record, 1 with a failed one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a run ends
+    task = WorkerTask.model_validate_json(Path(argv[0]).read_text(encoding="utf-8"))
+
+    def report(progress: Progress) -> None:
+        if task.progress_fd is not None:
+            os.write(task.progress_fd, (json.dumps(asdict(progress)) + "\n").encode())
+
+    record = execute(task.spec, task.campaign, Path(task.scratch), report)
+    return 0 if record.status == "complete" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
