@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from harness.cli.equivalents import equivalents_command
+from harness.errors import UserInputError
+
+app = typer.Typer()
+app.command(name="equivalents")(equivalents_command)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "120"})
+
+
+def document(*arguments: str) -> dict[str, object]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    parsed = json.loads(result.stdout)
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+@pytest.mark.parametrize(("edition", "charges"), [("epa-2023", 957.5), ("epa-2024", 522.3)])
+def test_json_has_the_phone_charges_of_the_edition(edition: str, charges: float) -> None:
+    assert document("11.49kWh", "--phone", edition)["phone_charges"] == pytest.approx(charges, abs=0.05)
+
+
+def test_json_has_every_key_and_the_factors_with_their_sources() -> None:
+    found = document("1,594 g", "--car", "epa-2023", "--grid", "study-recorded")
+    assert found["derived_from"] == "mass"
+    assert found["carbon_g_co2e"] == 1594.0
+    assert found["energy_kwh"] == pytest.approx(11.49, abs=0.005)
+    assert found["car_miles"] == pytest.approx(4.09, abs=0.005)
+    assert found["car_km"] == pytest.approx(6.578, abs=0.0005)
+    assert found["web_searches"] == pytest.approx(38_294, abs=1)
+    factors = found["factors"]
+    assert isinstance(factors, list)
+    assert [(each["kind"], each["edition"], each["value"]) for each in factors] == [
+        ("grid", "study-recorded", 138.75),
+        ("phone", "epa-current", 0.019),
+        ("car", "epa-2023", 390.0),
+        ("web-search", "google-2009", 0.3),
+    ]
+    assert all({"id", "unit", "source", "year", "low", "high"} <= set(each) for each in factors)
+
+
+def test_table_shows_amounts_factors_editions_and_sources() -> None:
+    result = run("11.49kWh", "--phone", "epa-2023")
+    assert result.exit_code == 0
+    for words in ("957.5", "0.012 kWh/charge", "epa-2023", "world-2024", "5.435 kg", "Ember", "US EPA", "2009", "473"):
+        assert words in result.stdout
+
+
+def test_table_rounds_a_long_factor() -> None:
+    shown = run("1kWh", "--grid", "usa-2023").stdout
+    assert "369.5 g CO2e/kWh" in shown
+    assert "369.473" not in shown
+    assert document("1kWh", "--grid", "usa-2023")["carbon_g_co2e"] == 369.473
+
+
+def test_distance_below_a_kilometre_is_shown_in_metres() -> None:
+    assert "0.966 m" in run("0.234 g", "--car", "epa-2023").stdout
+
+
+def test_unchecked_factor_is_shown_as_a_caveat() -> None:
+    assert "Caveat: car epa-2023" in run("1kWh", "--car", "epa-2023").stdout
+
+
+def test_list_names_editions_with_value_year_and_source() -> None:
+    result = run("--list")
+    assert result.exit_code == 0
+    for words in ("epa-2023", "epa-current *", "study-recorded", "138.75", "world-2024 *", "Power Hungry Processing"):
+        assert words in result.stdout
+
+
+def test_list_as_json_is_one_document_with_defaults() -> None:
+    found = document("--list")
+    assert found["defaults"] == {
+        "phone": "epa-current",
+        "car": "epa-current",
+        "grid": "world-2024",
+        "web-search": "google-2009",
+    }
+    factors = found["factors"]
+    assert isinstance(factors, list)
+    assert {each["kind"] for each in factors} == {"phone", "car", "grid", "web-search"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["1kWh", "--grid", "wrold-2024"],
+        ["1kWh", "--phone", "epa-1999"],
+        ["1kWh", "--phone", ""],
+        ["1kWh", "--car", "tesla"],
+        ["nan kWh"],
+        ["5 miles"],
+        ["--", "-5 kWh"],
+        [],
+        ["1kWh", "--list"],
+    ],
+)
+def test_bad_input_raises_a_user_input_error_and_prints_nothing(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert isinstance(result.exception, UserInputError)
+    assert "\n" not in result.exception.message
+    assert result.stdout == ""
+
+
+def test_importing_the_module_loads_no_footprint_and_no_pydantic() -> None:
+    heavy = {"pydantic", "numpy", "harness.footprint"}
+    code = f"import sys, harness.cli.equivalents; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
