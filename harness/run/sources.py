@@ -26,7 +26,7 @@ SIMULATED_HOST = "not measured: a simulated node has no CPU or DRAM meter"
 class OpenedSources:
     """The sources of one run and what goes with them.
 
-    `gpu_uuids` are those that run the model, in the order asked for; `node` and `truth` exist only in a simulation.
+    `gpu_uuids` are those that run the model, in index order; `node` and `truth` exist only in a simulation.
     """
 
     sources: tuple[PowerSource, ...]
@@ -83,8 +83,8 @@ def refuse_shared(sources: Sequence[PowerSource]) -> None:
 def _open_real(spec: SourcesSpec) -> OpenedSources:
     gpus = open_gpus(spec.gpus, "measured", RealClock())
     host, missing = open_rapl()
-    uuids = tuple(gpu.uuid for gpu in gpus)
-    selected = tuple(gpu.uuid for gpu in gpus if gpu.info.runs_model)
+    uuids = tuple(gpu.info.id for gpu in gpus)
+    selected = tuple(gpu.info.id for gpu in gpus if gpu.info.runs_model)
     return OpenedSources(
         sources=(*gpus, *host),
         clock=RealClock(),
@@ -116,8 +116,8 @@ def _open_simulated(spec: SourcesSpec, scratch: Path | None, stack: ExitStack) -
     stack.enter_context(installed(node))
     stack.enter_context(nvidia_smi_on_path())
     selection = tuple(_simulated_uuid(node, gpu) for gpu in spec.gpus)
-    gpus = open_gpus(selection, "simulated", clock)
-    by_id = {gpu.info.id: node.gpu_by_uuid(gpu.uuid) for gpu in gpus}
+    gpus = open_gpus(selection, "simulated", clock, environ={})
+    by_id = {gpu.info.id: node.gpu_by_uuid(gpu.info.id) for gpu in gpus}
     return OpenedSources(
         sources=gpus,
         clock=clock,

@@ -142,7 +142,7 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
         engine = _engine(spec, opened)
         try:
             engine.load()
-            references = _reference_meters(spec)
+            references = _reference_meters(spec, run.sources)
             try:
                 result = _session(spec, opened, engine, requests, references, scratch, report).run()
             finally:
@@ -202,8 +202,9 @@ def _indices(opened: OpenedSources) -> tuple[int, ...]:
     return tuple(opened.node.gpu_by_uuid(uuid).index for uuid in opened.gpu_uuids)
 
 
-def _reference_meters(spec: RunSpec) -> list[ReferenceMeter]:
-    return [CodeCarbonMeter() for name in spec.measure.cross_check if name == "codecarbon"]
+def _reference_meters(spec: RunSpec, sources: Sequence[SourceInfo]) -> list[ReferenceMeter]:
+    gpu_count = sum(info.kind == "gpu" for info in sources)
+    return [CodeCarbonMeter(gpu_count) for name in spec.measure.cross_check if name == "codecarbon"]
 
 
 def _save_images(spec: RunSpec, engine: Engine, requests: Sequence[Request], scratch: Path) -> None:

@@ -1,0 +1,65 @@
+"""The command `harness`. Commands live in files of their own; nothing heavy is imported until one runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import harness
+from harness.cli.doctor import doctor_command
+from harness.cli.equivalents import equivalents_command
+from harness.cli.run import run_command
+from harness.cli.schema import schema_command
+from harness.cli.show import list_command, show_command
+from harness.errors import HarnessError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="harness",
+    help="Energy per generation of AI models on NVIDIA GPUs, with a stated uncertainty.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run_command)
+app.command("show")(show_command)
+app.command("list")(list_command)
+app.command("doctor")(doctor_command)
+app.command("equivalents")(equivalents_command)
+app.command("schema")(schema_command)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Energy per generation of AI models on NVIDIA GPUs, with a stated uncertainty."""
+    if version:
+        typer.echo(f"harness {harness.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; a HarnessError is a sentence and a hint, never a traceback."""
+    try:
+        app()
+    except HarnessError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

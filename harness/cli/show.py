@@ -1,0 +1,211 @@
+"""`harness show` and `harness list`: what is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import Car, Grid, Json, Phone, Results, editions
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.report.results import ResultRow
+    from harness.store.files import StoredRun
+
+
+def show_command(
+    what: Annotated[
+        list[str] | None, typer.Argument(help="Campaigns, run ids (or their beginning), or folders; all if left out.")
+    ] = None,
+    results: Results = Path("results"),
+    phone: Phone = None,
+    car: Car = None,
+    grid: Grid = None,
+    as_json: Json = False,
+) -> None:
+    """Show results: a table of many runs, or everything about one."""
+    import json
+
+    from harness.cli.tables import console, print_results
+    from harness.report.results import result_row
+
+    chosen = editions(phone, car, grid)
+    runs = _select(what or [], results)
+    rows = [result_row(run.record, chosen) for run in runs]
+    if as_json:
+        document: dict[str, object] = {"runs": [row.model_dump(mode="json") for row in rows]}
+        if len(runs) == 1:
+            document["record"] = runs[0].record.model_dump(mode="json")
+        typer.echo(json.dumps(document, indent=2))
+        return
+    out = console()
+    if not rows:
+        out.print(f"No results under {results} yet. Start with: harness run configs/quickstart.yaml", soft_wrap=True)
+        return
+    print_results(rows, out)
+    if len(runs) == 1:
+        _print_one(runs[0], rows[0], out)
+
+
+def list_command(
+    what: Annotated[str, typer.Argument(help="runs, models (architecture presets) or gpus (simulated boards).")] = "runs",
+    results: Results = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """List stored runs, or what a config can name."""
+    import json
+
+    from rich.table import Table
+
+    from harness.cli.tables import console
+    from harness.errors import UserInputError
+
+    listings = {"runs": _run_rows, "models": _model_rows, "gpus": _gpu_rows}
+    if what not in listings:
+        raise UserInputError(f"There is no list of '{what}'.", f"Choose from {', '.join(listings)}.")
+    rows = listings[what](results)
+    if as_json:
+        typer.echo(json.dumps({what: rows}, indent=2))
+        return
+    if not rows:
+        console().print(f"Nothing under {results} yet. Start with: harness run configs/quickstart.yaml", soft_wrap=True)
+        return
+    table = Table()
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), no_wrap=name in ("run_id", "name"))
+    for row in rows:
+        table.add_row(*("-" if value is None else str(value) for value in row.values()))
+    console().print(table)
+
+
+def _run_rows(results: Path) -> list[dict[str, object]]:
+    from harness.store.files import find_runs
+
+    runs = find_runs([results]) if results.exists() else []
+    return [
+        {
+            "campaign": run.record.campaign,
+            "run_id": run.record.run_id,
+            "status": run.record.status,
+            "origin": run.record.origin,
+            "task": run.record.spec.task,
+            "started_at_utc": run.record.started_at_utc,
+            "failure": run.record.failure.kind if run.record.failure else None,
+        }
+        for run in runs
+    ]
+
+
+def _model_rows(_: Path) -> list[dict[str, object]]:
+    from harness.engines.architectures import presets
+
+    return [
+        {"name": preset.name, "task": preset.task, "family": preset.family, "description": preset.description}
+        for preset in presets()
+    ]
+
+
+def _gpu_rows(_: Path) -> list[dict[str, object]]:
+    from harness.simulation.profiles import board, simulated_boards
+
+    return [
+        {
+            "name": profile.name,
+            "idle_w": profile.idle_w,
+            "power_limit_w": profile.power_limit_w,
+            "sensor": profile.sensor.name,
+            "provenance": "assumed power, recorded sensor",
+        }
+        for profile in map(board, simulated_boards())
+    ]
+
+
+def _select(what: list[str], results: Path) -> list[StoredRun]:
+    """The runs that are meant by folder, campaign or the beginning of a run id."""
+    import difflib
+
+    from harness.errors import UserInputError
+    from harness.store.files import find_runs
+
+    if not what:
+        return find_runs([results]) if results.exists() else []
+    stored = find_runs([results]) if results.exists() else []
+    chosen: dict[Path, StoredRun] = {}
+    for name in what:
+        found = [run for run in stored if run.record.campaign == name or run.record.run_id.startswith(name)]
+        if not found and Path(name).exists():
+            found = find_runs([Path(name)])
+        if not found:
+            known = sorted({run.record.campaign for run in stored} | {run.record.run_id for run in stored})
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"Did you mean {near[0]}?" if near else f"harness list --results {results} shows what is there."
+            raise UserInputError(f"There is no campaign, run or folder '{name}'.", hint)
+        chosen.update({run.folder: run for run in found})
+    return list(chosen.values())
+
+
+def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
+    """Everything about one run: three energies, idle, budget, cross-check, caveats, failure."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from harness.cli.tables import estimate_text
+
+    record = run.record
+    out.print(f"[bold]{escape(record.run_id)}[/] {record.status}, {record.started_at_utc}, {escape(str(run.folder))}")
+    if record.failure:
+        out.print(f"phase: {record.failure.phase}; kind: {record.failure.kind}")
+        out.print(escape(record.failure.hint))
+        out.print(escape(record.failure.stderr_tail), style="dim")
+        return
+    energies = Table(title="kWh per 1,000 generations, by boundary", title_justify="left")
+    energies.add_column("boundary")
+    energies.add_column("energy, 95 % interval", justify="right")
+    for name, estimate in (
+        ("GPUs that ran the model, gross", row.energy_kwh_per_1000),
+        ("  the same, scatter of repeats alone", row.repeatability_kwh_per_1000),
+        ("  idle share", row.idle_kwh_per_1000),
+        ("  above idle", row.above_idle_kwh_per_1000),
+        ("every GPU of the machine", row.node_gpus_kwh_per_1000),
+        (f"node: GPUs, CPU, DRAM{f' ({row.node_missing})' if row.node_missing else ''}", row.node_kwh_per_1000),
+    ):
+        energies.add_row(name, estimate_text(estimate))
+    if row.true_energy_kwh_per_1000 is not None:
+        energies.add_row("true energy of the simulated GPU, gross", f"{row.true_energy_kwh_per_1000:.6g}")
+    out.print(energies)
+    _print_idle_and_budget(run, out)
+    for check in record.cross_checks:
+        theirs = "none" if check.gpu_energy_j is None else f"{check.gpu_energy_j:.4g} J"
+        out.print(
+            f"cross-check: {check.tool} {check.version} says {theirs} for the GPUs over the same {check.windows} "
+            f"windows, the harness {check.harness_gpu_energy_j:.4g} J. {escape(check.note)}"
+        )
+    for caveat in row.caveats:
+        out.print(f"[yellow]caveat[/] {caveat.code}: {escape(caveat.message)}")
+
+
+def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
+    from rich.table import Table
+
+    record = run.record
+    accepted = [window for window in record.measurements if not window.rejected]
+    names = {source.id: source.device_name for source in record.sources if source.runs_model}
+    for idle in record.idle:
+        if idle.source_id in names:
+            shown = {"before load": idle.before_w, "null windows": idle.null_w, "after load": idle.after_w}
+            words = ", ".join(f"{k} {'not measured' if v is None else f'{v:.1f} W'}" for k, v in shown.items())
+            out.print(f"idle of {names[idle.source_id]}: {words}; subtracted: {idle.subtracted}")
+    budget = Table(title="Standard uncertainty of the first window, in J", title_justify="left")
+    for column in ("source", "term", "J", "shared by all windows", "what would reduce it"):
+        budget.add_column(column)
+    for source in accepted[0].sources:
+        if source.source_id in names:
+            for term in source.budget:
+                value = f"{term.standard_uncertainty_j:.3g}"
+                budget.add_row(names[source.source_id], term.name, value, "yes" if term.common else "no", term.reduced_by)
+            total = f"{source.uncertainty_j:.3g} of {source.energy_j:.4g}"
+            budget.add_row(names[source.source_id], "combined", total, "", "")
+    out.print(budget)

@@ -1,0 +1,138 @@
+"""One row per run: energy per 1,000 generations, what it equals, and what to doubt. Pure; printing is the CLI's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from harness.footprint.equivalents import Equivalents, equivalents
+from harness.records import Caveat, Frozen, RunRecord
+from harness.stats import Estimate
+from harness.units import J_PER_KWH
+
+PER = 1000
+
+
+class Editions(Frozen):
+    """Which edition of each factor turns energy into what people know."""
+
+    phone: str
+    car: str
+    grid: str
+
+
+class ResultRow(Frozen):
+    """What a table, a JSON document or a page shows of one run.
+
+    Energies are gross over the devices that ran the model (`boundary`), per 1,000 generations in kWh, and per token
+    or image in J. `simulated` marks energy that no real GPU drew.
+    """
+
+    campaign: str
+    run_id: str
+    status: Literal["complete", "failed"]
+    simulated: bool
+    model: str
+    weights: str
+    task: str
+    batch_size: int
+    gpu: str | None
+    boundary: str | None
+    windows: int = 0
+    generations: int = 0
+    energy_kwh_per_1000: Estimate | None = None
+    repeatability_kwh_per_1000: Estimate | None = None
+    above_idle_kwh_per_1000: Estimate | None = None
+    idle_kwh_per_1000: Estimate | None = None
+    node_gpus_kwh_per_1000: Estimate | None = None
+    node_kwh_per_1000: Estimate | None = None
+    node_missing: str | None = None
+    true_energy_kwh_per_1000: float | None = None
+    unit: Literal["token", "image"] | None = None
+    energy_j_per_unit: Estimate | None = None
+    equivalents_per_1000: Equivalents | None = None
+    duration_s: float | None = None
+    power_w: float | None = None
+    caveats: tuple[Caveat, ...] = ()
+    failure: str | None = None
+
+
+def result_row(record: RunRecord, editions: Editions) -> ResultRow:
+    """The row of one run.
+
+    Raises:
+        UserInputError: An edition that does not exist.
+    """
+    spec, summary = record.spec, record.summary
+    gpus = [source for source in record.sources if source.kind == "gpu"]
+    active = [source for source in gpus if source.runs_model]
+    head = ResultRow(
+        campaign=record.campaign,
+        run_id=record.run_id,
+        status=record.status,
+        simulated=record.simulated,
+        model=spec.model.id,
+        weights=spec.model.weights,
+        task=spec.task,
+        batch_size=spec.batch_size,
+        gpu=active[0].device_name if active else None,
+        boundary=f"{len(active)} of {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else None,
+        caveats=all_caveats(record),
+        failure=record.failure.message if record.failure else None,
+    )
+    if summary is None:
+        return head
+
+    def kwh(per_generation: Estimate | None) -> Estimate | None:
+        return per_generation.scaled(PER / J_PER_KWH) if per_generation else None
+
+    energy = summary.gpu_energy_j.scaled(PER / J_PER_KWH)
+    per_token = summary.energy_j_per_output_token
+    true_j = summary.true_gpu_energy_j
+    return head.model_copy(
+        update={
+            "windows": summary.windows,
+            "generations": summary.generations,
+            "energy_kwh_per_1000": energy,
+            "repeatability_kwh_per_1000": kwh(summary.gpu_repeatability_j),
+            "above_idle_kwh_per_1000": kwh(summary.gpu_above_idle_j),
+            "idle_kwh_per_1000": kwh(summary.gpu_idle_j),
+            "node_gpus_kwh_per_1000": kwh(summary.node_gpus_energy_j),
+            "node_kwh_per_1000": kwh(summary.node_energy_j),
+            "node_missing": summary.node_missing,
+            "true_energy_kwh_per_1000": None if true_j is None else true_j * PER / J_PER_KWH,
+            "unit": "token" if per_token else "image",
+            "energy_j_per_unit": per_token or summary.energy_j_per_image,
+            "equivalents_per_1000": _equivalents(energy, editions),
+            "duration_s": summary.duration_s,
+            "power_w": summary.power_w,
+        }
+    )
+
+
+def all_caveats(record: RunRecord) -> tuple[Caveat, ...]:
+    """The run's caveats and its windows', one of each kind and wording."""
+    found = [*record.caveats, *(caveat for window in record.measurements for caveat in window.caveats)]
+    first_of_code: dict[str, Caveat] = {}
+    for caveat in found:
+        first_of_code.setdefault(caveat.code, caveat)
+    return tuple(first_of_code.values())
+
+
+def caveat_lines(rows: Iterable[ResultRow]) -> list[tuple[str, int, str]]:
+    """(code, number of runs, one wording) for each kind of caveat among the rows."""
+    lines: dict[str, tuple[int, str]] = {}
+    for row in rows:
+        for caveat in row.caveats:
+            count, wording = lines.get(caveat.code, (0, caveat.message))
+            lines[caveat.code] = (count + 1, wording)
+    return [(code, count, wording) for code, (count, wording) in lines.items()]
+
+
+def _equivalents(energy: Estimate, editions: Editions) -> Equivalents | None:
+    if energy.value < 0:  # noise around nothing: there is no such number of phone charges
+        return None
+    interval = (max(0.0, energy.low), energy.high)
+    return equivalents(
+        energy_kwh=energy.value, interval=interval, phone=editions.phone, car=editions.car, grid=editions.grid
+    )
