@@ -183,6 +183,10 @@ def _handles() -> tuple[list[tuple[int, Any]], list[int]]:
     return readable, hidden
 
 
+def _is_number(entry: int | str) -> bool:
+    return isinstance(entry, int) or (entry.isascii() and entry.isdigit())
+
+
 def _resolve(selection: Sequence[int | str], uuids: Sequence[str], environ: Mapping[str, str]) -> set[str]:
     """UUIDs of the selected boards.
 
@@ -195,13 +199,14 @@ def _resolve(selection: Sequence[int | str], uuids: Sequence[str], environ: Mapp
     seen = f"CUDA sees {len(visible)} of this machine's {len(uuids)} GPU(s){limited}"
     chosen = set()
     for entry in selection:
-        if isinstance(entry, int) or entry.isdigit():
+        if _is_number(entry):
             index = int(entry)
             matches = [visible[index]] if 0 <= index < len(visible) else []
             hint = f"Choose from 0 to {len(visible) - 1}." if visible else _SIMULATE
         else:
-            matches = [uuid for uuid in (*visible, entry) if uuid.startswith(entry)]
-            matches = [uuid for uuid in matches if uuid in visible or uuid.startswith("MIG-")]
+            name = str(entry)
+            candidates = [*visible, name] if name.startswith("MIG-") else visible
+            matches = [uuid for uuid in candidates if uuid.startswith(name)]
             hint = "`harness doctor` lists the UUIDs; CUDA_VISIBLE_DEVICES must let the GPU through."
         if not matches:
             raise SourceUnavailable(f"There is no GPU {entry}: {seen}.", hint)
@@ -222,7 +227,7 @@ def _mig_refused(what: str) -> SourceUnavailable:
 
 def _refuse_ambiguous_order(selection: Sequence[int | str], names: Sequence[str], environ: Mapping[str, str]) -> None:
     """CUDA counts the fastest board first unless told otherwise; NVML counts by PCI bus."""
-    by_number = any(isinstance(entry, int) or entry.isdigit() for entry in selection)
+    by_number = any(_is_number(entry) for entry in selection)
     by_uuid = environ.get("CUDA_VISIBLE_DEVICES", "").strip().startswith("GPU-")
     if by_number and not by_uuid and len(set(names)) > 1 and environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
         raise SourceUnavailable(
