@@ -37,9 +37,7 @@ class ModelSpec(Frozen):
 
     id: str = Field(min_length=1, description="hub id, local folder, or the name of an architecture preset")
     weights: Literal["pretrained", "random"] = "pretrained"
-    revision: str | None = Field(
-        None, description="commit, tag or branch on the hub; pin a commit to repeat a run"
-    )
+    revision: str | None = Field(None, description="commit, tag or branch on the hub; pin a commit to repeat a run")
     trust_remote_code: bool = Field(False, description="run code from the model's repository")
     allow_pickle: bool = Field(False, description="accept weights that are not safetensors")
 
@@ -52,9 +50,7 @@ class PromptSpec(Frozen):
     dataset: str | None = Field(None, description="hub dataset (kind: hub)")
     config: str | None = None
     split: str = "train"
-    column: str | None = Field(
-        None, description="column or key with the text; found by itself if there is one"
-    )
+    column: str | None = Field(None, description="column or key with the text; found by itself if there is one")
     count: Count = 1000
     max_words: Count | None = Field(None, description="keep only the first words of each prompt")
     sha256: str | None = None
@@ -125,12 +121,8 @@ class MeasureSpec(Frozen):
     min_repeats: Annotated[int, Field(ge=2)] = 5
     max_repeats: Annotated[int, Field(ge=2)] = 20
     max_duration_s: Positive = Field(1800.0, description="budget for all windows of one run")
-    window_s: Positive = Field(
-        10.0, description="shortest window; whole batches are added until it is reached"
-    )
-    requests_per_window: Count | None = Field(
-        None, description="fixed number of requests instead of window_s"
-    )
+    window_s: Positive = Field(10.0, description="shortest window; whole batches are added until it is reached")
+    requests_per_window: Count | None = Field(None, description="fixed number of requests instead of window_s")
     null_window_s: Positive = Field(2.0, description="window without work right after each window")
     idle_s: Positive = Field(5.0, description="idle measured before the load and, settled, after it")
     settle_s: Annotated[float, Field(ge=0)] = Field(2.0, description="wait after load before idle counts")
@@ -202,9 +194,7 @@ class SourceInfo(Frozen):
     sensor_window_s: float = Field(description="how much of the past one reading sees (W_eff)")
     gain_relative_u: float = Field(description="standard uncertainty of the gain, as a fraction")
     offset_u_w: float = Field(description="standard uncertainty of the offset")
-    counter_step_j: float | None = Field(
-        None, description="resolution of the energy counter; None without one"
-    )
+    counter_step_j: float | None = Field(None, description="resolution of the energy counter; None without one")
     provenance: Provenance
     runs_model: bool = Field(description="this device holds the model")
 
@@ -227,18 +217,13 @@ class SourceEnergy(Frozen):
     budget: tuple[UncertaintyTerm, ...]
     method: Literal["counter", "sampled"]
     sample_count: int
-    gap_power_w: float = Field(description="power of the null window right after: what edges and delays draw")
-    gap_power_u_w: float = Field(description="its standard uncertainty, without what gain and offset add")
-    sampled_energy_j: float | None = Field(
-        None, description="integral of sampled power, to check the counter"
-    )
-    sampled_uncertainty_j: float | None = Field(
-        None, description="of sampled - counter, from what they do not share"
-    )
+    idle_power_w: float = Field(description="mean power of the null window right after")
+    idle_power_u_w: float = Field(description="its standard uncertainty, without what gain and offset add")
+    gap_energy_j: float = Field(description="part of energy_j drawn at the edges and in delays, while no work ran")
+    sampled_energy_j: float | None = Field(None, description="integral of sampled power, to check the counter")
+    sampled_uncertainty_j: float | None = Field(None, description="of the difference to the counter")
     true_energy_j: float | None = Field(None, description="of the whole window; known only when simulated")
-    true_busy_energy_j: float | None = Field(
-        None, description="while the engine ran; known only when simulated"
-    )
+    true_busy_energy_j: float | None = Field(None, description="while the engine ran; known only when simulated")
 
 
 class WorkCounts(Frozen):

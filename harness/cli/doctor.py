@@ -85,7 +85,9 @@ def _print(report: dict[str, Any]) -> None:
     out.print(f"{mark} CPU and DRAM energy: {escape(host['reason'] or ', '.join(host['sources']))}", soft_wrap=True)
     for name, found in report["packages"].items():
         version = found["version"]
-        out.print(f"{good} {name} {version}" if version else f"{bad} {name}: {escape(found['install'])}", soft_wrap=True)
+        out.print(
+            f"{good} {name} {version}" if version else f"{bad} {name}: {escape(found['install'])}", soft_wrap=True
+        )
     if not gpus["ok"]:
         out.print("Without a GPU: harness run configs/quickstart.yaml runs on a simulated one.", soft_wrap=True)
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from harness.measure.session import Progress as News
+from harness.measure.base import Progress as News
 from harness.records import RunRecord, RunSpec
 from harness.units import format_duration, format_plus_minus, format_significant
 
@@ -46,15 +46,19 @@ class PlainListener:
     def __init__(self, out: Console) -> None:
         self._out = out
         self._label = ""
+        self._phase = ""
 
     def run_started(self, index: int, total: int, spec: RunSpec) -> None:
         """Say which run begins."""
+        self._phase = ""
         self._label = f"[{index}/{total}] {spec.model.id} batch {spec.batch_size}"
         self._say("start")
 
     def run_progress(self, progress: News) -> None:
-        """Say what it is doing."""
-        self._say(news_text(progress))
+        """Say what it is doing: each phase once, each repeat."""
+        if progress.repeat is not None or progress.phase != self._phase:
+            self._say(news_text(progress))
+        self._phase = progress.phase
 
     def run_finished(self, record: RunRecord) -> None:
         """Say how it ended."""

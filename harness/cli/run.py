@@ -137,6 +137,8 @@ def _print_outcome(plan: Plan, outcome: CampaignResult, config: Path, chosen: ob
         soft_wrap=True,
     )
     if outcome.interrupted:
-        out.print(f"Stopped with {left} left. Finished runs are kept; resume with: harness run {config}", soft_wrap=True)
+        out.print(
+            f"Stopped with {left} left. Finished runs are kept; resume with: harness run {config}", soft_wrap=True
+        )
     elif outcome.failed:
         out.print(f"Failed runs are tried again by: harness run {config}", soft_wrap=True)

@@ -51,7 +51,9 @@ def show_command(
 
 
 def list_command(
-    what: Annotated[str, typer.Argument(help="runs, models (architecture presets) or gpus (simulated boards).")] = "runs",
+    what: Annotated[
+        str, typer.Argument(help="runs, models (architecture presets) or gpus (simulated boards).")
+    ] = "runs",
     results: Results = Path("results"),
     as_json: Json = False,
 ) -> None:
@@ -205,7 +207,9 @@ def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
         if source.source_id in names:
             for term in source.budget:
                 value = f"{term.standard_uncertainty_j:.3g}"
-                budget.add_row(names[source.source_id], term.name, value, "yes" if term.common else "no", term.reduced_by)
+                budget.add_row(
+                    names[source.source_id], term.name, value, "yes" if term.common else "no", term.reduced_by
+                )
             total = f"{source.uncertainty_j:.3g} of {source.energy_j:.4g}"
             budget.add_row(names[source.source_id], "combined", total, "", "")
     out.print(budget)

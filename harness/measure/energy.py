@@ -32,9 +32,7 @@ def integrate_power(t_s: FloatArray, power_w: FloatArray, start_s: float, end_s:
         )
     inside = (t_s > start_s) & (t_s < end_s)
     at_s = np.concatenate([[start_s], t_s[inside], [end_s]])
-    at_w = np.concatenate(
-        [[np.interp(start_s, t_s, power_w)], power_w[inside], [np.interp(end_s, t_s, power_w)]]
-    )
+    at_w = np.concatenate([[np.interp(start_s, t_s, power_w)], power_w[inside], [np.interp(end_s, t_s, power_w)]])
     return float(np.sum((at_w[1:] + at_w[:-1]) / 2 * np.diff(at_s)))
 
 
@@ -52,14 +50,14 @@ def counter_energy(start_j: float, end_j: float) -> float:
     return end_j - start_j
 
 
-def busy_energy_j(window: Measurement, source: SourceEnergy) -> float:
+def busy_energy_j(source: SourceEnergy) -> float:
     """Gross energy while the engine ran: the window's energy less what its edges and delays drew."""
-    return source.energy_j - source.gap_power_w * (window.end_s - window.start_s - window.busy_s)
+    return source.energy_j - source.gap_energy_j
 
 
 def idle_share_j(window: Measurement, source: SourceEnergy) -> float:
     """What the source would have drawn in the same busy time without work."""
-    return source.gap_power_w * window.busy_s
+    return source.idle_power_w * window.busy_s
 
 
 def published_readings(t_s: FloatArray, power_w: FloatArray, period_s: float) -> FloatArray:

@@ -40,7 +40,7 @@ def throttled(trace: PowerTrace, info: SourceInfo) -> Caveat | None:
 
 
 def counter_disagrees(info: SourceInfo, energy: SourceEnergy) -> Caveat | None:
-    """Counter and integrated power differ by more than twice what they do not share can explain."""
+    """Counter and integrated power differ by more than twice the doubt of their difference."""
     if energy.method != "counter" or energy.sampled_energy_j is None or energy.sampled_uncertainty_j is None:
         return None
     difference_j = energy.energy_j - energy.sampled_energy_j
@@ -57,9 +57,7 @@ def counter_stuck(readings: WindowReadings, expected: bool) -> Caveat | None:
     """The counter did not move within a second at one of the edges."""
     if not expected or readings.aligned_source is not None:
         return None
-    return Caveat(
-        code="counter-stuck", message="The energy counter did not move within 1 s at an edge of the window."
-    )
+    return Caveat(code="counter-stuck", message="The energy counter did not move within 1 s at an edge of the window.")
 
 
 def samples_missed(trace: PowerTrace) -> Caveat | None:

@@ -6,55 +6,21 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
-from typing import Any, Protocol
-
-import numpy as np
 
 from harness.clock import Clock
 from harness.errors import MeasurementInvalid
 from harness.measure import quality
-from harness.measure.budget import GapPower, Method, TrueEnergy, gap_power, source_energy, source_method
-from harness.measure.energy import busy_energy_j
+from harness.measure.base import Progress, Workload
+from harness.measure.budget import IdlePowerReading, TrueEnergy, null_power, source_energy, source_method
+from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeats_interval, seconds_left
+from harness.measure.warm_up import warm_up
 from harness.measure.window import WindowReadings, metered
 from harness.power.base import PowerSource, ReferenceMeter, ReferenceReading
 from harness.power.sampler import Sampler
 from harness.power.sensor import undersampled_fraction
 from harness.power.trace import PowerTrace
 from harness.records import Caveat, IdlePower, Measurement, MeasureSpec, SourceInfo, WarmUp, WorkCounts
-from harness.stats import Estimate, repeatability
-
-STEADY_RELATIVE = 0.005
-STEADY_C_PER_MIN = 1.0
-
-
-class Workload(Protocol):
-    """Batches of one size, ready to be run."""
-
-    def prepare(self, batch_count: int) -> Sequence[Any]:
-        """The next batches, prepared outside any window."""
-        ...
-
-    def run(self, batch: Any) -> WorkCounts:
-        """Run one batch to its end on the device."""
-        ...
-
-    def synchronize(self) -> None:
-        """Wait until the device is idle."""
-        ...
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a person wants to know while waiting. `phase` names the step; None is not yet known."""
-
-    phase: str
-    repeat: int | None = None
-    max_repeats: int | None = None
-    power_w: float | None = None
-    energy_j: float | None = None
-    relative_halfwidth: float | None = None
-    left_s: float | None = None
+from harness.stats import Estimate
 
 
 @dataclass(frozen=True)
@@ -93,12 +59,16 @@ class Session:
         """
         self._random = random.Random(f"delays-{self.seed}")
         self._infos = [source.info for source in self.sources]
-        self._lead = next(info for info in self._infos if info.runs_model)
+        self._active = {info.id for info in self._infos if info.runs_model}
+        lead = next(source for source in self.sources if source.info.runs_model)
+        self._lead = lead.info
         self.sampler.start()
         try:
             self.report(Progress("idle"))
             before = self._idle_window(self.spec.idle_s)
-            warm_up, batch_s, caveats = self._warm_up()
+            warmed, batch_s, caveats = warm_up(
+                self.sources, lead, self.clock, self.spec, self.workload, self._trace_covering, self.report
+            )
             measurements, nulls, readings = self._repeat(batch_s)
             self.report(Progress("idle after load"))
             self.clock.sleep_s(self.spec.settle_s)
@@ -107,7 +77,7 @@ class Session:
             trace = self.sampler.stop()
         idle = tuple(self._idle(index, before, nulls, after) for index in range(len(self._infos)))
         caveats += self._run_caveats(measurements, trace)
-        return SessionResult(measurements, idle, warm_up, readings, tuple(caveats), trace)
+        return SessionResult(measurements, idle, warmed, readings, tuple(caveats), trace)
 
     # --- idle ---
 
@@ -116,14 +86,14 @@ class Session:
             self.clock.sleep_s(duration_s)
         return window.readings
 
-    def _idle_window(self, duration_s: float) -> list[GapPower | None]:
+    def _idle_window(self, duration_s: float) -> list[IdlePowerReading | None]:
         null = self._null_window(duration_s)
         trace = self._trace_covering(null)
-        powers: list[GapPower | None] = []
+        powers: list[IdlePowerReading | None] = []
         for info in self._infos:
             try:
                 method = source_method(info, null, self.spec.energy_method)
-                powers.append(gap_power(info, null, trace, method))
+                powers.append(null_power(info, null, trace, method))
             except MeasurementInvalid:
                 powers.append(None)
         return powers
@@ -131,9 +101,9 @@ class Session:
     def _idle(
         self,
         index: int,
-        before: list[GapPower | None],
-        nulls: list[list[GapPower]],
-        after: list[GapPower | None],
+        before: list[IdlePowerReading | None],
+        nulls: list[list[IdlePowerReading]],
+        after: list[IdlePowerReading | None],
     ) -> IdlePower:
         first, last = before[index], after[index]
         null_w = [powers[index].power_w for powers in nulls]
@@ -145,63 +115,6 @@ class Session:
             after_w=last.power_w if last else None,
             null_u_w=math.fsum(null_u_w) / len(null_u_w) if null_u_w else None,
         )
-
-    # --- warm-up ---
-
-    def _warm_up(self) -> tuple[WarmUp, float, list[Caveat]]:
-        """Run blocks of batches until two agree, the board is no longer warming, or the budget ends."""
-        start_s = self.clock.now_s()
-        durations_s: list[float] = []
-        blocks: list[tuple[float, float | None]] = []
-        reason = "no second block fitted into the budget"
-        steady = False
-        while not steady:
-            elapsed_s = self.clock.now_s() - start_s
-            if blocks and elapsed_s >= self.spec.warm_up_max_s:
-                break
-            blocks.append(self._warm_up_block(durations_s))
-            steady, reason = self._steady(blocks)
-            self.report(
-                Progress("warm-up", power_w=blocks[-1][0], left_s=self.spec.warm_up_max_s - elapsed_s)
-            )
-        duration_s = self.clock.now_s() - start_s
-        caveats = [] if steady else [quality.not_steady(duration_s, reason)]
-        recent = durations_s[len(durations_s) // 2 :]
-        return WarmUp(duration_s=duration_s, blocks=len(blocks), steady=steady), median(recent), caveats
-
-    def _warm_up_block(self, durations_s: list[float]) -> tuple[float, float | None]:
-        block_s = self.clock.now_s()
-        with metered(self.sources, self.clock, self.workload.synchronize, self._use_counter) as window:
-            while self.clock.now_s() - block_s < self.spec.warm_up_block_s or not window.spans_s:
-                (batch,) = self.workload.prepare(1)
-                with window.busy():
-                    self.workload.run(batch)
-                    self.workload.synchronize()
-                span = window.spans_s[-1]
-                durations_s.append(span[1] - span[0])
-        readings = window.readings
-        lead = next(source for source in self.sources if source.info.id == self._lead.id)
-        start_j, end_j = readings.edges_j[self._lead.id]
-        if start_j is not None and end_j is not None:
-            power_w = (end_j - start_j) / readings.duration_s
-        else:
-            _, sampled_w = (
-                self._trace_covering(readings).between(readings.start_s, readings.end_s).power(self._lead.id)
-            )
-            power_w = float(np.mean(sampled_w)) if len(sampled_w) else math.nan
-        return power_w, lead.read().temperature_c
-
-    def _steady(self, blocks: list[tuple[float, float | None]]) -> tuple[bool, str]:
-        if len(blocks) < 2:
-            return False, "no second block fitted into the budget"
-        (power_a, warm_a), (power_b, warm_b) = blocks[-2:]
-        if not abs(power_b - power_a) <= STEADY_RELATIVE * abs(power_b):
-            return False, f"power still moved ({power_a:.1f} W, then {power_b:.1f} W)"
-        if warm_a is not None and warm_b is not None:
-            rate = abs(warm_b - warm_a) / self.spec.warm_up_block_s * 60
-            if rate >= STEADY_C_PER_MIN:
-                return False, f"the GPU was still warming ({rate:.0f} °C/min)"
-        return True, ""
 
     # --- windows ---
 
@@ -225,26 +138,26 @@ class Session:
 
     def _repeat(
         self, batch_s: float
-    ) -> tuple[tuple[Measurement, ...], list[list[GapPower]], tuple[tuple[ReferenceReading, ...], ...]]:
+    ) -> tuple[tuple[Measurement, ...], list[list[IdlePowerReading]], tuple[tuple[ReferenceReading, ...], ...]]:
         batch_count, delays = self._batches_per_window(batch_s), self._delays(batch_s)
         start_s = self.clock.now_s()
         measurements: list[Measurement] = []
-        nulls: list[list[GapPower]] = []
+        nulls: list[list[IdlePowerReading]] = []
         references: list[tuple[ReferenceReading, ...]] = []
         while True:
-            measurement, gaps, readings = self._one_repeat(len(measurements), batch_count, delays)
+            measurement, idles, readings = self._one_repeat(len(measurements), batch_count, delays)
             measurements.append(measurement)
             references.append(readings)
-            nulls.append(gaps)
+            nulls.append(idles)
             elapsed_s = self.clock.now_s() - start_s
-            interval = self._interval(measurements)
+            interval = repeats_interval(measurements, self._active)
             self._report_repeat(measurements[-1], len(measurements), interval, elapsed_s)
-            if self._enough(measurements, interval, elapsed_s):
+            if enough(self.spec, len(measurements), interval, elapsed_s):
                 return tuple(measurements), nulls, tuple(references)
 
     def _one_repeat(
         self, index: int, batch_count: int, delays: bool
-    ) -> tuple[Measurement, list[GapPower], tuple[ReferenceReading, ...]]:
+    ) -> tuple[Measurement, list[IdlePowerReading], tuple[ReferenceReading, ...]]:
         batches = self.workload.prepare(batch_count)
         period_s = self._lead.sensor_period_s
         foreign = self._foreign_processes()
@@ -262,8 +175,8 @@ class Session:
         other_tools = tuple(meter.stop() for meter in self.references)
         null = self._null_window(self.spec.null_window_s)
         foreign = foreign or self._foreign_processes()
-        measurement, gaps = self._assemble(f"repeat-{index + 1}", window.readings, null, work, foreign)
-        return measurement, gaps, other_tools
+        measurement, idles = self._assemble(f"repeat-{index + 1}", window.readings, null, work, foreign)
+        return measurement, idles, other_tools
 
     def _assemble(
         self,
@@ -272,27 +185,23 @@ class Session:
         null: WindowReadings,
         work: WorkCounts,
         foreign: tuple[int, ...],
-    ) -> tuple[Measurement, list[GapPower]]:
+    ) -> tuple[Measurement, list[IdlePowerReading]]:
         trace = self._trace_covering(null)
-        caveats = [
-            quality.counter_stuck(readings, self._use_counter and self._lead.counter_step_j is not None)
-        ]
+        caveats = [quality.counter_stuck(readings, self._use_counter and self._lead.counter_step_j is not None)]
         void = [quality.too_short(readings, self._lead.sensor_period_s)]
         if foreign and not self.spec.allow_shared_gpu:
             pids = ", ".join(map(str, foreign))
-            void.append(
-                Caveat(code="shared-gpu", message=f"Another process used the GPU during the window: {pids}.")
-            )
-        energies, gaps = [], []
+            void.append(Caveat(code="shared-gpu", message=f"Another process used the GPU during the window: {pids}."))
+        energies, idles = [], []
         for info in self._infos:
             try:
-                method: Method = source_method(info, readings, self.spec.energy_method)
-                gap = gap_power(info, null, trace, method)
-                energy = source_energy(info, readings, trace, gap, method, self._truth_of(info))
+                method = source_method(info, readings, self.spec.energy_method)
+                idle = null_power(info, null, trace, method)
+                energy = source_energy(info, readings, null, trace, idle, method, self._truth_of(info))
             except MeasurementInvalid as error:
                 void.append(Caveat(code="window-void", message=error.message))
                 continue
-            gaps.append(gap)
+            idles.append(idle)
             energies.append(energy)
             caveats.append(quality.counter_disagrees(info, energy))
             if info.runs_model:
@@ -309,7 +218,7 @@ class Session:
             caveats=tuple(found),
             rejected=any(caveat is not None for caveat in void),
         )
-        return measurement, gaps if len(gaps) == len(self._infos) else [GapPower(math.nan, math.nan)] * len(
+        return measurement, idles if len(idles) == len(self._infos) else [IdlePowerReading(math.nan, math.nan)] * len(
             self._infos
         )
 
@@ -332,61 +241,29 @@ class Session:
             self.clock.sleep_s(self.spec.sample_period_s)
         return trace
 
-    # --- stopping ---
+    # --- news and caveats ---
 
-    def _interval(self, measurements: Sequence[Measurement]) -> Estimate | None:
-        active = {info.id for info in self._infos if info.runs_model}
-        values = [
-            math.fsum(busy_energy_j(m, s) for s in m.sources if s.source_id in active) / m.work.requests
-            for m in measurements
-            if not m.rejected
-        ]
-        return repeatability(values) if len(values) > 1 else None
-
-    def _enough(
-        self, measurements: Sequence[Measurement], interval: Estimate | None, elapsed_s: float
-    ) -> bool:
-        count = len(measurements)
-        if count >= self.spec.max_repeats or (count >= 2 and elapsed_s >= self.spec.max_duration_s):
-            return True
-        if interval is None or interval.n < self.spec.min_repeats:
-            # Nothing but rejected windows will not get better by repeating.
-            return count >= self.spec.min_repeats and interval is None
-        return interval.half_width <= self.spec.target_relative_halfwidth * abs(interval.value)
-
-    def _report_repeat(
-        self, measurement: Measurement, count: int, interval: Estimate | None, elapsed_s: float
-    ) -> None:
-        relative = interval.half_width / abs(interval.value) if interval and interval.value else None
-        wanted = self.spec.min_repeats
-        if relative is not None:
-            wanted = max(wanted, math.ceil(count * (relative / self.spec.target_relative_halfwidth) ** 2))
-        left = min(wanted, self.spec.max_repeats) - count
-        active = {info.id for info in self._infos if info.runs_model}
-        joules = math.fsum(
-            busy_energy_j(measurement, s) for s in measurement.sources if s.source_id in active
-        )
+    def _report_repeat(self, measurement: Measurement, count: int, interval: Estimate | None, elapsed_s: float) -> None:
+        busy_s = measurement.busy_s
         self.report(
             Progress(
                 "measure",
                 repeat=count,
                 max_repeats=self.spec.max_repeats,
-                power_w=joules / measurement.busy_s if measurement.busy_s else None,
+                power_w=gross_j(measurement, self._active) / busy_s if busy_s else None,
                 energy_j=interval.value if interval else None,
-                relative_halfwidth=relative,
-                left_s=max(0, left) * elapsed_s / count,
+                relative_halfwidth=relative_halfwidth(interval),
+                left_s=seconds_left(self.spec, count, interval, elapsed_s),
             )
         )
 
     def _run_caveats(self, measurements: Sequence[Measurement], trace: PowerTrace) -> list[Caveat]:
         found = [quality.samples_missed(trace)]
-        found += [
-            quality.unknown_sensor(info) for info in self._infos if info.runs_model and info.kind == "gpu"
-        ]
-        interval = self._interval(measurements)
+        found += [quality.unknown_sensor(info) for info in self._infos if info.runs_model and info.kind == "gpu"]
+        relative = relative_halfwidth(repeats_interval(measurements, self._active))
         target = self.spec.target_relative_halfwidth
-        if interval and interval.half_width > target * abs(interval.value):
+        if relative is not None and relative > target:
             repeats_spent = len(measurements) >= self.spec.max_repeats
             why = "max_repeats was reached" if repeats_spent else "max_duration_s was spent"
-            found.append(quality.not_narrow_enough(interval.half_width / abs(interval.value), target, why))
+            found.append(quality.not_narrow_enough(relative, target, why))
         return [caveat for caveat in found if caveat is not None]

@@ -12,9 +12,7 @@ from harness.measure.uncertainty import window_u_j
 from harness.records import HostEnergy, Measurement, SourceEnergy, SourceInfo, Summary, WorkCounts
 from harness.stats import Estimate, combined, repeatability
 
-Part = tuple[
-    float, float, float
-]  # energy, its own uncertainty, its common uncertainty: joules per generation
+Part = tuple[float, float, float]  # energy, its own uncertainty, its common uncertainty: joules per generation
 
 
 def summarize(
@@ -43,9 +41,7 @@ def summarize(
             " ".join(reasons),
         )
     if len(accepted) < 2:
-        raise MeasurementInvalid(
-            "Fewer than two windows were measured.", "Raise max_duration_s or max_repeats."
-        )
+        raise MeasurementInvalid("Fewer than two windows were measured.", "Raise max_duration_s or max_repeats.")
     infos = {info.id: info for info in sources}
     active = {info.id for info in sources if info.runs_model}
     gpus = {info.id for info in sources if info.kind == "gpu"}
@@ -64,9 +60,7 @@ def summarize(
         gpu_above_idle_j=_estimate([_part(window, infos, active, "above") for window in accepted]),
         node_gpus_energy_j=_estimate([_part(window, infos, gpus, "gross") for window in accepted]),
         node_energy_j=(
-            _estimate([_part(window, infos, set(infos), "gross") for window in accepted])
-            if complete_node
-            else None
+            _estimate([_part(window, infos, set(infos), "gross") for window in accepted]) if complete_node else None
         ),
         node_missing=host_missing,
         energy_j_per_output_token=_per(gpu_energy, work.requests, work.output_tokens),
@@ -78,9 +72,7 @@ def summarize(
     )
 
 
-def host_energy(
-    measurements: Sequence[Measurement], sources: Sequence[SourceInfo], reason: str | None
-) -> HostEnergy:
+def host_energy(measurements: Sequence[Measurement], sources: Sequence[SourceInfo], reason: str | None) -> HostEnergy:
     """CPU and DRAM energy over all accepted windows while the engine ran."""
     accepted = [window for window in measurements if not window.rejected]
     return HostEnergy(
@@ -93,7 +85,7 @@ def host_energy(
 def _host_part(accepted: Sequence[Measurement], ids: set[str]) -> float | None:
     if not ids:
         return None
-    return math.fsum(busy_energy_j(window, source) for window in accepted for source in _of(window, ids))
+    return math.fsum(busy_energy_j(source) for window in accepted for source in _of(window, ids))
 
 
 def _of(window: Measurement, ids: set[str]) -> list[SourceEnergy]:
@@ -108,8 +100,8 @@ def _part(window: Measurement, infos: dict[str, SourceInfo], ids: set[str], whic
     energy_j = own_square = common_j = 0.0
     for source in _of(window, ids):
         info = infos[source.source_id]
-        gross_j, idle_j = busy_energy_j(window, source), idle_share_j(window, source)
-        idle_u_j = window.busy_s * source.gap_power_u_w
+        gross_j, idle_j = busy_energy_j(source), idle_share_j(window, source)
+        idle_u_j = window.busy_s * source.idle_power_u_w
         gross_u_j = window_u_j(source.budget)
         offset_j = window.busy_s * info.offset_u_w
         if which == "gross":

@@ -38,9 +38,7 @@ def unaligned_edges_u_j(period_s: float, before_w: float, after_w: float) -> flo
     return period_s * math.sqrt((before_w**2 + after_w**2) / 12)
 
 
-def undersampling_u_j(
-    kappa: float, readings_sd_w: float, duration_s: float, effective_samples: float
-) -> float:
+def undersampling_u_j(kappa: float, readings_sd_w: float, duration_s: float, effective_samples: float) -> float:
     """A sensor that sees 1 - kappa of the time samples a varying load: sqrt(kappa) s T / sqrt(N_eff)."""
     return math.sqrt(kappa) * readings_sd_w * duration_s / math.sqrt(max(1.0, effective_samples))
 

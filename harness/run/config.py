@@ -119,7 +119,9 @@ def _read_yaml(path: Path) -> tuple[Any, Lines]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserInputError(f"{path}:{line}: not valid YAML: {error.problem}.", "Check indentation and quotes.") from error
+        raise UserInputError(
+            f"{path}:{line}: not valid YAML: {error.problem}.", "Check indentation and quotes."
+        ) from error
     except yaml.YAMLError as error:
         raise UserInputError(f"{path}: not valid YAML: {error}.", "Check for stray control characters.") from error
     lines: Lines = {}
@@ -179,7 +181,7 @@ def _expand(run: dict[str, Any], defaults: dict[str, Any], where: _Where, index:
 
 
 def _long_forms(mapping: dict[str, Any]) -> dict[str, Any]:
-    content = _copy(mapping)
+    content: dict[str, Any] = _copy(mapping)
     for key, field in SHORT_FORMS.items():
         value = _get(content, key)
         if isinstance(value, str):

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from harness.errors import HarnessError
-from harness.measure.session import Progress
+from harness.measure.base import Progress
 from harness.records import Failure, RunRecord, RunSpec
 from harness.run.worker import SAMPLES_FILE, WorkerTask, execute, failed_record
 from harness.store.files import RECORD, read_record, write_run
@@ -71,7 +72,9 @@ class SubprocessExecutor:
                 )
         except OSError as error:
             os.close(read_fd)
-            raise HarnessError(f"Cannot start a worker: {error}.", "Is the disk full or the folder read-only?") from error
+            raise HarnessError(
+                f"Cannot start a worker: {error}.", "Is the disk full or the folder read-only?"
+            ) from error
         finally:
             os.close(write_fd)
         phase, timed_out = _follow(process, read_fd, spec.timeout_s, report)
@@ -89,9 +92,7 @@ class SubprocessExecutor:
         return record
 
 
-def _follow(
-    process: subprocess.Popen[bytes], read_fd: int, timeout_s: float, report: Report
-) -> tuple[str, bool]:
+def _follow(process: subprocess.Popen[bytes], read_fd: int, timeout_s: float, report: Report) -> tuple[str, bool]:
     """Block on the child's progress until it ends. Returns its last phase and whether time ran out."""
     phase, timed_out = "start", threading.Event()
 
@@ -111,10 +112,8 @@ def _follow(
         process.wait()
     except BaseException:
         _kill_group(process.pid, signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=GRACE_S)
-        except subprocess.TimeoutExpired:
-            pass
         raise
     finally:
         timer.cancel()
@@ -124,10 +123,8 @@ def _follow(
 
 
 def _kill_group(pid: int, number: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _died(returncode: int, timed_out: bool, phase: str, timeout_s: float, tail: str) -> Failure:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import StoreError
-from harness.measure.session import Progress
+from harness.measure.base import Progress
 from harness.records import RunRecord, RunSpec, SourcesSpec
 from harness.run.config import Plan
 from harness.run.executors import Executor
@@ -109,5 +109,3 @@ def _check_writable(folder: Path) -> None:
             f"Cannot write results under {folder}: {error.strerror or error}.",
             "Make the folder writable, or choose another with --results.",
         ) from error
-
-

@@ -21,7 +21,8 @@ from typing import Any
 from harness.engines.base import Engine
 from harness.engines.simulated import LoadingEngine, SimulatedEngine
 from harness.errors import HarnessError
-from harness.measure.session import Progress, Session, SessionResult
+from harness.measure.base import Progress
+from harness.measure.session import Session, SessionResult
 from harness.measure.summary import host_energy, summarize
 from harness.power.base import ReferenceMeter
 from harness.power.host import CodeCarbonMeter
@@ -222,9 +223,7 @@ def _complete(
     run: _Run, opened: OpenedSources, engine: Engine, result: SessionResult, references: Sequence[ReferenceMeter]
 ) -> RunRecord:
     spec = run.spec
-    summary = summarize(
-        result.measurements, run.sources, opened.host_missing, spec.measure.target_relative_halfwidth
-    )
+    summary = summarize(result.measurements, run.sources, opened.host_missing, spec.measure.target_relative_halfwidth)
     return RunRecord(
         run_id=spec.run_id,
         campaign=run.campaign,

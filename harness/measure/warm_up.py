@@ -1,0 +1,104 @@
+"""Runs work until the board is steady: two blocks agree in power, and it is no longer warming."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from harness.clock import Clock
+from harness.measure.base import Progress, Workload
+from harness.measure.quality import not_steady
+from harness.measure.window import WindowReadings, metered
+from harness.power.base import PowerSource
+from harness.power.trace import PowerTrace
+from harness.records import Caveat, MeasureSpec, WarmUp
+
+STEADY_RELATIVE = 0.005
+STEADY_C_PER_MIN = 1.0
+TraceCovering = Callable[[WindowReadings], PowerTrace]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Mean power of one block of work and the board's temperature at its end (None where it cannot be read)."""
+
+    end_s: float
+    power_w: float
+    temperature_c: float | None
+
+
+def unsteady_because(blocks: Sequence[Block]) -> str | None:
+    """Why the last two blocks do not count as steady; None if they do."""
+    if len(blocks) < 2:
+        return "no second block fitted into the budget"
+    first, second = blocks[-2:]
+    if not abs(second.power_w - first.power_w) <= STEADY_RELATIVE * abs(second.power_w):
+        return f"power still moved ({first.power_w:.1f} W, then {second.power_w:.1f} W)"
+    if first.temperature_c is not None and second.temperature_c is not None:
+        rate = abs(second.temperature_c - first.temperature_c) / (second.end_s - first.end_s) * 60
+        if rate >= STEADY_C_PER_MIN:
+            return f"the GPU was still warming ({rate:.0f} °C/min)"
+    return None
+
+
+def warm_up(
+    sources: Sequence[PowerSource],
+    lead: PowerSource,
+    clock: Clock,
+    spec: MeasureSpec,
+    workload: Workload,
+    trace_covering: TraceCovering,
+    report: Callable[[Progress], None],
+) -> tuple[WarmUp, float, list[Caveat]]:
+    """Bring the board to a steady state, or to the end of the budget.
+
+    Returns:
+        How it went; the typical duration of one batch in seconds; a caveat if it ended by the budget.
+    """
+    start_s = clock.now_s()
+    durations_s: list[float] = []
+    blocks: list[Block] = []
+    reason: str | None = ""
+    while reason is not None:
+        elapsed_s = clock.now_s() - start_s
+        if blocks and elapsed_s >= spec.warm_up_max_s:
+            break
+        blocks.append(_block(sources, lead, clock, spec, workload, trace_covering, durations_s))
+        reason = unsteady_because(blocks)
+        report(Progress("warm-up", power_w=blocks[-1].power_w, left_s=max(0.0, spec.warm_up_max_s - elapsed_s)))
+    duration_s = clock.now_s() - start_s
+    caveats = [] if reason is None else [not_steady(duration_s, reason)]
+    typical_s = median(durations_s[len(durations_s) // 2 :])  # the first batches pay for compilation and caches
+    return WarmUp(duration_s=duration_s, blocks=len(blocks), steady=reason is None), typical_s, caveats
+
+
+def _block(
+    sources: Sequence[PowerSource],
+    lead: PowerSource,
+    clock: Clock,
+    spec: MeasureSpec,
+    workload: Workload,
+    trace_covering: TraceCovering,
+    durations_s: list[float],
+) -> Block:
+    with metered(sources, clock, workload.synchronize, spec.energy_method != "sampled") as window:
+        block_s = clock.now_s()
+        while clock.now_s() - block_s < spec.warm_up_block_s or not window.spans_s:
+            (batch,) = workload.prepare(1)
+            with window.busy():
+                workload.run(batch)
+                workload.synchronize()
+            start_s, end_s = window.spans_s[-1]
+            durations_s.append(end_s - start_s)
+    readings = window.readings
+    start_j, end_j = readings.edges_j[lead.info.id]
+    if start_j is not None and end_j is not None:
+        power_w = (end_j - start_j) / readings.duration_s
+    else:
+        _, sampled_w = trace_covering(readings).between(readings.start_s, readings.end_s).power(lead.info.id)
+        power_w = float(np.mean(sampled_w)) if len(sampled_w) else math.nan
+    return Block(readings.end_s, power_w, lead.read().temperature_c)
