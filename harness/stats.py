@@ -107,9 +107,7 @@ def repeatability(values: Sequence[float], confidence: float = 0.95) -> Estimate
     )
 
 
-def combined(
-    values: Sequence[float], window_u: Sequence[float], common_u: float, confidence: float = 0.95
-) -> Estimate:
+def combined(values: Sequence[float], window_u: Sequence[float], common_u: float, confidence: float = 0.95) -> Estimate:
     """Mean of repeats with everything that is known about its doubt.
 
     Args:

@@ -64,9 +64,7 @@ def _row(index: int, reading: Reading) -> tuple[float, ...]:
 class ProcessSampler:
     """The helper process seen from the worker."""
 
-    def __init__(
-        self, factory: SourceFactory, source_ids: tuple[str, ...], path: Path, period_s: float = 0.02
-    ) -> None:
+    def __init__(self, factory: SourceFactory, source_ids: tuple[str, ...], path: Path, period_s: float = 0.02) -> None:
         self._factory = factory
         self._ids = source_ids
         self._path = path

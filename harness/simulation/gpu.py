@@ -51,18 +51,14 @@ class SimulatedGpu:
     def __init__(self, state: NodeState, index: int) -> None:
         self.profile: GpuProfile = board(state.gpu)
         self.index = index
-        self.uuid = "GPU-" + str(
-            uuid.UUID(int=random.Random(f"uuid-{state.seed}-{index}").getrandbits(128), version=4)
-        )
+        self.uuid = "GPU-" + str(uuid.UUID(int=random.Random(f"uuid-{state.seed}-{index}").getrandbits(128), version=4))
         rng = random.Random(f"board-{state.seed}-{index}")
         self.gain = 1 + rng.uniform(-MAX_GAIN_ERROR, MAX_GAIN_ERROR)
         self.offset_w = rng.uniform(-MAX_OFFSET_W, MAX_OFFSET_W)
         self.counter_start_j = rng.uniform(1e6, 1e8)
         self.conditions = state.conditions
         self.mig_enabled = "mig" in state.conditions
-        self.has_counter = (
-            "no-counter" not in state.conditions and self.profile.sensor.counter_step_j is not None
-        )
+        self.has_counter = "no-counter" not in state.conditions and self.profile.sensor.counter_step_j is not None
         self._counter_kind = state.counter
         self._model = TruePowerModel(self.profile, state.seed * 8 + index, state.start_s)
         self._sensor = self.profile.sensor

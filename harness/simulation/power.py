@@ -104,9 +104,7 @@ class TruePowerModel:
         stretch, since = self._at(t_s)
         thermal, uplift = self._profile.thermal_tau_s, self._profile.uplift_tau_s
         start = stretch[:, _START, None] * self._omega + self._phase
-        ripple = (np.cos(start) - np.cos(t_s[:, None] * self._omega + self._phase)) @ (
-            self._amplitude / self._omega
-        )
+        ripple = (np.cos(start) - np.cos(t_s[:, None] * self._omega + self._phase)) @ (self._amplitude / self._omega)
         energy: FloatArray = (
             stretch[:, _ENERGY]
             + stretch[:, _STEADY] * since

@@ -86,6 +86,4 @@ def board(name: str) -> GpuProfile:
             return profile
     near = difflib.get_close_matches(name, simulated_boards(), n=1, cutoff=0.3)
     guess = f"Did you mean {near[0]}? " if near else ""
-    raise UserInputError(
-        f"There is no simulated GPU '{name}'.", f"{guess}Choose from {', '.join(simulated_boards())}."
-    )
+    raise UserInputError(f"There is no simulated GPU '{name}'.", f"{guess}Choose from {', '.join(simulated_boards())}.")

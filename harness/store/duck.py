@@ -35,7 +35,9 @@ def write_parquet(path: Path, columns: Mapping[str, FloatArray], casts: Mapping[
                 f"COPY (SELECT {fields} FROM samples) TO {_quoted(path)} (FORMAT parquet, COMPRESSION zstd)"
             )
     except duckdb.Error as error:
-        raise StoreError(f"Cannot write {path}: {_first_line(error)}", "Is the disk full, or the folder read-only?") from error
+        raise StoreError(
+            f"Cannot write {path}: {_first_line(error)}", "Is the disk full, or the folder read-only?"
+        ) from error
 
 
 def read_parquet(path: Path) -> dict[str, FloatArray]:

@@ -1,0 +1,172 @@
+"""The house's layering as a table: a module imports only from lines above its own. Function-local imports count.
+
+Where this differs from the first plan (shared/design/architecture.md):
+- `clock` joins the vocabulary: measuring, sampling and simulating share it.
+- `store/duck` is the one file that knows DuckDB; it stands at the bottom because prompts are read through it too.
+- `engines/simulated` was to be simulation/engine; it is an engine, so it stands with the engines, above them all.
+- pynvml has two files: power/nvml speaks to the library, simulation/nvml stands in for it.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HARNESS = ROOT / "harness"
+
+LINES = """
+units
+errors
+clock
+stats
+records
+store.duck
+power.base
+power.sensor
+power.trace
+power.sampler
+power.nvml
+power.host
+simulation.profiles
+simulation.load
+simulation.power
+simulation.gpu
+simulation.nvml
+measure.base
+measure.energy
+measure.uncertainty
+measure.window
+measure.quality
+measure.budget
+measure.warm_up
+measure.stopping
+measure.summary
+measure.session
+tasks.base
+tasks.builtin
+tasks.prompts
+engines.base
+engines.architectures
+engines.transformers
+engines.diffusers
+engines.simulated
+store.files
+run.environment
+run.config
+run.sources
+run.worker
+run.executors
+run.runner
+footprint.factors
+footprint.equivalents
+report.results
+cli.options
+cli.tables
+cli.progress
+cli.doctor
+cli.equivalents
+cli.run
+cli.schema
+cli.show
+cli.main
+""".split()
+
+# Heavy or peculiar libraries, and the only files that may know them.
+HOMES = {
+    "pynvml": {"power.nvml", "simulation.nvml"},
+    "duckdb": {"store.duck"},
+    "codecarbon": {"power.host"},
+    "torch": {"engines.architectures", "engines.transformers", "engines.diffusers"},
+    "transformers": {"engines.architectures", "engines.transformers"},
+    "tokenizers": {"engines.architectures"},
+    "diffusers": {"engines.architectures", "engines.diffusers"},
+    "datasets": {"tasks.prompts"},
+    "yaml": {"run.config"},
+    "ray": set(),
+    "zeus": set(),
+    "pandas": set(),
+}
+CLI_ONLY = {"typer", "rich"}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(HARNESS.rglob("*.py")):
+        if path.name != "__init__.py":
+            found[".".join(path.relative_to(HARNESS).with_suffix("").parts)] = path
+    return found
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of everything a file imports, by statement or by importlib.import_module("name")."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "import_module":
+            names |= {arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)}
+    return names
+
+
+def own_modules_in(names: set[str]) -> set[str]:
+    known = modules()
+    inside = {name.removeprefix("harness.") for name in names if name.startswith("harness.")}
+    return {name for name in inside if name in known}
+
+
+def test_every_module_has_its_line_and_every_line_its_module() -> None:
+    assert sorted(LINES) == sorted(modules())
+
+
+@pytest.mark.parametrize("module", LINES)
+def test_a_module_imports_only_from_lines_above_its_own(module: str) -> None:
+    above = set(LINES[: LINES.index(module)])
+    assert own_modules_in(imports_of(modules()[module])) <= above
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_heavy_library_is_known_only_in_its_home(library: str) -> None:
+    users = {
+        name
+        for name, path in modules().items()
+        if any(imported.split(".")[0] == library for imported in imports_of(path))
+    }
+    assert users <= HOMES[library]
+
+
+def test_only_the_command_line_knows_typer_and_rich() -> None:
+    for name, path in modules().items():
+        if not name.startswith("cli."):
+            assert not {imported.split(".")[0] for imported in imports_of(path)} & CLI_ONLY, name
+
+
+@pytest.mark.parametrize("command", ["import harness", "from harness.cli.main import app"])
+def test_importing_the_package_or_its_command_line_loads_nothing_heavy(command: str) -> None:
+    heavy = ["torch", "transformers", "diffusers", "pandas", "duckdb", "pynvml", "plotly", "numpy", "pydantic", "yaml"]
+    code = f"{command}; import sys; print([name for name in {heavy} if name in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert out.stdout.strip() == "[]"
+
+
+def test_the_top_level_holds_only_what_the_layout_names() -> None:
+    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True, cwd=ROOT)
+    top = {line.split("/")[0] for line in tracked.stdout.splitlines()}
+    assert {name for name in top if not name.startswith(".")} <= {
+        "pyproject.toml",
+        "constraints.txt",
+        "harness",
+        "configs",
+        "results",
+        "tests",
+        "scripts",
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+    }
