@@ -1,6 +1,6 @@
 """NVIDIA boards through NVML: the only file that meters with pynvml. mW and mJ become W and J here.
 
-NVML's reference: https://docs.nvidia.com/deploy/nvml-api/ (read 2025). Everything here runs against the simulated
+NVML's reference: https://docs.nvidia.com/deploy/nvml-api/. Everything here runs against the simulated
 library (simulation/nvml.py); against a real driver it is only checked by tests marked `gpu`.
 """
 

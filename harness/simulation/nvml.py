@@ -2,8 +2,8 @@
 
 nvidia-ml-py keeps the C library in `pynvml.nvmlLib` and fetches every function from it by name. An object with Python
 callables in its place, honouring C signatures, structures and return codes, lets any client run its unmodified code:
-our own source, CodeCarbon 3.3.2 (tests), Zeus 0.16.0 and nvitop 1.7.2 (tried by hand). What a function answers follows NVML's reference
-(https://docs.nvidia.com/deploy/nvml-api/, read 2025); it was not compared call by call with a real board.
+our own source, CodeCarbon 3.3.2 (tests), Zeus 0.16.0 and nvitop 1.7.2 (tried by hand). What a function
+answers follows NVML's reference (https://docs.nvidia.com/deploy/nvml-api/); no real board was at hand to compare with.
 
 A function that is not built here answers NVML_ERROR_NOT_SUPPORTED if the installed pynvml knows its name, as an old
 board would; any other name raises AttributeError, which pynvml turns into NVML_ERROR_FUNCTION_NOT_FOUND, as an old
