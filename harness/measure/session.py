@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.clock import Clock
 from harness.errors import MeasurementInvalid
@@ -14,13 +15,16 @@ from harness.measure.base import Progress, Workload
 from harness.measure.budget import IdlePowerReading, TrueEnergy, null_power, source_energy, source_method
 from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeats_interval, seconds_left
 from harness.measure.warm_up import warm_up
-from harness.measure.window import WindowReadings, metered
+from harness.measure.window import OpenWindow, WindowReadings, metered
 from harness.power.base import PowerSource, ReferenceMeter, ReferenceReading
 from harness.power.sampler import Sampler
 from harness.power.sensor import undersampled_fraction
 from harness.power.trace import PowerTrace
 from harness.records import Caveat, IdlePower, Measurement, MeasureSpec, SourceInfo, WarmUp, WorkCounts
 from harness.stats import Estimate
+
+
+MIN_BUSY_PERIODS = 5.0  # of the sensor; below three no joules can be stated
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,13 @@ class Session:
     def _batches_per_window(self, batch_s: float) -> int:
         if self.spec.requests_per_window is not None:
             return math.ceil(self.spec.requests_per_window / self.batch_size)
-        shortest_s = max(self.spec.window_s, 5 * self._lead.sensor_period_s)
+        shortest_s = max(self.spec.window_s, self._shortest_busy_s)
         return max(1, math.ceil(shortest_s / max(batch_s, 1e-6)))
+
+    @property
+    def _shortest_busy_s(self) -> float:
+        """A window with less work than this says little; one of a fixed number of requests has to be what it is."""
+        return 0.0 if self.spec.requests_per_window is not None else MIN_BUSY_PERIODS * self._lead.sensor_period_s
 
     def _delays(self, batch_s: float) -> bool:
         """A load that comes and goes about as often as the sensor looks would be read wrong, steadily."""
@@ -166,7 +175,7 @@ class Session:
         work = WorkCounts()
         with metered(self.sources, self.clock, self.workload.synchronize, self._use_counter) as window:
             self.clock.sleep_s(self._random.uniform(0, period_s))  # a fresh phase against the sensor
-            for batch in batches:
+            for batch in self._and_more(batches, window):
                 with window.busy():
                     work = work + self.workload.run(batch)
                     self.workload.synchronize()
@@ -177,6 +186,12 @@ class Session:
         foreign = foreign or self._foreign_processes()
         measurement, idles = self._assemble(f"repeat-{index + 1}", window.readings, null, work, foreign)
         return measurement, idles, other_tools
+
+    def _and_more(self, batches: Sequence[Any], window: OpenWindow) -> Iterator[Any]:
+        """The batches prepared, and as many more as it takes if they turn out faster than in the warm-up."""
+        yield from batches
+        while window.busy_s < self._shortest_busy_s:
+            yield from self.workload.prepare(1)
 
     def _assemble(
         self,

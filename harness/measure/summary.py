@@ -37,8 +37,8 @@ def summarize(
     if rejected > MAX_REJECTED_FRACTION * len(measurements):
         reasons = sorted({c.message for window in measurements if window.rejected for c in window.caveats})
         raise MeasurementInvalid(
-            f"{rejected} of {len(measurements)} windows had to be rejected, so no figure is stated.",
-            " ".join(reasons),
+            f"{rejected} of {len(measurements)} windows had to be rejected, so no figure is stated. {' '.join(reasons)}",
+            "harness show RUN lists them; the record keeps every window.",
         )
     if len(accepted) < 2:
         raise MeasurementInvalid("Fewer than two windows were measured.", "Raise max_duration_s or max_repeats.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import numpy as np
 
@@ -57,7 +56,7 @@ def warm_up(
     """Bring the board to a steady state, or to the end of the budget.
 
     Returns:
-        How it went; the typical duration of one batch in seconds; a caveat if it ended by the budget.
+        How it went; the shortest recent batch in seconds; a caveat if it ended by the budget.
     """
     start_s = clock.now_s()
     durations_s: list[float] = []
@@ -72,8 +71,9 @@ def warm_up(
         report(Progress("warm-up", power_w=blocks[-1].power_w, left_s=max(0.0, spec.warm_up_max_s - elapsed_s)))
     duration_s = clock.now_s() - start_s
     caveats = [] if reason is None else [not_steady(duration_s, reason)]
-    typical_s = median(durations_s[len(durations_s) // 2 :])  # the first batches pay for compilation and caches
-    return WarmUp(duration_s=duration_s, blocks=len(blocks), steady=reason is None), typical_s, caveats
+    # The first batches pay for compilation and caches; the shortest of the rest makes windows that are long enough.
+    shortest_s = min(durations_s[len(durations_s) // 2 :])
+    return WarmUp(duration_s=duration_s, blocks=len(blocks), steady=reason is None), shortest_s, caveats
 
 
 def _block(

@@ -62,6 +62,11 @@ class OpenWindow:
         self.spans_s.append((start_s, self.clock.now_s()))
 
     @property
+    def busy_s(self) -> float:
+        """Time in which work ran so far."""
+        return sum(end - start for start, end in self.spans_s)
+
+    @property
     def readings(self) -> WindowReadings:
         """What was read.
 

@@ -83,12 +83,11 @@ def refuse_shared(sources: Sequence[PowerSource]) -> None:
 def _open_real(spec: SourcesSpec) -> OpenedSources:
     gpus = open_gpus(spec.gpus, "measured", RealClock())
     host, missing = open_rapl()
-    uuids = tuple(gpu.info.id for gpu in gpus)
     selected = tuple(gpu.info.id for gpu in gpus if gpu.info.runs_model)
     return OpenedSources(
         sources=(*gpus, *host),
         clock=RealClock(),
-        sampler_factory=partial(_reopen_real, uuids),
+        sampler_factory=partial(_reopen_real, selected),
         gpu_uuids=selected,
         host_missing=missing,
         caveats=tuple(caveat for gpu in gpus if gpu.info.runs_model for caveat in gpu.caveats),
@@ -122,7 +121,7 @@ def _open_simulated(spec: SourcesSpec, scratch: Path | None, stack: ExitStack) -
         sources=gpus,
         clock=clock,
         sampler_factory=partial(open_simulated_sources, state, selection),
-        gpu_uuids=selection,
+        gpu_uuids=tuple(gpu.info.id for gpu in gpus if gpu.info.runs_model),
         host_missing=SIMULATED_HOST,
         node=node,
         truth=lambda source_id, start_s, end_s: by_id[source_id].true_energy_j(start_s, end_s),

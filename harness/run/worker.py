@@ -26,7 +26,6 @@ from harness.measure.session import Session, SessionResult
 from harness.measure.summary import host_energy, summarize
 from harness.power.base import ReferenceMeter
 from harness.power.host import CodeCarbonMeter
-from harness.power.trace import PowerTrace
 from harness.records import CrossCheck, Environment, Failure, Frozen, RunRecord, RunSpec, SourceInfo, WorkCounts
 from harness.run.environment import describe_environment
 from harness.run.sources import OpenedSources, opened_sources, refuse_shared
@@ -79,7 +78,7 @@ class _Run:
     phase: str = "start"
     environment: Environment | None = None
     sources: tuple[SourceInfo, ...] = ()
-    trace: PowerTrace | None = None
+    result: SessionResult | None = None
 
 
 def execute(spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
@@ -107,14 +106,15 @@ def execute(spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunR
             stderr_tail="\n".join(tail),
         )
         record = failed_record(run.spec, campaign, run.started_at_utc, failure, run)
-    write_run(scratch, record, run.trace)
+    write_run(scratch, record, run.result.trace if run.result else None)
     return record
 
 
 def failed_record(
     spec: RunSpec, campaign: str, started_at_utc: str, failure: Failure, known: _Run | None = None
 ) -> RunRecord:
-    """A record of a run without a result."""
+    """A record of a run without a result; windows that were measured are kept."""
+    result = known.result if known else None
     return RunRecord(
         run_id=spec.run_id,
         campaign=campaign,
@@ -122,6 +122,10 @@ def failed_record(
         spec=spec,
         environment=known.environment if known else None,
         sources=known.sources if known else (),
+        idle=result.idle if result else (),
+        warm_up=result.warm_up if result else None,
+        measurements=result.measurements if result else (),
+        caveats=result.caveats if result else (),
         started_at_utc=started_at_utc,
         finished_at_utc=_utc_now(),
         status="failed",
@@ -149,7 +153,7 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
             finally:
                 for meter in references:
                     meter.close()
-            run.trace = result.trace
+            run.result = result
             _save_images(spec, engine, requests, scratch)
             return _complete(run, opened, engine, result, references)
         finally:
@@ -186,6 +190,10 @@ def _engine(spec: RunSpec, opened: OpenedSources) -> Engine:
         return SimulatedEngine(spec, opened.node, _indices(opened))
     if opened.node is None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(opened.gpu_uuids)
+    else:
+        # One thread leaves the other cores to the sampler and to whatever else a CI machine runs; threads that wait
+        # for each other on busy cores make the timing of small models worthless.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     engine: Engine
     if spec.engine == "transformers":
         from harness.engines.transformers import TransformersEngine
