@@ -1,0 +1,261 @@
+"""Image generation with Hugging Face diffusers: the whole pipeline, from text encoder to decoded pixels.
+
+Metered are text encoding, all denoising steps and VAE decoding: they are part of a generation. The images stay where
+they were made (output_type "pt": a float tensor on the device), since copying them to the host and packing them into
+files is not the model's work. Pipelines with a safety checker run it, and it does fetch the images; that is the
+pipeline's own doing and is metered. Checked on CPU only; nothing here was run on a GPU yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.engines.architectures import build_image_pipeline, preset
+from harness.engines.base import Prepared
+from harness.engines.transformers import (
+    load_failure_named,
+    locate_model,
+    memory_shortage_named,
+    quieten_libraries,
+    release_memory,
+    require_device,
+    synchronize_device,
+)
+from harness.errors import MeasurementInvalid, ModelUnavailable, StoreError, UserInputError
+from harness.records import ImageOptions, RunSpec, WorkCounts
+from harness.tasks.base import Request
+
+try:
+    import diffusers
+    import torch
+    from PIL import Image
+except ImportError as error:
+    raise ModelUnavailable(
+        f"Image models need the package '{error.name}', which is not installed here.",
+        "pip install 'energy-harness[models]'",
+    ) from error
+
+# A tokenizer without a limit says so with a huge number.
+_NO_LIMIT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImages:
+    """Arguments of one call of the pipeline, its source of noise, and what the call will have done."""
+
+    arguments: Mapping[str, Any]
+    generator: Any
+    noise_seed: int
+    request_indices: tuple[int, ...]
+    work: WorkCounts
+
+
+class DiffusersEngine:
+    """A text-to-image pipeline, pretrained or built from a preset with random weights."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
+        self._options = spec.image or ImageOptions()
+        self._pipeline: Any = None
+        self._settings: dict[str, Any] = {}
+        self._parameter_count: int | None = None
+
+    @property
+    def parameter_count(self) -> int | None:
+        """Weights of all parts together, tied ones counted once; None before load()."""
+        return self._parameter_count
+
+    def load(self) -> None:
+        """Bring the pipeline into place.
+
+        Raises:
+            UserInputError: The device is not there, the size cannot be made, or `attention` is set.
+            ModelUnavailable: The pipeline cannot be had or read, or takes no prompt.
+            OutOfMemory: It does not fit.
+        """
+        spec = self._spec
+        if spec.attention != "default":
+            raise UserInputError(
+                f"Image pipelines choose their attention themselves; '{spec.attention}' cannot be set.",
+                "Leave 'attention' out.",
+            )
+        quieten_libraries()
+        diffusers.utils.logging.set_verbosity_error()
+        diffusers.utils.logging.disable_progress_bar()
+        require_device(spec.device)
+        with load_failure_named(spec), memory_shortage_named(spec):
+            if spec.model.weights == "random":
+                chosen = preset(spec.model.id, spec.task)
+                self._pipeline = build_image_pipeline(chosen, dtype=spec.dtype, device=spec.device, seed=spec.seed)
+            else:
+                self._pipeline = _load_pretrained(spec)
+        self._pipeline.set_progress_bar_config(disable=True)
+        self._settings = self._accepted_settings()
+        modules = [part for part in self._pipeline.components.values() if isinstance(part, torch.nn.Module)]
+        sizes = {id(weight): weight.numel() for module in modules for weight in module.parameters()}
+        self._parameter_count = sum(sizes.values())
+
+    def prepare(self, requests: Sequence[Request]) -> Prepared:
+        """Collect the prompts, seed the noise from the run's seed and the requests, count what will be done.
+
+        Equal requests get equal noise, whatever was run before.
+        """
+        prompts = [request.text for request in requests]
+        indices = tuple(request.index for request in requests)
+        count = len(requests)
+        work = WorkCounts(
+            requests=count,
+            input_tokens=self._count_tokens(prompts),
+            images=count,
+            output_pixels=count * self._options.height * self._options.width,
+            denoising_steps=count * self._options.steps,
+        )
+        return PreparedImages(
+            arguments={"prompt": prompts, **self._settings},
+            generator=torch.Generator(device=self._spec.device),
+            noise_seed=_noise_seed(self._spec.seed, indices),
+            request_indices=indices,
+            work=work,
+        )
+
+    def run(self, prepared: Prepared) -> WorkCounts:
+        """Generate. On a GPU the last work may still be queued when it returns.
+
+        Raises:
+            MeasurementInvalid: Another number or size of images came back than was asked for.
+            UserInputError: The pipeline refuses the options.
+            OutOfMemory: The batch does not fit.
+        """
+        images = self._generate(prepared)
+        expected = (prepared.work.images, self._options.height, self._options.width)
+        if torch.is_tensor(images):  # shapes are known on the host: asking does not wait for the device
+            found = (images.shape[0], images.shape[-2], images.shape[-1])
+        else:
+            found = (len(images), images[0].height, images[0].width)
+        if found != expected:
+            raise MeasurementInvalid(
+                f"{self._spec.model.id} returned (images, height, width) = {found} instead of {expected}: the work is "
+                "not what was asked.",
+                "Set image.height and image.width to a size that this pipeline makes.",
+            )
+        work: WorkCounts = prepared.work
+        return work
+
+    def save_images(self, prepared: Prepared, folder: Path) -> tuple[Path, ...]:
+        """Generate one batch and write it as PNG files named after the requests. Not for metered windows.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        images = self._generate(prepared)
+        if torch.is_tensor(images):
+            pixels = (images.float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().permute(0, 2, 3, 1).numpy()
+            images = [Image.fromarray(image) for image in pixels]
+        paths = tuple(folder / f"prompt-{index:04d}.png" for index in prepared.request_indices)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path, image in zip(paths, images, strict=True):
+                image.save(path)
+        except OSError as error:
+            raise StoreError(f"Cannot write images into {folder}: {error}.", "Is the disk full?") from error
+        return paths
+
+    def synchronize(self) -> None:
+        """Wait for the GPU; the CPU has finished when run() returns."""
+        synchronize_device(self._spec.device)
+
+    def close(self) -> None:
+        """Release pipeline and device memory."""
+        self._pipeline = None
+        self._settings = {}
+        release_memory()
+
+    def _generate(self, prepared: PreparedImages) -> Any:
+        prepared.generator.manual_seed(prepared.noise_seed)  # a batch that is run again makes the same images
+        try:
+            with memory_shortage_named(self._spec):
+                return self._pipeline(generator=prepared.generator, **prepared.arguments).images
+        except ValueError as error:
+            raise UserInputError(
+                f"{self._spec.model.id} refuses these image options: {error}", "See its model card for valid sizes."
+            ) from error
+
+    def _accepted_settings(self) -> dict[str, Any]:
+        """The run's options that this pipeline's call knows: some have no guidance, some no size."""
+        accepted = inspect.signature(self._pipeline.__call__).parameters
+        if "prompt" not in accepted or "generator" not in accepted:
+            raise ModelUnavailable(
+                f"{self._spec.model.id} ({type(self._pipeline).__name__}) does not make images from text.",
+                "Choose a text-to-image pipeline.",
+            )
+        settings = {
+            "num_inference_steps": self._options.steps,
+            "guidance_scale": self._options.guidance,
+            "height": self._options.height,
+            "width": self._options.width,
+            "output_type": "pt",
+            # PixArt would generate at one of its own resolutions and then resize: other work than asked for.
+            "use_resolution_binning": False,
+        }
+        if "height" in accepted:
+            self._check_size()
+        return {name: value for name, value in settings.items() if name in accepted}
+
+    def _check_size(self) -> None:
+        """A diffusion transformer sees its latents in patches; an odd number of rows would fail deep inside it."""
+        transformer = self._pipeline.components.get("transformer")
+        patch = transformer.config.get("patch_size") if transformer is not None else None
+        factor = getattr(self._pipeline, "vae_scale_factor", None)
+        if not isinstance(patch, int) or not isinstance(factor, int):
+            return
+        step, height, width = patch * factor, self._options.height, self._options.width
+        if height % step or width % step:
+            raise UserInputError(
+                f"{self._spec.model.id} makes images in multiples of {step} pixels, not {height} x {width}.",
+                "Change image.height or image.width.",
+            )
+
+    def _count_tokens(self, prompts: list[str]) -> int:
+        """Tokens of the prompts as the first tokenizer cuts them, its special tokens included; 0 if it has no limit."""
+        tokenizer = self._pipeline.components.get("tokenizer")
+        if tokenizer is None:
+            return 0
+        call = inspect.signature(self._pipeline.__call__).parameters
+        own_limit = call["max_sequence_length"].default if "max_sequence_length" in call else None
+        limit = min(int(tokenizer.model_max_length), own_limit or _NO_LIMIT)
+        if limit >= _NO_LIMIT:
+            return 0
+        return sum(len(ids) for ids in tokenizer(prompts, truncation=True, max_length=limit)["input_ids"])
+
+
+def _load_pretrained(spec: RunSpec) -> Any:
+    source = locate_model(spec.model, "model_index.json")
+    dtype = getattr(torch, spec.dtype)
+    with warnings.catch_warnings():
+        # diffusers has renamed torch_dtype to dtype; older versions ignore the new name and load float32.
+        warnings.simplefilter("ignore", FutureWarning)
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(
+            source.name,
+            revision=source.revision,
+            local_files_only=source.local_files_only,
+            torch_dtype=dtype,
+            use_safetensors=None if spec.model.allow_pickle else True,
+            trust_remote_code=spec.model.trust_remote_code,
+        )
+    if pipeline.dtype != dtype:
+        raise ModelUnavailable(
+            f"{spec.model.id} was loaded as {pipeline.dtype}, not as {spec.dtype}.", "Report this diffusers version."
+        )
+    return pipeline.to(spec.device)
+
+
+def _noise_seed(seed: int, request_indices: tuple[int, ...]) -> int:
+    """63 bits that follow from the run's seed and the requests of a batch, and from nothing else."""
+    digest = hashlib.sha256(f"{seed}:{request_indices}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1
