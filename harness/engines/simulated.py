@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.engines.base import Engine, Prepared
+from harness.errors import OutOfMemory
 from harness.records import RunSpec, WorkCounts
 from harness.simulation.gpu import SimulatedNode
 from harness.tasks.base import Request
@@ -23,6 +24,8 @@ STEP_S = 0.03
 PIXELS_AT_STEP_S = 512 * 512
 TOKENS_PER_WORD = 1.3
 FULL_LOAD_BATCH = 32
+TEXT_REQUEST_BYTES = 64 * 1024**2
+IMAGE_REQUEST_BYTES = 2 * 1024**3  # at 512 x 512
 
 
 def utilisation_of(batch_size: int) -> float:
@@ -44,7 +47,22 @@ class SimulatedEngine:
         return None
 
     def load(self) -> None:
-        """Nothing to load."""
+        """See whether the batch fits.
+
+        Raises:
+            OutOfMemory: It does not, on the simulated board.
+        """
+        request_bytes = TEXT_REQUEST_BYTES
+        if self.spec.image is not None:
+            request_bytes = IMAGE_REQUEST_BYTES * self.spec.image.height * self.spec.image.width // PIXELS_AT_STEP_S
+        needed_bytes = self.spec.batch_size * request_bytes
+        board = self.node.gpus[self.gpu_indices[0]].profile
+        if needed_bytes > board.memory_bytes:
+            raise OutOfMemory(
+                f"A batch of {self.spec.batch_size} needs about {needed_bytes / 2**30:.0f} GiB; the simulated "
+                f"{board.name} has {board.memory_bytes / 2**30:.0f} GiB.",
+                "Lower batch_size.",
+            )
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
         """The work a batch will be, and how long it will take."""

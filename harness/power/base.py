@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.records import Caveat, SourceInfo
+from harness.records import Caveat, Provenance, SourceInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +47,18 @@ class PowerSource(Protocol):
         ...
 
 
-class TruePower(Protocol):
-    """Only simulations know this."""
-
-    def true_energy_j(self, source_id: str, start_s: float, end_s: float) -> float:
-        """Energy really drawn between two instants."""
-        ...
-
-
 class ReferenceMeter(Protocol):
     """Another tool run beside ours, window by window."""
 
     name: str
     version: str
+    cpu_provenance: Provenance
+    dram_provenance: Provenance
+
+    @property
+    def note(self) -> str:
+        """What the reader of its figures must know."""
+        ...
 
     def start(self) -> None:
         """Open a window."""

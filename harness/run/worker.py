@@ -26,7 +26,7 @@ from harness.measure.session import Session, SessionResult
 from harness.measure.summary import host_energy, summarize
 from harness.power.base import ReferenceMeter
 from harness.power.host import CodeCarbonMeter
-from harness.records import CrossCheck, Environment, Failure, Frozen, RunRecord, RunSpec, SourceInfo, WorkCounts
+from harness.records import Caveat, CrossCheck, Environment, Failure, Frozen, RunRecord, RunSpec, SourceInfo, WorkCounts
 from harness.run.environment import describe_environment
 from harness.run.sources import OpenedSources, opened_sources, refuse_shared
 from harness.store.files import write_run
@@ -249,8 +249,17 @@ def _complete(
         host=host_energy(result.measurements, run.sources, opened.host_missing),
         cross_checks=tuple(_cross_check(index, meter, result, run.sources) for index, meter in enumerate(references)),
         summary=summary,
-        caveats=(*opened.caveats, *result.caveats),
+        caveats=(*opened.caveats, *_shared_gpu(opened), *result.caveats),
     )
+
+
+def _shared_gpu(opened: OpenedSources) -> list[Caveat]:
+    """Others on the GPU, where that was allowed: their energy is in the figure."""
+    pids = [pid for source in opened.sources if source.info.runs_model for pid in source.foreign_processes() or ()]
+    if not pids:
+        return []
+    shown = ", ".join(map(str, pids[:5]))
+    return [Caveat(code="shared-gpu", message=f"Other processes used the GPU, and their energy is included: {shown}.")]
 
 
 def _cross_check(
@@ -270,10 +279,10 @@ def _cross_check(
         gpu_energy_j=_sum_known([reading.gpu_energy_j for _, reading in windows]),
         harness_gpu_energy_j=sum(s.energy_j for m, _ in windows for s in m.sources if s.source_id in gpus),
         cpu_energy_j=_sum_known([reading.cpu_energy_j for _, reading in windows]),
-        cpu_provenance="modelled",
+        cpu_provenance=meter.cpu_provenance,
         dram_energy_j=_sum_known([reading.dram_energy_j for _, reading in windows]),
-        dram_provenance="modelled",
-        note="Its window opens before and closes after ours; its CPU and RAM are modelled unless it can read RAPL.",
+        dram_provenance=meter.dram_provenance,
+        note=f"Its window opens before and closes after ours. {meter.note}",
     )
 
 
