@@ -249,6 +249,11 @@ def _check_combination(spec: RunSpec) -> None:
             "Other tools read the real clock, so a run on the virtual clock cannot be cross-checked.",
             "Remove cross_check, or use clock: real.",
         )
+    if spec.engine != "simulated" and len(spec.sources.gpus) > 1:
+        raise UserInputError(
+            f"{spec.engine} puts the model on one GPU, and sources.gpus names {len(spec.sources.gpus)}.",
+            "Name the one that runs it; every other GPU of the machine is metered beside it.",
+        )
     node = spec.sources.node
     if node is not None:
         for gpu in spec.sources.gpus:

@@ -20,7 +20,7 @@ from typing import Any
 
 from harness.engines.base import Engine
 from harness.engines.simulated import LoadingEngine, SimulatedEngine
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StoreError
 from harness.measure.base import Progress
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import host_energy, summarize
@@ -106,7 +106,11 @@ def execute(spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunR
             stderr_tail="\n".join(tail),
         )
         record = failed_record(run.spec, campaign, run.started_at_utc, failure, run)
-    write_run(scratch, record, run.result.trace if run.result else None)
+    try:
+        write_run(scratch, record, run.result.trace if run.result else None)
+    except StoreError as error:  # a full disk may still have room for the reason
+        record = failed_record(run.spec, campaign, run.started_at_utc, _failure_of(error, "write"))
+        write_run(scratch, record, None)
     return record
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,22 +37,36 @@ class StoredRun:
 
 
 def write_run(folder: Path, record: RunRecord, trace: PowerTrace | None) -> None:
-    """Write a run's files into a folder that nobody reads yet.
+    """Write a run's files into a folder that nobody reads yet: all of them, or none.
 
     Raises:
         StoreError: The disk is full or the folder cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if trace is not None and len(trace.rows):
-            columns = {name: trace.rows[:, index] for index, name in enumerate(COLUMNS)}
-            write_parquet(folder / TRACE, columns, {"source_index": "TINYINT", "throttle": "BIGINT"})
-        with (folder / RECORD).open("w", encoding="utf-8") as file:
-            file.write(record.model_dump_json(indent=1))
-            file.flush()
-            os.fsync(file.fileno())
+        _write_files(folder, record, trace)
     except OSError as error:
+        _remove_files(folder)
         raise _cannot_write(folder, error) from error
+    except StoreError:
+        _remove_files(folder)
+        raise
+
+
+def _write_files(folder: Path, record: RunRecord, trace: PowerTrace | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if trace is not None and len(trace.rows):
+        columns = {name: trace.rows[:, index] for index, name in enumerate(COLUMNS)}
+        write_parquet(folder / TRACE, columns, {"source_index": "TINYINT", "throttle": "BIGINT"})
+    with (folder / RECORD).open("w", encoding="utf-8") as file:
+        file.write(record.model_dump_json(indent=1))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove_files(folder: Path) -> None:
+    for name in (RECORD, TRACE):
+        with suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
 
 
 def keep_run(scratch: Path, campaign_folder: Path, run_id: str) -> Path:

@@ -19,8 +19,8 @@ CASES: dict[str, tuple[Callable[[str], str], list[str]]] = {
         lambda text: text.replace("max_repeats: 5", "max_repeets: 5"),
         ["config.yaml:5: unknown key 'max_repeets'", "Did you mean 'max_repeats'?"],
     ),
-    "unknown top key": (lambda text: text + "rums: []\n", ["config.yaml:13: unknown key 'rums'", "'runs'"]),
-    "key twice": (lambda text: text + "campaign: again\n", ["config.yaml:13: the key 'campaign' is given twice"]),
+    "unknown top key": (lambda text: text + "rums: []\n", ["config.yaml:12: unknown key 'rums'", "'runs'"]),
+    "key twice": (lambda text: text + "campaign: again\n", ["config.yaml:12: the key 'campaign' is given twice"]),
     "wrong type": (
         lambda text: text.replace("batch_size: 4", "batch_size: four"),
         ["config.yaml:9: batch_size: input should be a valid integer", "got 'four'"],
@@ -54,6 +54,12 @@ CASES: dict[str, tuple[Callable[[str], str], list[str]]] = {
     "GPU index that does not exist": (
         lambda text: text.replace("node: {clock", "gpus: [3], node: {clock"),
         ["There is no GPU 3: the simulated node has 1.", "gpu_count"],
+    ),
+    "two GPUs for one model": (
+        lambda text: text.replace("node: {clock: virtual}", "gpus: [0, 1], node: {gpu_count: 2}").replace(
+            "engine: simulated", "device: cpu"
+        ),
+        ["puts the model on one GPU, and sources.gpus names 2"],
     ),
     "MIG": (
         lambda text: text.replace("{clock: virtual}", "{clock: virtual, conditions: [mig]}"),
