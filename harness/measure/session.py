@@ -23,7 +23,6 @@ from harness.power.trace import PowerTrace
 from harness.records import Caveat, IdlePower, Measurement, MeasureSpec, SourceInfo, WarmUp, WorkCounts
 from harness.stats import Estimate
 
-
 MIN_BUSY_PERIODS = 5.0  # of the sensor; below three no joules can be stated
 
 
@@ -70,9 +69,11 @@ class Session:
         try:
             self.report(Progress("idle"))
             before = self._idle_window(self.spec.idle_s)
+            self.report(Progress("warm-up"))
             warmed, batch_s, caveats = warm_up(
                 self.sources, lead, self.clock, self.spec, self.workload, self._trace_covering, self.report
             )
+            self.report(Progress("measure"))
             measurements, nulls, readings = self._repeat(batch_s)
             self.report(Progress("idle after load"))
             self.clock.sleep_s(self.spec.settle_s)

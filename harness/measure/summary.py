@@ -37,7 +37,7 @@ def summarize(
     if rejected > MAX_REJECTED_FRACTION * len(measurements):
         reasons = sorted({c.message for window in measurements if window.rejected for c in window.caveats})
         raise MeasurementInvalid(
-            f"{rejected} of {len(measurements)} windows had to be rejected, so no figure is stated. {' '.join(reasons)}",
+            f"{rejected} of {len(measurements)} windows were rejected, so no figure is stated: {' '.join(reasons)}",
             "harness show RUN lists them; the record keeps every window.",
         )
     if len(accepted) < 2:

@@ -162,6 +162,7 @@ def _expand(run: dict[str, Any], defaults: dict[str, Any], where: _Where, index:
     own = _long_forms(run)
     base = _long_forms(defaults)
     task = own.get("task", base.get("task"))
+    task = task if isinstance(task, str) else None  # anything else is told by validation
     for other, section in OPTIONS.items():
         if other != task:
             if section in own and task in OPTIONS:

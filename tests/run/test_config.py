@@ -1,0 +1,132 @@
+"""YAML -> RunSpecs: sweeps, short forms, defaults, and what makes a run another run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import UserInputError
+from harness.run.config import load_plan
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def plan(folder: Path, text: str):  # type: ignore[no-untyped-def]
+    path = folder / "c.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_plan(path)
+
+
+def test_lists_of_models_and_batches_make_one_run_each_in_order(tmp_path: Path) -> None:
+    found = plan(
+        tmp_path,
+        "runs:\n  - {task: text-generation, model: [gpt2, {id: b, revision: abc}], batch_size: [1, 8]}\n",
+    )
+    assert found.campaign == "c"
+    assert [(s.model.id, s.model.revision, s.batch_size) for s in found.specs] == [
+        ("gpt2", None, 1),
+        ("gpt2", None, 8),
+        ("b", "abc", 1),
+        ("b", "abc", 8),
+    ]
+    assert {(s.engine, s.dtype, s.device, s.text.new_tokens) for s in found.specs} == {
+        ("transformers", "float16", "cuda", 10)
+    }
+    assert len({s.run_id for s in found.specs}) == 4
+
+
+def test_nested_options_sweep_and_merge_over_the_defaults(tmp_path: Path) -> None:
+    found = plan(
+        tmp_path,
+        """
+defaults: {task: text-to-image, sources: simulated, image: {steps: 20, height: 64}, text: {new_tokens: 3},
+           measure: {window_s: 3}}
+runs:
+  - {model: m, image: {steps: [4, 8]}, measure: {max_repeats: 9}}
+""",
+    )
+    assert [(s.image.steps, s.image.height) for s in found.specs] == [(4, 64), (8, 64)]
+    assert all(s.text is None and s.measure.window_s == 3 and s.measure.max_repeats == 9 for s in found.specs)
+    assert all((s.device, s.dtype, s.engine) == ("cpu", "float32", "diffusers") for s in found.specs)
+    assert all(s.sources.node is not None and s.sources.node.gpu == "A100-SXM4-80GB" for s in found.specs)
+
+
+def test_the_same_run_given_twice_is_one_run(tmp_path: Path) -> None:
+    line = "  - {task: text-generation, model: m}\n"
+    assert len(plan(tmp_path, "runs:\n" + line + line).specs) == 1
+
+
+def test_an_edited_prompt_file_is_another_run_and_a_moved_one_is_not(tmp_path: Path) -> None:
+    text = "runs: [{task: text-generation, model: m, prompts: p.txt}]\n"
+    (tmp_path / "p.txt").write_text("one\n")
+    first = plan(tmp_path, text).specs[0]
+    assert first.prompts.path == str(tmp_path / "p.txt")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "p.txt").write_text("one\n")
+    assert plan(elsewhere, text).specs[0].run_id == first.run_id
+    (tmp_path / "p.txt").write_text("two\n")
+    assert plan(tmp_path, text).specs[0].run_id != first.run_id
+
+
+def test_an_error_in_the_defaults_names_the_line_of_the_defaults(tmp_path: Path) -> None:
+    with pytest.raises(UserInputError, match=r"c\.yaml:2: unknown key 'batchsize'") as caught:
+        plan(tmp_path, "defaults:\n  batchsize: 3\nruns:\n  - {task: text-generation, model: m}\n")
+    assert "batch_size" in caught.value.hint
+
+
+def test_an_error_in_a_swept_value_names_its_line(tmp_path: Path) -> None:
+    with pytest.raises(UserInputError, match=r"c\.yaml:4: batch_size: .*got 0"):
+        plan(tmp_path, "runs:\n  - task: text-generation\n    model: m\n    batch_size: [1, 0]\n")
+
+
+def test_a_virtual_clock_refuses_a_real_engine_and_a_cross_check(tmp_path: Path) -> None:
+    head = "runs: [{task: text-generation, model: m, sources: {kind: simulated, node: {clock: virtual}}"
+    with pytest.raises(UserInputError, match="does not wait for a real engine"):
+        plan(tmp_path, head + "}]\n")
+    with pytest.raises(UserInputError, match="cannot be cross-checked"):
+        plan(tmp_path, head + ", engine: simulated, measure: {cross_check: [codecarbon]}}]\n")
+
+
+@pytest.mark.parametrize("name", ["quickstart", "text-generation", "text-to-image"])
+def test_the_shipped_configs_are_valid(name: str) -> None:
+    found = load_plan(ROOT / "configs" / f"{name}.yaml")
+    assert found.campaign == name
+    assert len(found.specs) == {"quickstart": 8, "text-generation": 16, "text-to-image": 15}[name]
+
+
+# A self-referencing alias, a tag that would run code, odd keys: whatever comes, a UserInputError or a plan.
+@pytest.mark.parametrize(
+    "text",
+    ["&a [*a]", "!!python/object/apply:os.system ['true']", "runs: [{1: 2}]", "? [a, b]\n: c", "runs: {a: b}", "\x00",
+     "campaign: ../x\nruns: []", "campaign: 2024-01-01\nruns: [{}]", "defaults: 3\nruns: [{}]", "runs: [{model: {}}]",
+     "- a", "3", "", "runs: [{task: [text-generation], model: m}]",
+     "runs: [{text: 3, task: text-generation, model: m}]"],
+)  # fmt: skip
+def test_odd_configs_are_user_errors(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UserInputError, match=r"c\.yaml"):
+        plan(tmp_path, text)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+keys = st.sampled_from(["task", "model", "batch_size", "text", "sources", "node", "gpus", "measure", "prompts", "x"])
+trees = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
+)
+
+
+@given(run=st.dictionaries(keys, trees, max_size=6), defaults=trees)
+def test_whatever_is_in_a_config_it_is_a_plan_or_a_user_error(
+    run: object, defaults: object, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    import yaml
+
+    folder, message = tmp_path_factory.mktemp("fuzz"), ""
+    try:
+        found = plan(folder, yaml.safe_dump({"defaults": defaults, "runs": [run]}, allow_unicode=True))
+    except UserInputError as error:
+        found, message = None, error.message
+    assert found.specs if found else "c.yaml" in message

@@ -1,0 +1,76 @@
+"""What a run's own process group protects against: hanging, dying, leaving children behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+from harness.measure.base import Progress
+from harness.records import MeasureSpec, ModelSpec, RunRecord, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+from harness.run.executors import SubprocessExecutor
+
+
+def endless(timeout_s: float = 60.0) -> RunSpec:
+    """A run on the real clock that would idle for ten minutes."""
+    return RunSpec(
+        task="text-generation",
+        model=ModelSpec(id="m"),
+        engine="simulated",
+        text=TextOptions(),
+        device="cpu",
+        sources=SourcesSpec(kind="simulated", node=SimulatedNodeSpec()),
+        measure=MeasureSpec(idle_s=600),
+        timeout_s=timeout_s,
+    )
+
+
+def own_children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def run(spec: RunSpec, scratch: Path, at_idle: object = None) -> tuple[RunRecord, list[psutil.Process]]:
+    seen: list[psutil.Process] = []
+
+    def report(progress: Progress) -> None:
+        if progress.phase == "idle":
+            seen.extend(own_children())
+            if callable(at_idle):
+                at_idle(seen)
+
+    return SubprocessExecutor().run(spec, "c", scratch, report), seen
+
+
+def test_a_run_that_hangs_is_stopped_with_all_it_started_and_recorded_as_timeout(tmp_path: Path) -> None:
+    record, children = run(endless(timeout_s=6), tmp_path)
+    assert record.failure is not None
+    assert (record.failure.kind, record.failure.phase) == ("timeout", "idle")
+    assert record.failure.message == "The run was stopped after timeout_s = 6 s."
+    assert len(children) >= 2  # worker and sampler
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_worker_that_is_killed_is_recorded_with_the_signal_and_the_likely_reason(tmp_path: Path) -> None:
+    def kill_worker(children: list[psutil.Process]) -> None:
+        worker = next(child for child in children if "harness.run.worker" in child.cmdline())
+        os.kill(worker.pid, signal.SIGKILL)
+
+    record, children = run(endless(), tmp_path, kill_worker)
+    assert record.failure is not None
+    assert (record.failure.kind, record.failure.phase) == ("killed", "idle")
+    assert record.failure.message == "The worker was killed by SIGKILL."
+    assert "memory" in record.failure.hint
+    assert not psutil.wait_procs(children, timeout=10)[1]  # the sampler too
+
+
+def test_an_exception_in_a_worker_is_recorded_with_its_traceback(tmp_path: Path) -> None:
+    short = MeasureSpec(idle_s=0.1)
+    spec = endless().model_copy(update={"text": None, "measure": short})  # the config reader would never let it through
+    record, _ = run(spec, tmp_path)
+    assert record.failure is not None
+    assert record.failure.kind == "exception"
+    assert record.failure.phase == "warm-up"
+    assert "in prepare" in record.failure.stderr_tail
