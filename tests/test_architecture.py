@@ -52,6 +52,7 @@ tasks.builtin
 tasks.prompts
 engines.base
 engines.architectures
+engines.loading
 engines.transformers
 engines.diffusers
 engines.simulated
@@ -81,8 +82,8 @@ HOMES = {
     "pynvml": {"power.nvml", "simulation.nvml"},
     "duckdb": {"store.duck"},
     "codecarbon": {"power.host"},
-    "torch": {"engines.architectures", "engines.transformers", "engines.diffusers"},
-    "transformers": {"engines.architectures", "engines.transformers"},
+    "torch": {"engines.architectures", "engines.loading", "engines.transformers", "engines.diffusers"},
+    "transformers": {"engines.architectures", "engines.loading", "engines.transformers"},
     "tokenizers": {"engines.architectures"},
     "diffusers": {"engines.architectures", "engines.diffusers"},
     "datasets": {"tasks.prompts"},

@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.engines.architectures import build_image_pipeline, preset
 from harness.engines.base import Prepared
-from harness.engines.transformers import (
+from harness.engines.loading import (
     load_failure_named,
     locate_model,
     memory_shortage_named,

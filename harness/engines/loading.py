@@ -1,0 +1,213 @@
+"""What both torch engines share: device and memory, where a model comes from, and what is said when it fails.
+
+Checked on CPU only; nothing here was run on a GPU yet.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ModelUnavailable, OutOfMemory, UserInputError
+from harness.records import ModelSpec, RunSpec
+
+try:
+    import huggingface_hub
+    import safetensors
+    import torch
+    import transformers
+except ImportError as error:
+    raise ModelUnavailable(
+        f"Models need the package '{error.name}', which is not installed here.",
+        "pip install 'energy-harness[models]'",
+    ) from error
+
+_HUB_TIMEOUT_S = 10.0
+
+# How torch words a failed allocation that is not an OutOfMemoryError.
+_SHORTAGES = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+# --- device and memory ----------------------------------------------------------------------------
+
+
+def require_device(device: str) -> None:
+    """Check that torch can use a device.
+
+    Raises:
+        UserInputError: It cannot.
+    """
+    if device == "cpu":
+        return
+    if not torch.cuda.is_available():
+        why = "was built without CUDA" if torch.version.cuda is None else "finds no GPU"
+        raise UserInputError(
+            f"The run asks for device {device}, but PyTorch {torch.__version__} {why}.",
+            "Set 'device: cpu'; or, on a GPU machine, install the CUDA wheel from https://pytorch.org/get-started.",
+        )
+    count = torch.cuda.device_count()
+    index = torch.device(device).index or 0
+    if index >= count:
+        raise UserInputError(f"There is no device {device}: PyTorch sees {count} GPU(s).", "Set 'device: cuda'.")
+
+
+def synchronize_device(device: str) -> None:
+    """Block until a GPU has done all its work; nothing to wait for on a CPU."""
+    if device != "cpu":
+        torch.cuda.synchronize(torch.device(device))
+
+
+def release_memory() -> None:
+    """Give unused memory back, on the device too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def memory_shortage_named(spec: RunSpec) -> Iterator[None]:
+    """Turn every way in which torch runs out of memory into OutOfMemory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        is_shortage = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not is_shortage and not any(words in str(error) for words in _SHORTAGES):
+            raise
+        raise OutOfMemory(
+            f"{spec.model.id} with batch_size {spec.batch_size} in {spec.dtype} does not fit into the memory of "
+            f"{spec.device}.",
+            "Lower batch_size; or use a smaller model or a shorter dtype (bfloat16).",
+        ) from error
+
+
+def quieten_libraries() -> None:
+    """No progress bars and no advice: the worker's output is the harness's own."""
+    hub: Any = huggingface_hub.utils
+    hub.disable_progress_bars()
+    hub.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+
+
+# --- where a model comes from ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A local folder or a hub id, at one revision."""
+
+    name: str
+    revision: str | None
+    local_files_only: bool
+
+
+def locate_model(model: ModelSpec, config_file: str) -> ModelSource:
+    """Find a model and see that it has a configuration and weights we open, before anything is downloaded.
+
+    A hub id is asked for once with a short timeout. Without network, or with HF_HUB_OFFLINE=1, the local cache is used.
+
+    Raises:
+        ModelUnavailable: It is not there, or not in a form that is accepted.
+        UserInputError: A revision of a local folder is asked for.
+    """
+    folder = Path(model.id).expanduser()
+    if folder.is_dir():
+        if model.revision is not None:
+            raise UserInputError(f"{model.id} is a local folder and has no revisions.", "Leave 'revision' out.")
+        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        _check_files(f"Model folder {model.id}", files, config_file, model.allow_pickle)
+        return ModelSource(str(folder), None, local_files_only=True)
+    if model.id.startswith((".", "/", "~")) or model.id.count("/") > 1:
+        raise ModelUnavailable(f"There is no model folder {model.id}.", f"Relative paths start at {Path.cwd()}.")
+    errors = huggingface_hub.errors
+    # The hub's HTTP library has changed twice; HTTPError in its errors module is what all its failures are.
+    no_connection: tuple[type[Exception], ...] = (OSError, getattr(errors, "HTTPError", OSError))
+    page = f"https://huggingface.co/{model.id}"
+    try:
+        found = huggingface_hub.HfApi().model_info(model.id, revision=model.revision, timeout=_HUB_TIMEOUT_S)
+    except errors.GatedRepoError as error:
+        raise ModelUnavailable(
+            f"Model {model.id} is gated: its owners want to be asked.", f"Ask on {page}, then run: hf auth login."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelUnavailable(
+            f"Model {model.id} has no revision {model.revision}.", f"See {page}/commits/main."
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise ModelUnavailable(
+            f"There is no model {model.id} on the hub, or it is private.",
+            f"Check {page}; run 'hf auth login' for a private one; for a local folder give its path.",
+        ) from error
+    except no_connection as error:
+        return _locate_in_cache(model, config_file, error)
+    _check_files(
+        f"Model {model.id}", [file.rfilename for file in found.siblings or ()], config_file, model.allow_pickle
+    )
+    return ModelSource(model.id, found.sha, local_files_only=False)
+
+
+def _locate_in_cache(model: ModelSpec, config_file: str, error: Exception) -> ModelSource:
+    if isinstance(huggingface_hub.try_to_load_from_cache(model.id, config_file, revision=model.revision), str):
+        return ModelSource(model.id, model.revision, local_files_only=True)
+    offline = isinstance(error, huggingface_hub.errors.OfflineModeIsEnabled)
+    reason = "HF_HUB_OFFLINE is set" if offline else f"the hub does not answer ({_first_sentence(error)})"
+    at_revision = "" if model.revision is None else f" at revision {model.revision}"
+    raise ModelUnavailable(
+        f"Model {model.id}{at_revision} is not on this machine and cannot be fetched: {reason}.",
+        f"On a machine with network: hf download {model.id} --local-dir FOLDER; then copy the folder here and give its "
+        "path as the model's id.",
+    ) from error
+
+
+def _check_files(what: str, files: Sequence[str], config_file: str, allow_pickle: bool) -> None:
+    if config_file not in files:
+        raise ModelUnavailable(
+            f"{what} has no {config_file}.", "Give a model as save_pretrained() or the hub lays it out."
+        )
+    if any(fnmatch(file, "*.safetensors") for file in files):
+        return
+    pickled = [file for file in files if fnmatch(file, "*pytorch_model*.bin")]
+    if pickled and allow_pickle:
+        return
+    if pickled:
+        raise ModelUnavailable(
+            f"{what} has only pickled weights ({pickled[0]}), which can run code when they are opened.",
+            "Set 'allow_pickle: true' under model if you trust them, or save the model as safetensors.",
+        )
+    raise ModelUnavailable(f"{what} has no weights (*.safetensors).", "Is the download complete?")
+
+
+# --- what is said when it fails -------------------------------------------------------------------
+
+
+@contextmanager
+def load_failure_named(spec: RunSpec) -> Iterator[None]:
+    """Turn what the libraries raise while loading into ModelUnavailable."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, safetensors.SafetensorError) as error:
+        raise ModelUnavailable(
+            f"Model {spec.model.id} cannot be loaded: {_first_sentence(error)}.", _load_hint(error, spec)
+        ) from error
+
+
+def _load_hint(error: Exception, spec: RunSpec) -> str:
+    if isinstance(error.__cause__, huggingface_hub.errors.GatedRepoError):
+        return f"Ask for access on https://huggingface.co/{spec.model.id}, then run: hf auth login."
+    if "trust_remote_code" in str(error):
+        return "It brings its own code. Read it, and set 'trust_remote_code: true' under model if you trust it."
+    if spec.attention != "default" and "ttention" in str(error):
+        return f"Leave 'attention' out: not every model and machine has {spec.attention}."
+    if "meta tensor" in str(error):
+        return "Some of the model's tensors are missing in its weight files: fetch it again."
+    return f"Does it fit the task {spec.task}? Is the download complete?"
+
+
+def _first_sentence(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line.split(". ")[0].rstrip(".")
