@@ -5,8 +5,7 @@ multiplies: those alone move the power of a matrix product by up to 40 % (Greger
 Usage in GPUs"). Constant weights would draw the wrong power, so every model comes from its ordinary constructor, with
 its family's own initialisation. That is a stand-in for trained weights, not the same; and what it says is noise.
 
-Presets called tiny-* answer on a laptop's CPU. Presets called shape-* have the size of a published model; they were
-counted here, but not run on a GPU.
+Presets called tiny-* answer on a laptop's CPU.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ Options = Mapping[str, Any]
 _CLIP_LENGTH = 77  # tokens a CLIP text encoder takes; Radford et al. 2021
 _T5_LENGTH = 120  # tokens PixArt-alpha gives its text encoder; Chen et al. 2023
 _TINY_VOCABULARY = 1024
-_FULL_VOCABULARY = 4096  # what a thousand prompts can fill; a full-size model keeps its own, larger embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ def build_text_model(chosen: Preset, *, dtype: str, device: str, attention: str,
     loading = {"dtype": getattr(torch, dtype)} | ({} if attention == "default" else {"attn_implementation": attention})
     with _seeded(seed, device):
         model = transformers.AutoModelForCausalLM.from_config(config, **loading)
-    tokenizer = _train_tokenizer(text_prompts(), min(config.vocab_size, _FULL_VOCABULARY), eos_token="<|endoftext|>")
+    tokenizer = _train_tokenizer(text_prompts(), config.vocab_size, eos_token="<|endoftext|>")
     return model.eval(), tokenizer
 
 
@@ -105,7 +103,7 @@ def _build_stable_diffusion(parts: Mapping[str, Options]) -> Any:
     text = parts["CLIPTextConfig"]
     tokenizer = _train_tokenizer(
         image_prompts(),
-        min(text["vocab_size"], _FULL_VOCABULARY),
+        text["vocab_size"],
         bos_token="<|startoftext|>",
         eos_token="<|endoftext|>",
         pad_token="<|endoftext|>",
@@ -139,7 +137,7 @@ def _build_pixart(parts: Mapping[str, Options]) -> Any:
     text = parts["T5Config"]
     tokenizer = _train_tokenizer(
         image_prompts(),
-        min(text["vocab_size"], _FULL_VOCABULARY),
+        text["vocab_size"],
         pad_token="<pad>",
         eos_token="</s>",
         max_length=_T5_LENGTH,
@@ -211,12 +209,6 @@ _TINY_VAE: Options = {
     "layers_per_block": 1,
     "norm_num_groups": 8,
 }
-_FULL_VAE: Options = {
-    **_TINY_VAE,
-    "block_out_channels": (128, 256, 512, 512),
-    "layers_per_block": 2,
-    "norm_num_groups": 32,
-}
 
 
 def _text(
@@ -285,28 +277,6 @@ _PRESETS: tuple[Preset, ...] = (
             "T5Config": {
                 "vocab_size": _TINY_VOCABULARY, "d_model": 64, "d_kv": 16, "d_ff": 256, "num_layers": 2,
                 "num_heads": 4, "feed_forward_proj": "gated-gelu",
-            },
-        },
-    ),
-    _text("shape-gpt2", "GPT-2", 124_439_808, "the size of GPT-2 (Radford et al. 2019)", "GPT2Config", _ENDS),
-    _text(
-        "shape-opt-1.3b", "OPT", 1_315_758_080, "the size of OPT-1.3B (Zhang et al. 2022)",
-        "OPTConfig",
-        {**_ENDS, "hidden_size": 2048, "word_embed_proj_dim": 2048, "ffn_dim": 8192, "num_hidden_layers": 24,
-         "num_attention_heads": 32},
-    ),
-    _text(
-        "shape-llama-7b", "Llama", 6_738_415_616, "the size of Llama 2 7B (Touvron et al. 2023)",
-        "LlamaConfig", {**_ENDS, "max_position_embeddings": 4096},
-    ),
-    _image(
-        "shape-sd-1.5", "Stable Diffusion", 1_066_235_307, "the size of Stable Diffusion 1.5 (Rombach et al. 2022)",
-        {
-            "UNet2DConditionModel": {"sample_size": 64, "cross_attention_dim": 768},
-            "AutoencoderKL": _FULL_VAE,
-            "CLIPTextConfig": {
-                "vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-                "num_attention_heads": 12, "max_position_embeddings": _CLIP_LENGTH,
             },
         },
     ),
