@@ -30,7 +30,10 @@ power.base
 power.sensor
 power.trace
 power.sampler
+power.cuda_visible
+power.processes
 power.nvml
+power.inventory
 power.host
 simulation.profiles
 simulation.load

@@ -36,7 +36,7 @@ def _gpus() -> dict[str, Any]:
 
     from harness.clock import RealClock
     from harness.errors import HarnessError
-    from harness.power.nvml import nvml_summary
+    from harness.power.inventory import nvml_summary
 
     try:
         return {"ok": True, "devices": [asdict(summary) for summary in nvml_summary(RealClock())]}

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
@@ -21,6 +19,8 @@ import pynvml
 from harness.clock import Clock
 from harness.errors import SourceUnavailable
 from harness.power.base import Reading
+from harness.power.cuda_visible import NO_GPU_HINT, mig_refused, parse_visible_devices, resolve_selection
+from harness.power.processes import cuda_is_loaded, foreign_pids, own_process_tree
 from harness.power.sensor import profile_for
 from harness.records import Caveat, Provenance, SourceInfo
 
@@ -42,7 +42,6 @@ _LACKS = (
     pynvml.NVML_ERROR_DEPRECATED,
     pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
 )
-_SIMULATE = "A config with `sources: simulated` runs without a GPU."
 _HINTS = {
     pynvml.NVML_ERROR_GPU_IS_LOST: "The board fell off the bus: look for Xid in dmesg; the machine needs a restart.",
     pynvml.NVML_ERROR_RESET_REQUIRED: "The board needs a reset before it can be read again.",
@@ -59,11 +58,11 @@ def _init() -> None:
         pynvml.nvmlInit()
     except pynvml.NVMLError_LibraryNotFound as error:
         raise SourceUnavailable(
-            "No NVIDIA driver answers on this machine (libnvidia-ml.so.1 not found).", _SIMULATE
+            "No NVIDIA driver answers on this machine (libnvidia-ml.so.1 not found).", NO_GPU_HINT
         ) from error
     except pynvml.NVMLError as error:
         raise SourceUnavailable(
-            f'No NVIDIA driver answers on this machine: NVML answered "{error}".', _SIMULATE
+            f'No NVIDIA driver answers on this machine: NVML answered "{error}".', NO_GPU_HINT
         ) from error
 
 
@@ -120,47 +119,6 @@ def _field_values(handle: Any, fields: Sequence[int]) -> dict[int, int]:
 # --- which GPUs ------------------------------------------------------------------------------------
 
 
-def parse_visible_devices(value: str | None, uuids: Sequence[str]) -> list[str]:
-    """What CUDA makes of CUDA_VISIBLE_DEVICES, as UUIDs in CUDA's order.
-
-    The rules are those of the CUDA programming guide and of torch.cuda: the first entry that names no device ends the
-    list; a device named twice leaves none; UUIDs may be shortened while they stay unique; integers are read as
-    strtoul does ("1gpu" is 1); entries of the other kind than the first end the list.
-
-    Args:
-        value: The variable's content; None where it is not set: every device. Empty: none.
-        uuids: UUIDs of all boards in index order.
-
-    Returns:
-        Board UUIDs. MIG slices stay as they were written ("MIG-..."): this module cannot tell their board.
-    """
-    if value is None:
-        return list(uuids)
-    entries = [entry.strip() for entry in value.split(",")]
-    for prefix in ("MIG-", "GPU-"):
-        if entries[0].startswith(prefix):
-            break
-    else:
-        prefix = ""
-    visible: list[str] = []
-    for entry in entries:
-        if prefix == "MIG-":
-            found = entry if entry.startswith(prefix) else None
-        elif prefix == "GPU-":
-            matches = [uuid for uuid in uuids if uuid.lower().startswith(entry.lower())]
-            found = matches[0] if len(matches) == 1 and entry.startswith(prefix) else None
-        else:
-            number = re.match(r"\+?([0-9]{1,9})", entry)
-            index = int(number[1]) if number else -1
-            found = uuids[index] if 0 <= index < len(uuids) else None
-        if found is None:
-            break
-        if found in visible:
-            return []
-        visible.append(found)
-    return visible
-
-
 def visible_gpus(environ: Mapping[str, str]) -> list[str]:
     """UUIDs of the GPUs that CUDA programs started with this environment see, in CUDA's order.
 
@@ -181,102 +139,6 @@ def _handles() -> tuple[list[tuple[int, Any]], list[int]]:
         except pynvml.NVMLError_NoPermission:  # containers: the count includes boards of others
             hidden.append(index)
     return readable, hidden
-
-
-def _is_number(entry: int | str) -> bool:
-    return isinstance(entry, int) or (entry.isascii() and entry.isdigit())
-
-
-def _resolve(selection: Sequence[int | str], uuids: Sequence[str], environ: Mapping[str, str]) -> set[str]:
-    """UUIDs of the selected boards.
-
-    Raises:
-        SourceUnavailable: One does not exist, is not visible to CUDA, or is a MIG slice.
-    """
-    variable = environ.get("CUDA_VISIBLE_DEVICES")
-    visible = parse_visible_devices(variable, uuids)
-    limited = "" if variable is None else f" with CUDA_VISIBLE_DEVICES={variable!r}"
-    seen = f"CUDA sees {len(visible)} of this machine's {len(uuids)} GPU(s){limited}"
-    chosen = set()
-    for entry in selection:
-        if _is_number(entry):
-            index = int(entry)
-            matches = [visible[index]] if 0 <= index < len(visible) else []
-            hint = f"Choose from 0 to {len(visible) - 1}." if visible else _SIMULATE
-        else:
-            name = str(entry)
-            candidates = [*visible, name] if name.startswith("MIG-") else visible
-            matches = [uuid for uuid in candidates if uuid.startswith(name)]
-            hint = "`harness doctor` lists the UUIDs; CUDA_VISIBLE_DEVICES must let the GPU through."
-        if not matches:
-            raise SourceUnavailable(f"There is no GPU {entry}: {seen}.", hint)
-        if any(uuid.startswith("MIG-") for uuid in matches):
-            raise _mig_refused(f"'{matches[0]}' is a MIG slice")
-        if len(matches) > 1:
-            raise SourceUnavailable(f"'{entry}' fits {len(matches)} GPUs: {', '.join(matches)}.", "Write more.")
-        chosen.add(matches[0])
-    return chosen
-
-
-def _mig_refused(what: str) -> SourceUnavailable:
-    return SourceUnavailable(
-        f"{what}, and NVML meters only the whole board: the energy of one slice cannot be told.",
-        "Switch MIG off (`sudo nvidia-smi -i <gpu> -mig 0`) or choose another GPU.",
-    )
-
-
-def _refuse_ambiguous_order(selection: Sequence[int | str], names: Sequence[str], environ: Mapping[str, str]) -> None:
-    """CUDA counts the fastest board first unless told otherwise; NVML counts by PCI bus."""
-    by_number = any(_is_number(entry) for entry in selection)
-    by_uuid = environ.get("CUDA_VISIBLE_DEVICES", "").strip().startswith("GPU-")
-    if by_number and not by_uuid and len(set(names)) > 1 and environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
-        raise SourceUnavailable(
-            f"GPU numbers are ambiguous here: different boards ({', '.join(dict.fromkeys(names))}) and CUDA "
-            "counts the fastest first, NVML by PCI bus.",
-            "Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPU by its UUID.",
-        )
-
-
-# --- other processes -------------------------------------------------------------------------------
-
-
-def own_process_tree() -> frozenset[int]:
-    """This process, its parents and all its children."""
-    me = psutil.Process()
-    return frozenset({me.pid, *(p.pid for p in me.parents()), *(p.pid for p in me.children(recursive=True))})
-
-
-def cuda_is_loaded() -> bool:
-    """This process uses CUDA, as far as its mapped libraries tell (Linux; False elsewhere)."""
-    try:
-        return "libcuda.so" in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-
-
-def foreign_pids(
-    listed: Collection[int], own: Collection[int], exists: Callable[[int], bool], holds_context: bool
-) -> tuple[int, ...] | None:
-    """Which of the processes that NVML lists are not ours; None where it cannot be told.
-
-    In a container NVML may list the host's process ids, or none. So:
-
-    - one of ours is listed: ids are ours to read, the others are foreign;
-    - nothing is listed: nobody is there, unless we hold a CUDA context and ought to be: then ids are hidden (None);
-    - only others are listed, and we hold no context, or every id exists here: all foreign;
-    - only ids that do not exist here, and we hold a context: a single one may be us (None); of several at least
-      one is foreign, and as it cannot be told which, all are returned.
-
-    Not checkable without a GPU in a container; the table is what NVML's reference and container practice suggest.
-    """
-    others = tuple(sorted(set(listed) - set(own)))
-    if len(others) < len(set(listed)) or not holds_context:
-        return others
-    if not others:
-        return None
-    if all(exists(pid) for pid in others):
-        return others
-    return None if len(others) == 1 else others
 
 
 # --- one board -------------------------------------------------------------------------------------
@@ -510,14 +372,13 @@ def open_gpus(
                 f"This process may read none of the {len(hidden)} GPU(s) of this machine.",
                 _HINTS[pynvml.NVML_ERROR_NO_PERMISSION],
             )
-        _refuse_ambiguous_order(selection, names, environ)
-        chosen = _resolve(selection, uuids, environ)
+        chosen = resolve_selection(selection, uuids, names, environ)
         sources: list[NvmlSource] = []
         try:
             for (index, _), uuid in zip(handles, uuids, strict=True):
                 sources.append(NvmlSource(index, provenance, clock, runs_model=uuid in chosen))
                 if sources[-1].mig_enabled and uuid in chosen:
-                    raise _mig_refused(f"GPU {index} ({names[uuids.index(uuid)]}) is in MIG mode")
+                    raise mig_refused(f"GPU {index} ({names[uuids.index(uuid)]}) is in MIG mode")
         except BaseException:
             for source in sources:
                 source.close()
@@ -528,54 +389,3 @@ def open_gpus(
         for source in sources:
             source.caveats += (missing,)
     return tuple(sources)
-
-
-# --- for `harness doctor` --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class GpuSummary:
-    """One GPU as NVML describes it; None where the board does not say."""
-
-    index: int
-    uuid: str
-    name: str
-    driver: str | None
-    memory_bytes: int | None
-    power_limit_w: float | None
-    has_counter: bool
-    instant_power: bool
-    mig_enabled: bool
-    compute_processes: tuple[int, ...] | None
-    sensor_profile: str
-    caveats: tuple[Caveat, ...]
-
-
-def nvml_summary(clock: Clock, provenance: Provenance = "measured") -> list[GpuSummary]:
-    """Every GPU of the machine, in index order.
-
-    Raises:
-        SourceUnavailable: No NVIDIA driver answers.
-    """
-    sources = open_gpus((), provenance, clock, environ={})
-    try:
-        return [
-            GpuSummary(
-                index=source.index,
-                uuid=source.info.id,
-                name=source.info.device_name,
-                driver=source.info.driver,
-                memory_bytes=source.memory_bytes,
-                power_limit_w=source.info.power_limit_w,
-                has_counter=source.has_counter,
-                instant_power=source.instant_supported,
-                mig_enabled=source.mig_enabled,
-                compute_processes=source.compute_processes(),
-                sensor_profile=source.info.sensor_profile,
-                caveats=source.caveats,
-            )
-            for source in sources
-        ]
-    finally:
-        for source in sources:
-            source.close()

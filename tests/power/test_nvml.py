@@ -2,29 +2,16 @@ import ctypes
 import os
 from dataclasses import replace
 
-import psutil
 import pynvml
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness.clock import VirtualClock
 from harness.errors import SourceUnavailable
-from harness.power.nvml import (
-    NvmlSource,
-    foreign_pids,
-    nvml_summary,
-    open_gpus,
-    own_process_tree,
-    parse_visible_devices,
-    visible_gpus,
-)
+from harness.power.nvml import NvmlSource, open_gpus, visible_gpus
 from harness.simulation.gpu import FOREIGN_PID, NodeState, SimulatedNode
 from harness.simulation.nvml import SimulatedNvml, installed
-from harness.simulation.profiles import GIB
 
 STATE = NodeState("A100-SXM4-80GB", 2, seed=7, counter="sensor", start_s=100.0, load_path=None)
-UUIDS = ["GPU-aaaa1111-0000", "GPU-aaaa2222-0000", "GPU-bbbb3333-0000"]
 
 
 def node_of(**changes) -> SimulatedNode:
@@ -341,6 +328,13 @@ def test_init_and_shutdown_balance_and_close_may_come_twice(node):
         sources[0].read()
 
 
+def test_visible_gpus_asks_the_driver_and_leaves_nothing_open(node):
+    first, second = (gpu.uuid for gpu in node.gpus)
+    assert visible_gpus({}) == [first, second]
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "1,0"}) == [second, first]
+    assert pynvml._nvmlLib_refcount == 0
+
+
 # --- processes ---
 
 
@@ -357,105 +351,7 @@ def test_process_list_that_is_not_given_cannot_be_told():
             assert open_on(node, 0)[0].foreign_processes() is None
 
 
-@pytest.mark.parametrize(
-    ("listed", "holds_context", "expected"),
-    [
-        ([], False, ()),
-        ([], True, None),  # we are there and NVML does not list us: ids are hidden
-        ([10], True, ()),
-        ([10, 99], True, (99,)),
-        ([10, 99, 98], False, (98, 99)),
-        ([99], False, (99,)),
-        ([99], True, None),  # an id of another namespace: perhaps us
-        ([20], True, (20,)),  # exists here and is not ours
-        ([98, 99], True, (98, 99)),  # at least one of them is foreign
-    ],
-)
-def test_foreign_processes_are_told_from_ours_where_they_can(listed, holds_context, expected):
-    own, alive = {10, 11}, {10, 11, 20}
-    assert foreign_pids(listed, own, alive.__contains__, holds_context) == expected
-
-
-def test_own_process_tree_holds_us_and_our_parents():
-    tree = own_process_tree()
-    assert {os.getpid(), os.getppid()} <= tree
-    assert all(isinstance(pid, int) for pid in tree)
-    siblings = {child.pid for child in psutil.Process(os.getppid()).children()} - {os.getpid()}
-    assert not siblings & tree
-
-
-# --- CUDA_VISIBLE_DEVICES ---
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (None, [0, 1, 2]),
-        ("", []),
-        ("0", [0]),
-        ("2,0", [2, 0]),
-        (" 1 , 2 ", [1, 2]),
-        ("0,-1,1", [0]),
-        ("-1", []),
-        ("0,3,1", [0]),  # the first that does not exist ends the list
-        ("no", []),
-        ("1gpu,2", [1, 2]),  # strtoul
-        ("0,0", []),  # named twice
-        ("0,GPU-bbbb", [0]),
-        ("GPU-bbbb", [2]),
-        ("GPU-BBBB3333", [2]),
-        ("GPU-aaaa1,GPU-bbbb3333-0000", [0, 2]),
-        ("GPU-aaaa", []),  # fits two
-        ("GPU-bbbb,GPU-cccc,GPU-aaaa1", [2]),
-        ("GPU-bbbb,0", [2]),
-        ("GPU-bbbb,GPU-bbbb3", []),
-        ("MIG-1234,MIG-5678", ["MIG-1234", "MIG-5678"]),
-        ("MIG-1234,0", ["MIG-1234"]),
-        ("MIG-GPU-aaaa1111-0000/1/0", ["MIG-GPU-aaaa1111-0000/1/0"]),
-    ],
-)
-def test_cuda_visible_devices_is_read_as_cuda_reads_it(value, expected):
-    names = [UUIDS[entry] if isinstance(entry, int) else entry for entry in expected]
-    assert parse_visible_devices(value, UUIDS) == names
-
-
-@given(
-    st.one_of(
-        st.text(),
-        st.lists(st.sampled_from(["0", "1", "2", "7", "-1", "", " ", "GPU-a", "GPU-bbbb", "MIG-1", "1x", "٣"])).map(
-            ",".join
-        ),
-    ),
-    st.integers(0, 3),
-)
-def test_any_cuda_visible_devices_gives_distinct_known_devices(value, count):
-    uuids = UUIDS[:count]
-    visible = parse_visible_devices(value, uuids)
-    assert len(set(visible)) == len(visible)
-    assert all(entry in uuids or entry.startswith("MIG-") for entry in visible)
-
-
-def test_visible_gpus_asks_the_driver_and_leaves_nothing_open(node):
-    first, second = (gpu.uuid for gpu in node.gpus)
-    assert visible_gpus({}) == [first, second]
-    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "1,0"}) == [second, first]
-    assert pynvml._nvmlLib_refcount == 0
-
-
-# --- doctor ---
-
-
-def test_summary_describes_every_gpu_and_leaves_nothing_open():
-    with installed(node := node_of(gpu="RTX-3090", conditions=("foreign-process", "no-counter"))):
-        first, second = nvml_summary(node.clock, "simulated")
-        assert (first.index, second.index) == (0, 1)
-        assert first.uuid == node.gpus[0].uuid
-        assert first.name == "NVIDIA GeForce RTX 3090"
-        assert (first.memory_bytes, first.power_limit_w) == (24 * GIB, 350.0)
-        assert (first.has_counter, first.instant_power, first.mig_enabled) == (False, True, False)
-        assert first.compute_processes == (os.getpid(), FOREIGN_PID)
-        assert first.sensor_profile == "GeForce-Ampere"
-        assert pynvml._nvmlLib_refcount == 0
+# --- a real board ---
 
 
 @pytest.mark.gpu

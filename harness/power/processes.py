@@ -1,0 +1,47 @@
+"""Whose processes are on a GPU: ours, others', or not to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import psutil
+
+
+def own_process_tree() -> frozenset[int]:
+    """This process, its parents and all its children."""
+    me = psutil.Process()
+    return frozenset({me.pid, *(p.pid for p in me.parents()), *(p.pid for p in me.children(recursive=True))})
+
+
+def cuda_is_loaded() -> bool:
+    """This process uses CUDA, as far as its mapped libraries tell (Linux; False elsewhere)."""
+    try:
+        return "libcuda.so" in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def foreign_pids(
+    listed: Collection[int], own: Collection[int], exists: Callable[[int], bool], holds_context: bool
+) -> tuple[int, ...] | None:
+    """Which of the processes that NVML lists are not ours; None where it cannot be told.
+
+    In a container NVML may list the host's process ids, or none. So:
+
+    - one of ours is listed: ids are ours to read, the others are foreign;
+    - nothing is listed: nobody is there, unless we hold a CUDA context and ought to be: then ids are hidden (None);
+    - only others are listed, and we hold no context, or every id exists here: all foreign;
+    - only ids that do not exist here, and we hold a context: a single one may be us (None); of several at least
+      one is foreign, and as it cannot be told which, all are returned.
+
+    Not checkable without a GPU in a container; the table is what NVML's reference and container practice suggest.
+    """
+    others = tuple(sorted(set(listed) - set(own)))
+    if len(others) < len(set(listed)) or not holds_context:
+        return others
+    if not others:
+        return None
+    if all(exists(pid) for pid in others):
+        return others
+    return None if len(others) == 1 else others
