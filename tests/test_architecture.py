@@ -4,7 +4,7 @@ Where this differs from the first plan (shared/design/architecture.md):
 - `clock` joins the vocabulary: measuring, sampling and simulating share it.
 - `store/duck` is the one file that knows DuckDB; it stands at the bottom because prompts are read through it too.
 - `engines/simulated` was to be simulation/engine; it is an engine, so it stands with the engines, above them all.
-- pynvml has two files: power/nvml speaks to the library, simulation/nvml stands in for it.
+- pynvml has two homes: power/nvml speaks to the library; simulation/nvml and its nvml_answers stand in for it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ simulation.profiles
 simulation.load
 simulation.power
 simulation.gpu
+simulation.nvml_answers
 simulation.nvml
 measure.base
 measure.energy
@@ -82,7 +83,7 @@ cli.main
 
 # Heavy or peculiar libraries, and the only files that may know them.
 HOMES = {
-    "pynvml": {"power.nvml", "simulation.nvml"},
+    "pynvml": {"power.nvml", "simulation.nvml", "simulation.nvml_answers"},
     "duckdb": {"store.duck"},
     "codecarbon": {"power.host"},
     "torch": {"engines.architectures", "engines.loading", "engines.transformers", "engines.diffusers"},
