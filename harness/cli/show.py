@@ -185,8 +185,6 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
             f"cross-check: {check.tool} {check.version} says {theirs} for the GPUs over the same {check.windows} "
             f"windows, the harness {check.harness_gpu_energy_j:.4g} J. {escape(check.note)}"
         )
-    for caveat in row.caveats:
-        out.print(f"[yellow]caveat[/] {caveat.code}: {escape(caveat.message)}")
 
 
 def _print_idle_and_budget(run: StoredRun, out: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -24,12 +25,14 @@ def console() -> Console:
 def print_results(rows: Sequence[ResultRow], out: Console) -> None:
     """The table of complete runs, then failures, caveats and sources."""
     complete = [row for row in rows if row.status == "complete"]
+    lines = caveat_lines(complete)
+    letters = {code: letter for (code, _, _), letter in zip(lines, string.ascii_lowercase, strict=False)}
     if complete:
-        out.print(_table(complete))
+        out.print(_table(complete, letters))
+        for code, count, wording in lines:
+            runs = "1 run" if count == 1 else f"{count} runs, e.g."
+            out.print(f"[yellow]{letters.get(code, '-')}[/] {code}, {runs}: {escape(wording)}")
         _print_legend(complete, out)
-    for code, count, wording in caveat_lines(complete):
-        runs = "1 run" if count == 1 else f"{count} runs"
-        out.print(f"[yellow]caveat[/] {code} ({runs}), e.g. {escape(wording)}")
     for row in rows:
         if row.status == "failed":
             out.print(f"[red]failed[/] {row.run_id}: {escape(row.failure or 'no reason was kept')}")
@@ -45,11 +48,12 @@ def energy_badge(row: ResultRow) -> str:
     return "[magenta]simulated[/]" if row.simulated else "measured"
 
 
-def _table(rows: Sequence[ResultRow]) -> Table:
+def _table(rows: Sequence[ResultRow], letters: dict[str, str]) -> Table:
     table = Table(title="Energy per 1,000 generations, gross, with 95 % interval", title_justify="left")
     table.add_column("model", no_wrap=True)
     table.add_column("batch", justify="right")
     table.add_column("kWh per 1,000", justify="right", no_wrap=True)
+    table.add_column("caveats", style="yellow")
     table.add_column("J per token or image", justify="right", no_wrap=True)
     table.add_column("phone charges", justify="right")
     table.add_column("car km", justify="right")
@@ -66,6 +70,7 @@ def _table(rows: Sequence[ResultRow]) -> Table:
             escape(row.model),
             str(row.batch_size),
             estimate_text(row.energy_kwh_per_1000),
+            " ".join(letters.get(caveat.code, "-") for caveat in row.caveats),
             f"{estimate_text(row.energy_j_per_unit)} /{row.unit}",
             format_significant(same.phone_charges) if same else "-",
             format_significant(same.car_km) if same else "-",

@@ -1,0 +1,279 @@
+"""What the harness itself costs: its start, its sampler, and a campaign without GPU work.
+
+    .venv/bin/python scripts/bench_overhead.py [--json] [--quick]
+
+Speeds are compared within one run, in interleaved turns, and given as ratios: absolute times depend on the machine.
+Where a GPU is found, the sampler reads it; elsewhere it reads a simulated A100, through the same code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness.clock import RealClock
+from harness.engines.simulated import load_gpus
+from harness.errors import HarnessError
+from harness.power.host import CodeCarbonMeter
+from harness.power.sampler import ProcessSampler
+from harness.records import ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+from harness.run.environment import describe_environment
+from harness.run.sources import OpenedSources, opened_sources
+from harness.stats import repeatability
+from harness.tasks.base import endless_batches
+from harness.tasks.prompts import load_requests
+
+CAMPAIGN = """\
+campaign: bench
+defaults:
+  sources: {{kind: simulated, node: {{clock: virtual}}}}
+  engine: simulated
+  task: text-generation
+  measure: {{window_s: 3, null_window_s: 1, idle_s: 2, warm_up_max_s: 10, min_repeats: 5, max_repeats: 5}}
+runs:
+  - model: pretend
+    seed: {seeds}
+"""
+
+
+def main() -> None:
+    """Run every part and print a table or one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="a few turns of everything, to see that it works")
+    arguments = parser.parse_args()
+    turns = 3 if arguments.quick else 20
+    result: dict[str, Any] = {"start": bench_start(turns)}
+    result |= bench_sampler(seconds=4 if arguments.quick else 30, turns=turns)
+    result["campaign"] = bench_campaign(6 if arguments.quick else 88)
+    environment = describe_environment(None, None)
+    result["environment"] = {
+        "cpu": environment.cpu_model,
+        "cpus": environment.cpu_count,
+        "python": environment.python,
+        "commit": environment.git_commit,
+        "packages": environment.packages,
+    }
+    print(json.dumps(result, indent=2) if arguments.json else table(result))
+
+
+# --- start --------------------------------------------------------------------------------------------
+
+
+def bench_start(turns: int) -> dict[str, float]:
+    """Median seconds of `python -c pass` and of `harness --help`, taken in turns."""
+    commands = {"python": ["-c", "pass"], "help": ["-m", "harness.cli.main", "--help"]}
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(turns):
+        for name, command in commands.items():
+            times[name].append(timed(partial(quiet, [sys.executable, *command])))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {
+        "python_s": medians["python"],
+        "help_s": medians["help"],
+        "difference_s": medians["help"] - medians["python"],
+    }
+
+
+# --- sampler ------------------------------------------------------------------------------------------
+
+
+def bench_sampler(seconds: float, turns: int) -> dict[str, Any]:
+    """The sampler's share of a core and memory, and how much a workload slows beside it and beside CodeCarbon."""
+    with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as sources:
+        sampler = ProcessSampler(
+            sources.sampler_factory, tuple(s.info.id for s in sources.sources), Path(folder) / "samples.bin"
+        )
+        if sources.node is not None:
+            load_gpus(sources.node, (0,), 0.5)
+        sampler.start()
+        assert sampler.pid is not None
+        helper = psutil.Process(sampler.pid)
+        time.sleep(1)
+        used_s, started_s = cpu_s(helper), time.monotonic()
+        time.sleep(seconds)
+        share = (cpu_s(helper) - used_s) / (time.monotonic() - started_s)
+        memory_bytes = helper.memory_info().rss
+        trace = sampler.stop()
+        slowdown = bench_slowdown(sources, Path(folder), turns)
+    return {
+        "sampler": {
+            "source": sources.sources[0].info.device_name,
+            "provenance": sources.sources[0].info.provenance,
+            "period_s": trace.period_s,
+            "core_fraction": share,
+            "resident_bytes": memory_bytes,
+            "samples": len(trace.rows),
+            "missed_deadlines": trace.missed_deadlines,
+        },
+        "slowdown": slowdown,
+    }
+
+
+def bench_slowdown(sources: OpenedSources, folder: Path, turns: int) -> dict[str, Any]:
+    """Time of the same batches alone, beside our sampler, and beside CodeCarbon at 1 s: ratios with 95 % intervals.
+
+    One turn runs all three, in rotating order. The ratio of a turn is to the same turn's time alone.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from harness.engines.transformers import TransformersEngine
+
+    spec = RunSpec(
+        task="text-generation",
+        model=ModelSpec(id="tiny-gpt2", weights="random"),
+        engine="transformers",
+        text=TextOptions(new_tokens=10),
+        batch_size=8,
+        device="cpu",
+        dtype="float32",
+    )
+    engine = TransformersEngine(spec)
+    engine.load()
+    batches = endless_batches(load_requests(spec.prompts, spec.task), spec.batch_size, spec.seed)
+    prepared = [engine.prepare(next(batches)) for _ in range(50)]
+
+    def work() -> None:
+        for batch in prepared:
+            engine.run(batch)
+        engine.synchronize()
+
+    codecarbon = CodeCarbonMeter(len(sources.sources))
+    number = iter(range(10**6))
+
+    def beside_sampler() -> float:
+        path = folder / f"turn-{next(number)}.bin"
+        sampler = ProcessSampler(sources.sampler_factory, tuple(s.info.id for s in sources.sources), path)
+        sampler.start()
+        took_s = timed(work)
+        sampler.stop()
+        return took_s
+
+    def beside_codecarbon() -> float:
+        codecarbon.start()
+        took_s = timed(work)
+        codecarbon.stop()
+        return took_s
+
+    ways: dict[str, Callable[[], float]] = {
+        "alone": partial(timed, work),
+        "sampler": beside_sampler,
+        "codecarbon": beside_codecarbon,
+    }
+    work()
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(turns):
+        names = list(ways)
+        for name in names[turn % 3 :] + names[: turn % 3]:
+            times[name].append(ways[name]())
+    codecarbon.close()
+    engine.close()
+    result: dict[str, Any] = {"turns": turns, "alone_s": statistics.median(times["alone"])}
+    for name in ("sampler", "codecarbon"):
+        # Logarithms, so that a slow turn above and one below weigh the same.
+        logs = [math.log(with_s / alone_s) for with_s, alone_s in zip(times[name], times["alone"], strict=True)]
+        ratio = repeatability(logs)
+        result[name] = {"ratio": math.exp(ratio.value), "low": math.exp(ratio.low), "high": math.exp(ratio.high)}
+        result[name]["median_ratio"] = math.exp(statistics.median(logs))
+    return result
+
+
+def opened(folder: Path) -> Any:
+    """The machine's GPUs, or a simulated one where there are none."""
+    try:
+        with opened_sources(SourcesSpec(), None):
+            return opened_sources(SourcesSpec(), None)
+    except HarnessError:
+        return opened_sources(SourcesSpec(kind="simulated", node=SimulatedNodeSpec()), folder)
+
+
+# --- campaign -----------------------------------------------------------------------------------------
+
+
+def bench_campaign(runs: int) -> dict[str, float]:
+    """Seconds for a campaign of simulated runs on the virtual clock: a process each, and all in one process."""
+    seconds = {}
+    for name, extra in (("process_each", []), ("in_process", ["--in-process"])):
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder) / "bench.yaml"
+            config.write_text(CAMPAIGN.format(seeds=list(range(runs))), encoding="utf-8")
+            command = [
+                sys.executable,
+                "-m",
+                "harness.cli.main",
+                "run",
+                str(config),
+                "--results",
+                folder,
+                "--json",
+                *extra,
+            ]
+            seconds[name] = timed(partial(quiet, command))
+    return {
+        "runs": runs,
+        "process_each_s": seconds["process_each"],
+        "in_process_s": seconds["in_process"],
+        "process_start_s_per_run": (seconds["process_each"] - seconds["in_process"]) / runs,
+    }
+
+
+# --- small things -------------------------------------------------------------------------------------
+
+
+def quiet(command: list[str]) -> None:
+    """Run a command to its end; its failure is ours."""
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+
+
+def timed(work: Callable[[], None]) -> float:
+    """Seconds that `work` takes."""
+    started_s = RealClock().now_s()
+    work()
+    return RealClock().now_s() - started_s
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Processor seconds used so far, all threads."""
+    used = process.cpu_times()
+    return float(used.user + used.system)
+
+
+def table(result: dict[str, Any]) -> str:
+    """Lines for people."""
+    start, sampler, slow, campaign = (result[key] for key in ("start", "sampler", "slowdown", "campaign"))
+
+    def slowed(name: str) -> str:
+        ratio = slow[name]
+        return f"{ratio['ratio'] - 1:+.2%} (95 %: {ratio['low'] - 1:+.2%} to {ratio['high'] - 1:+.2%})"
+
+    by_hand = metadata.version("codecarbon")
+    return "\n".join(
+        [
+            f"harness --help        {start['help_s']:.3f} s, python -c pass {start['python_s']:.3f} s: "
+            f"{start['difference_s']:.3f} s more",
+            f"sampler at {sampler['period_s'] * 1000:.0f} ms      {sampler['core_fraction']:.2%} of one core, "
+            f"{sampler['resident_bytes'] / 1e6:.0f} MB, {sampler['missed_deadlines']} of {sampler['samples']} late "
+            f"({sampler['source']}, {sampler['provenance']})",
+            f"workload beside it    {slowed('sampler')}, {slow['turns']} turns of {slow['alone_s']:.2f} s",
+            f"beside CodeCarbon     {slowed('codecarbon')}, version {by_hand}, at 1 s",
+            f"{campaign['runs']} simulated runs     {campaign['process_each_s']:.1f} s with a process each, "
+            f"{campaign['in_process_s']:.1f} s in one process: {campaign['process_start_s_per_run']:.2f} s of start per run",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
