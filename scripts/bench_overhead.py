@@ -270,7 +270,7 @@ def table(result: dict[str, Any]) -> str:
             f"workload beside it    {slowed('sampler')}, {slow['turns']} turns of {slow['alone_s']:.2f} s",
             f"beside CodeCarbon     {slowed('codecarbon')}, version {by_hand}, at 1 s",
             f"{campaign['runs']} simulated runs     {campaign['process_each_s']:.1f} s with a process each, "
-            f"{campaign['in_process_s']:.1f} s in one process: {campaign['process_start_s_per_run']:.2f} s of start per run",
+            f"{campaign['in_process_s']:.1f} s in one process: {campaign['process_start_s_per_run']:.2f} s more per run",
         ]
     )
 
