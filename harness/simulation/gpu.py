@@ -3,6 +3,10 @@
 Every number is a function of (profile, seed, start time, load log), so two processes that share the log see the same
 GPU. Each board has a gain and an offset of its own, drawn by seed from ±5 % and ±3 W: what an uncalibrated user
 does not know, this GPU does not tell either.
+
+Several threads may use one node: whatever changes it holds `SimulatedNode.lock`. A change of load holds it from looking
+at the clock on, so that no reading in between is published without it. Arrays only ever grow: looking up what is
+published needs no lock.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +53,8 @@ class NodeState:
 class SimulatedGpu:
     """One board. Times are on the node's clock; asking for the past is allowed, the future is not."""
 
-    def __init__(self, state: NodeState, index: int) -> None:
+    def __init__(self, state: NodeState, index: int, lock: threading.RLock) -> None:
+        self._lock = lock
         self.profile: GpuProfile = board(state.gpu)
         self.index = index
         self.uuid = "GPU-" + str(uuid.UUID(int=random.Random(f"uuid-{state.seed}-{index}").getrandbits(128), version=4))
@@ -69,8 +75,9 @@ class SimulatedGpu:
 
     def set_load(self, t_s: float, utilisation: float) -> None:
         """Change the board's load from `t_s` on, as a fraction of its range above idle."""
-        self._publish_until(t_s)
-        self._model.set_load(t_s, utilisation)
+        with self._lock:
+            self._publish_until(t_s)
+            self._model.set_load(t_s, utilisation)
 
     # --- truth ---
 
@@ -135,7 +142,8 @@ class SimulatedGpu:
     # --- sensor ---
 
     def _last_published(self, t_s: float) -> int:
-        self._publish_until(t_s)
+        with self._lock:
+            self._publish_until(t_s)
         index = math.floor((t_s - PUBLICATION_DELAY_S - self._first_s) / self._sensor.period_s)
         return min(max(index, 0), self._published_count - 1)
 
@@ -164,26 +172,29 @@ class SimulatedGpu:
 
 
 class SimulatedNode:
-    """A machine with 1 to 8 simulated GPUs behind one load log."""
+    """A machine with 1 to 8 simulated GPUs behind one load log, and one re-entrant lock for its threads."""
 
     def __init__(self, state: NodeState, clock: Clock | None = None) -> None:
         self.state = state
         self.clock: Clock = clock if clock is not None else RealClock()
-        self.gpus = tuple(SimulatedGpu(state, index) for index in range(state.gpu_count))
+        self.lock = threading.RLock()
+        self.gpus = tuple(SimulatedGpu(state, index, self.lock) for index in range(state.gpu_count))
         self._log: LoadLog = FileLoadLog(state.load_path) if state.load_path else MemoryLoadLog()
         self._seen_rows = 0
 
     def set_load(self, gpu_index: int, utilisation: float) -> None:
         """From now on this GPU works at that fraction of its range above idle."""
-        self._log.append(self.clock.now_s(), gpu_index, utilisation)
-        self.refresh()
+        with self.lock:
+            self._log.append(self.clock.now_s(), gpu_index, utilisation)
+            self.refresh()
 
     def refresh(self) -> None:
         """Take in what any process wrote to the load log."""
-        rows = self._log.rows(self._seen_rows)
-        self._seen_rows += len(rows)
-        for t_s, gpu_index, utilisation in rows.tolist():
-            self.gpus[int(gpu_index)].set_load(t_s, utilisation)
+        with self.lock:
+            rows = self._log.rows(self._seen_rows)
+            self._seen_rows += len(rows)
+            for t_s, gpu_index, utilisation in rows.tolist():
+                self.gpus[int(gpu_index)].set_load(t_s, utilisation)
 
     def gpu_by_uuid(self, gpu_uuid: str) -> SimulatedGpu:
         """The GPU of that UUID.

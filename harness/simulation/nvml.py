@@ -20,7 +20,6 @@ import inspect
 import os
 import re
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,10 +51,7 @@ class SimulatedNvml:
     """Stands where `pynvml` keeps the C library. Every function returns an NVML return code; thread-safe."""
 
     def __init__(self, node: SimulatedNode) -> None:
-        # A node shared through a file is read through a view of our own: a client's thread (CodeCarbon has one) and
-        # the thread that sets the load then never touch the same arrays.
-        self._node = SimulatedNode(node.state, node.clock) if node.state.load_path else node
-        self._lock = threading.Lock()
+        self._node = node
         self._init_count = 0
         self._memory = [(ctypes.c_ubyte * 64)() for _ in self._node.gpus]  # what the handles point at
         self._by_address = {
@@ -104,8 +100,9 @@ class SimulatedNvml:
     # --- calling rules ---
 
     def _guard(self, answer: Answer) -> Answer:
+        # The node's own lock: a client's thread (CodeCarbon has one) may read while another sets the load.
         def call(*arguments: Any) -> int:
-            with self._lock:
+            with self._node.lock:
                 if self._init_count == 0:
                     return int(pynvml.NVML_ERROR_UNINITIALIZED)
                 return answer(*arguments)
@@ -123,7 +120,7 @@ class SimulatedNvml:
     # --- library and handles ---
 
     def _init(self, *_: Any) -> int:
-        with self._lock:
+        with self._node.lock:
             self._init_count += 1
         return int(pynvml.NVML_SUCCESS)
 

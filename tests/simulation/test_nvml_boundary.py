@@ -1,10 +1,8 @@
 import ctypes
 import inspect
-import itertools
 import multiprocessing
 import os
 import subprocess
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -355,38 +353,7 @@ def test_uninstall_without_install_is_our_bug():
         SimulatedNvml(node_of()).uninstall()
 
 
-# --- threads and processes ---
-
-
-def test_threads_may_read_while_the_load_changes(tmp_path):
-    clock = RealClock()
-    node = SimulatedNode(replace(STATE, start_s=clock.now_s(), load_path=tmp_path / "load"), clock)
-    readings: list[list[int]] = [[], [], []]
-    errors = []
-
-    def read(into):
-        try:
-            while not done.is_set():
-                into.append(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
-        except BaseException as error:
-            errors.append(error)
-
-    with installed(node):
-        pynvml.nvmlInit()
-        handle, done = pynvml.nvmlDeviceGetHandleByIndex(0), threading.Event()
-        threads = [threading.Thread(target=read, args=(into,)) for into in readings]
-        for thread in threads:
-            thread.start()
-        for step in range(200):
-            node.set_load(0, (step % 5) / 4)
-            time.sleep(0.002)
-        done.set()
-        for thread in threads:
-            thread.join()
-    assert errors == []
-    for into in readings:
-        assert len(into) > 10
-        assert all(earlier <= later for earlier, later in itertools.pairwise(into))
+# --- processes ---
 
 
 def read_in_another_process(state, uuids):
