@@ -31,7 +31,7 @@ class PowerSource(Protocol):
         ...
 
     def read(self, slow: bool = True) -> Reading:
-        """Read now; `slow=False` leaves out clocks, temperature, throttle reasons and utilisation."""
+        """Read now; `slow=False` leaves out all but power."""
         ...
 
     def read_energy_j(self) -> float | None:

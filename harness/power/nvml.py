@@ -206,6 +206,7 @@ class NvmlSource:
             )
             if wanted
         )
+        self._fast_fields = tuple(field for field in self._fields if field == _INSTANT)
         self._temperature = _first_supported(
             handle,
             ("nvmlDeviceGetTemperatureV", pynvml.NVML_TEMPERATURE_GPU),
@@ -258,7 +259,7 @@ class NvmlSource:
         )
 
     def read(self, slow: bool = True) -> Reading:
-        """Power and counter in one NVML call where the board allows, then, if `slow`, the rest.
+        """Power; with `slow` also counter, the driver's mean (in the same NVML call where the board allows) and the rest.
 
         Raises:
             SourceUnavailable: NVML answers an error other than "not supported".
@@ -266,12 +267,13 @@ class NvmlSource:
         handle = self._handle
         start_s = self._clock.now_s()
         try:
-            values = _field_values(handle, self._fields) if self._fields else {}
+            fields = self._fields if slow else self._fast_fields
+            values = _field_values(handle, fields) if fields else {}
             power_mw = values.get(_INSTANT)
             if self._plain_power:
                 power_mw = pynvml.nvmlDeviceGetPowerUsage(handle)
             average_mw, energy_mj = values.get(_AVERAGE), values.get(_ENERGY)
-            if energy_mj is None and self.has_counter:
+            if slow and energy_mj is None and self.has_counter:
                 energy_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
             t_s = (start_s + self._clock.now_s()) / 2
             clock_mhz = celsius = throttle = rates = None

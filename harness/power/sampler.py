@@ -29,7 +29,7 @@ from harness.power.base import PowerSource, Reading
 from harness.power.trace import COLUMNS, PowerTrace, empty_trace
 
 SourceFactory = Callable[[], Sequence[PowerSource]]
-SLOW_EVERY = 10  # clocks, temperature and throttle reasons are read on every tenth sample
+SLOW_EVERY = 10  # all but power is read on every tenth sample: each call costs the machine that is measured
 FLUSH_S = 1.0
 
 

@@ -20,13 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from harness.clock import Clock, RealClock
 from harness.simulation.load import FileLoadLog, LoadLog, MemoryLoadLog
 from harness.simulation.power import TruePowerModel
 from harness.simulation.profiles import GpuProfile, board
-from harness.stats import FloatArray
 
 MAX_GAIN_ERROR = 0.05
 MAX_OFFSET_W = 3.0
@@ -69,9 +66,8 @@ class SimulatedGpu:
         self._model = TruePowerModel(self.profile, state.seed * 8 + index, state.start_s)
         self._sensor = self.profile.sensor
         self._first_s = state.start_s + rng.uniform(0, self._sensor.period_s)
-        self._published_w = np.zeros(1024)
-        self._counted_j = np.zeros(1024)
-        self._published_count = 0
+        self._published_w: list[float] = []
+        self._counted_j: list[float] = []  # by the end of each published reading
 
     def set_load(self, t_s: float, utilisation: float) -> None:
         """Change the board's load from `t_s` on, as a fraction of its range above idle."""
@@ -83,25 +79,24 @@ class SimulatedGpu:
 
     def true_power_w(self, t_s: float) -> float:
         """What the board really draws, watts."""
-        return float(self._model.power_w(np.array([t_s]))[0])
+        return self._model.power_w(t_s)
 
     def true_energy_j(self, start_s: float, end_s: float) -> float:
         """What the board really drew between two instants, joules."""
-        edges = self._model.energy_j(np.array([start_s, end_s]))
-        return float(edges[1] - edges[0])
+        return self._model.energy_j(end_s) - self._model.energy_j(start_s)
 
     # --- what the driver shows ---
 
     def power_w(self, t_s: float) -> float:
         """The instant field: the last published reading, watts."""
-        index = self._last_published(t_s)
-        return float(self._published_w[index])
+        return self._published_w[self._last_published(t_s)]
 
     def average_power_w(self, t_s: float) -> float:
         """The average field: mean of the readings published over the last second, watts."""
         index = self._last_published(t_s)
         width = max(1, round(AVERAGE_WINDOW_S / self._sensor.period_s))
-        return float(self._published_w[max(0, index - width + 1) : index + 1].mean())
+        readings_w = self._published_w[max(0, index - width + 1) : index + 1]
+        return sum(readings_w) / len(readings_w)
 
     def counter_j(self, t_s: float) -> float:
         """The energy counter, joules, in whole steps; None-like boards have `has_counter` False."""
@@ -109,18 +104,18 @@ class SimulatedGpu:
         if self._counter_kind == "truth":
             counted = self.true_energy_j(self._first_s, self._first_s + index * self._sensor.period_s)
         else:
-            counted = float(self._counted_j[index])
+            counted = self._counted_j[index]
         step = self._sensor.counter_step_j or 0.001
         return math.floor((self.counter_start_j + counted) / step) * step
 
     def utilisation(self, t_s: float) -> float:
         """Load now, as a fraction."""
-        return float(self._model.utilisation(np.array([t_s]))[0])
+        return self._model.utilisation(t_s)
 
     def temperature_c(self, t_s: float) -> float:
         """Chip temperature, degrees Celsius."""
         profile = self.profile
-        warmth = float(self._model.warmth(np.array([t_s]))[0])
+        warmth = self._model.warmth(t_s)
         return profile.idle_temperature_c + (profile.full_temperature_c - profile.idle_temperature_c) * warmth
 
     def clock_hz(self, t_s: float) -> float:
@@ -145,30 +140,22 @@ class SimulatedGpu:
         with self._lock:
             self._publish_until(t_s)
         index = math.floor((t_s - PUBLICATION_DELAY_S - self._first_s) / self._sensor.period_s)
-        return min(max(index, 0), self._published_count - 1)
+        return min(max(index, 0), len(self._published_w) - 1)
 
     def _publish_until(self, t_s: float) -> None:
-        due = math.floor((t_s - self._first_s) / self._sensor.period_s) + 1
-        start = self._published_count
-        if due <= start and start > 0:
-            return
-        due = max(due, 1)
-        while due > len(self._published_w):
-            self._published_w = np.concatenate([self._published_w, np.zeros_like(self._published_w)])
-            self._counted_j = np.concatenate([self._counted_j, np.zeros_like(self._counted_j)])
-        at_s: FloatArray = self._first_s + np.arange(start, due, dtype=np.float64) * self._sensor.period_s
-        readings_w = np.round(self.gain * self._seen_w(at_s) + self.offset_w, 3).clip(min=0.0)
-        self._published_w[start:due] = readings_w
-        before_j = self._counted_j[start - 1] if start else 0.0
-        self._counted_j[start:due] = before_j + np.cumsum(readings_w) * self._sensor.period_s
-        self._published_count = due
+        due = max(1, math.floor((t_s - self._first_s) / self._sensor.period_s) + 1)
+        for number in range(len(self._published_w), due):
+            at_s = self._first_s + number * self._sensor.period_s
+            reading_w = max(0.0, round(self.gain * self._seen_w(at_s) + self.offset_w, 3))
+            before_j = self._counted_j[-1] if self._counted_j else 0.0
+            self._published_w.append(reading_w)
+            self._counted_j.append(before_j + reading_w * self._sensor.period_s)
 
-    def _seen_w(self, at_s: FloatArray) -> FloatArray:
+    def _seen_w(self, at_s: float) -> float:
         if self._sensor.kernel == "first_order":
             return self._model.first_order_w(at_s)
         width_s = self._sensor.window_s
-        seen: FloatArray = (self._model.energy_j(at_s) - self._model.energy_j(at_s - width_s)) / width_s
-        return seen
+        return (self._model.energy_j(at_s) - self._model.energy_j(at_s - width_s)) / width_s
 
 
 class SimulatedNode:
@@ -191,10 +178,9 @@ class SimulatedNode:
     def refresh(self) -> None:
         """Take in what any process wrote to the load log."""
         with self.lock:
-            rows = self._log.rows(self._seen_rows)
-            self._seen_rows += len(rows)
-            for t_s, gpu_index, utilisation in rows.tolist():
+            for t_s, gpu_index, utilisation in self._log.rows(self._seen_rows):
                 self.gpus[int(gpu_index)].set_load(t_s, utilisation)
+                self._seen_rows += 1
 
     def gpu_by_uuid(self, gpu_uuid: str) -> SimulatedGpu:
         """The GPU of that UUID.

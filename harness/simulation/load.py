@@ -7,16 +7,16 @@ both then see the same GPU. On the virtual clock it stays in memory.
 from __future__ import annotations
 
 import mmap
+import struct
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness.errors import HarnessError
 
-_ROW = 3  # t_s, gpu index, utilisation
-_HEADER_BYTES = 8
+Row = tuple[float, float, float]  # t_s, GPU index, utilisation
+
+_ROW = struct.Struct("=3d")
+_COUNT = struct.Struct("=q")
 FILE_CAPACITY = 2_000_000
 
 
@@ -27,8 +27,8 @@ class LoadLog(Protocol):
         """Add one event; visible to every reader of the same log."""
         ...
 
-    def rows(self, start: int) -> NDArray[np.float64]:
-        """Events from row `start` on, shape (n, 3)."""
+    def rows(self, start: int) -> list[Row]:
+        """Events from row `start` on."""
         ...
 
 
@@ -36,15 +36,15 @@ class MemoryLoadLog:
     """For one process and any clock."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[float, float, float]] = []
+        self._rows: list[Row] = []
 
     def append(self, t_s: float, gpu_index: int, utilisation: float) -> None:
         """Add one event."""
         self._rows.append((t_s, float(gpu_index), utilisation))
 
-    def rows(self, start: int) -> NDArray[np.float64]:
+    def rows(self, start: int) -> list[Row]:
         """Events from row `start` on."""
-        return np.array(self._rows[start:], dtype=np.float64).reshape(-1, _ROW)
+        return self._rows[start:]
 
 
 class FileLoadLog:
@@ -52,14 +52,12 @@ class FileLoadLog:
 
     def __init__(self, path: Path, capacity: int = FILE_CAPACITY) -> None:
         self._capacity = capacity
-        size = _HEADER_BYTES + capacity * _ROW * 8
+        size = _COUNT.size + capacity * _ROW.size
         if not path.exists():
             with path.open("xb") as file:
                 file.truncate(size)  # sparse: takes room only as it fills
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), size)
-        self._count = np.frombuffer(self._map, dtype=np.int64, count=1)
-        self._data = np.frombuffer(self._map, dtype=np.float64, offset=_HEADER_BYTES).reshape(-1, _ROW)
 
     def append(self, t_s: float, gpu_index: int, utilisation: float) -> None:
         """Add one event.
@@ -67,15 +65,16 @@ class FileLoadLog:
         Raises:
             HarnessError: The log is full.
         """
-        count = int(self._count[0])
+        (count,) = _COUNT.unpack_from(self._map)
         if count >= self._capacity:
             raise HarnessError(
                 f"The simulated GPU's load log is full ({self._capacity} events).",
                 "Use larger batches or fewer repeats in a simulated run.",
             )
-        self._data[count] = (t_s, gpu_index, utilisation)
-        self._count[0] = count + 1
+        _ROW.pack_into(self._map, _COUNT.size + count * _ROW.size, t_s, gpu_index, utilisation)
+        _COUNT.pack_into(self._map, 0, count + 1)
 
-    def rows(self, start: int) -> NDArray[np.float64]:
+    def rows(self, start: int) -> list[Row]:
         """Events from row `start` on."""
-        return self._data[start : int(self._count[0])].copy()
+        (count,) = _COUNT.unpack_from(self._map)
+        return [_ROW.unpack_from(self._map, _COUNT.size + row * _ROW.size) for row in range(start, count)]

@@ -13,34 +13,44 @@ from __future__ import annotations
 
 import math
 import random
-
-import numpy as np
+from bisect import bisect_right
+from dataclasses import dataclass
 
 from harness.simulation.profiles import GpuProfile
-from harness.stats import FloatArray
 
 # Ripple of a busy board: frequency in Hz and amplitude as a fraction of (power - idle). Assumed; incommensurate with
 # every sensor period on record.
 RIPPLE = ((0.731, 0.010), (7.37, 0.012), (23.17, 0.012))
 
-# Columns of one stretch.
-_START, _ENERGY, _FILTER, _STEADY, _WARM, _UPLIFT, _RIPPLE, _WARMTH, _TARGET, _LOAD = range(10)
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A time of constant utilisation, and the board's state when it began."""
+
+    start_s: float
+    load: float
+    steady_w: float
+    warm_w: float  # decays with the thermal time constant
+    uplift_w: float  # decays with the uplift's
+    ripple_w: float
+    warmth: float
+    energy_j: float
+    filter_w: float  # output of the sensor's first-order filter
 
 
 class TruePowerModel:
-    """Exact power, energy and first-order response of one board under a row of loads."""
+    """Exact power, energy and first-order response of one board under a row of loads. Times in seconds."""
 
     def __init__(self, profile: GpuProfile, seed: int, start_s: float) -> None:
         rng = random.Random(f"{seed}-ripple")
         self._profile = profile
-        self._omega = np.array([2 * math.pi * frequency for frequency, _ in RIPPLE])
-        self._amplitude = np.array([amplitude for _, amplitude in RIPPLE])
-        self._phase = np.array([rng.uniform(0, 2 * math.pi) for _ in RIPPLE])
-        self._tau_filter = profile.sensor.tau_s
-        self._stretches = np.zeros((256, 10))
-        self._count = 1
-        first = self._stretches[0]
-        first[_START], first[_STEADY], first[_FILTER] = start_s, profile.idle_w, profile.idle_w
+        self._tau_filter_s = profile.sensor.tau_s
+        self._waves: list[tuple[float, float, float]] = []  # angular frequency, amplitude, phase
+        for frequency_hz, amplitude in RIPPLE:
+            self._waves.append((2 * math.pi * frequency_hz, amplitude, rng.uniform(0, 2 * math.pi)))
+        idle_w = profile.idle_w
+        self._stretches = [_Stretch(start_s, 0.0, idle_w, 0.0, 0.0, 0.0, 0.0, 0.0, idle_w)]
+        self._starts_s = [start_s]
 
     def set_load(self, t_s: float, utilisation: float) -> None:
         """From `t_s` on the board works at this fraction of its power limit above idle.
@@ -48,88 +58,87 @@ class TruePowerModel:
         Raises:
             ValueError: Earlier than the last change, or outside [0, 1].
         """
-        last = self._stretches[self._count - 1]
-        if t_s < last[_START]:
-            raise ValueError(f"load events must come in order: {t_s} after {last[_START]}")
+        last = self._stretches[-1]
+        if t_s < last.start_s:
+            raise ValueError(f"load events must come in order: {t_s} after {last.start_s}")
         if not 0 <= utilisation <= 1:
             raise ValueError(f"utilisation must lie in [0, 1], got {utilisation}")
         profile = self._profile
-        at = np.array([t_s])
-        energy, filtered, warmth = self.energy_j(at)[0], self.first_order_w(at)[0], self.warmth(at)[0]
-        uplift = last[_UPLIFT] * math.exp(-(t_s - last[_START]) / profile.uplift_tau_s)
-        if last[_LOAD] > 0 and utilisation == 0:
-            uplift = profile.uplift_w
-        if self._count == len(self._stretches):
-            self._stretches = np.concatenate([self._stretches, np.zeros_like(self._stretches)])
-        steady = profile.idle_w + (profile.power_limit_w - profile.idle_w) * utilisation
-        row = self._stretches[self._count]
-        row[_START], row[_ENERGY], row[_FILTER] = t_s, energy, filtered
-        row[_STEADY] = steady * (1 + profile.drift_fraction * utilisation)
-        row[_WARM] = steady * profile.drift_fraction * (warmth - utilisation)
-        row[_UPLIFT] = uplift if utilisation == 0 else 0.0
-        row[_RIPPLE] = steady - profile.idle_w
-        row[_WARMTH], row[_TARGET], row[_LOAD] = warmth, utilisation, utilisation
-        self._count += 1
-
-    def _at(self, t_s: FloatArray) -> tuple[FloatArray, FloatArray]:
-        index = np.searchsorted(self._stretches[: self._count, _START], t_s, side="right") - 1
-        stretch = self._stretches[np.maximum(index, 0)]
-        return stretch, t_s - stretch[:, _START]
-
-    def utilisation(self, t_s: FloatArray) -> FloatArray:
-        """Load at those times, as a fraction, shape (n,)."""
-        return self._at(t_s)[0][:, _LOAD]
-
-    def warmth(self, t_s: FloatArray) -> FloatArray:
-        """0 when cold, 1 when fully warm, shape (n,)."""
-        stretch, since = self._at(t_s)
-        fade = np.exp(-since / self._profile.thermal_tau_s)
-        warm: FloatArray = stretch[:, _TARGET] + (stretch[:, _WARMTH] - stretch[:, _TARGET]) * fade
-        return warm
-
-    def power_w(self, t_s: FloatArray) -> FloatArray:
-        """True power at those times, watts, shape (n,)."""
-        stretch, since = self._at(t_s)
-        sines = np.sin(t_s[:, None] * self._omega + self._phase) @ self._amplitude
-        power: FloatArray = (
-            stretch[:, _STEADY]
-            + stretch[:, _WARM] * np.exp(-since / self._profile.thermal_tau_s)
-            + stretch[:, _UPLIFT] * np.exp(-since / self._profile.uplift_tau_s)
-            + stretch[:, _RIPPLE] * sines
+        warmth = self.warmth(t_s)
+        steady_w = profile.idle_w + (profile.power_limit_w - profile.idle_w) * utilisation
+        left_w = last.uplift_w * math.exp(-(t_s - last.start_s) / profile.uplift_tau_s)
+        uplift_w = profile.uplift_w if last.load > 0 else left_w
+        stretch = _Stretch(
+            start_s=t_s,
+            load=utilisation,
+            steady_w=steady_w * (1 + profile.drift_fraction * utilisation),
+            warm_w=steady_w * profile.drift_fraction * (warmth - utilisation),
+            uplift_w=uplift_w if utilisation == 0 else 0.0,
+            ripple_w=steady_w - profile.idle_w,
+            warmth=warmth,
+            energy_j=self.energy_j(t_s),
+            filter_w=self.first_order_w(t_s),
         )
-        return power
+        self._stretches.append(stretch)
+        self._starts_s.append(t_s)
 
-    def energy_j(self, t_s: FloatArray) -> FloatArray:
-        """True energy since the start, joules, shape (n,)."""
-        stretch, since = self._at(t_s)
-        thermal, uplift = self._profile.thermal_tau_s, self._profile.uplift_tau_s
-        start = stretch[:, _START, None] * self._omega + self._phase
-        ripple = (np.cos(start) - np.cos(t_s[:, None] * self._omega + self._phase)) @ (self._amplitude / self._omega)
-        energy: FloatArray = (
-            stretch[:, _ENERGY]
-            + stretch[:, _STEADY] * since
-            + stretch[:, _WARM] * thermal * -np.expm1(-since / thermal)
-            + stretch[:, _UPLIFT] * uplift * -np.expm1(-since / uplift)
-            + stretch[:, _RIPPLE] * ripple
+    def _at(self, t_s: float) -> tuple[_Stretch, float]:
+        stretch = self._stretches[max(0, bisect_right(self._starts_s, t_s) - 1)]
+        return stretch, t_s - stretch.start_s
+
+    def utilisation(self, t_s: float) -> float:
+        """Load, as a fraction."""
+        return self._at(t_s)[0].load
+
+    def warmth(self, t_s: float) -> float:
+        """0 when cold, 1 when fully warm."""
+        stretch, since_s = self._at(t_s)
+        return stretch.load + (stretch.warmth - stretch.load) * math.exp(-since_s / self._profile.thermal_tau_s)
+
+    def power_w(self, t_s: float) -> float:
+        """True power, watts."""
+        stretch, since_s = self._at(t_s)
+        ripple = sum(amplitude * math.sin(omega * t_s + phase) for omega, amplitude, phase in self._waves)
+        return (
+            stretch.steady_w
+            + stretch.warm_w * math.exp(-since_s / self._profile.thermal_tau_s)
+            + stretch.uplift_w * math.exp(-since_s / self._profile.uplift_tau_s)
+            + stretch.ripple_w * ripple
         )
-        return energy
 
-    def first_order_w(self, t_s: FloatArray) -> FloatArray:
-        """Output of the sensor's first-order filter (tau of its profile), watts, shape (n,)."""
-        stretch, since = self._at(t_s)
-        started = self._forced_w(stretch, np.zeros_like(since), stretch[:, _START])
-        memory: FloatArray = (stretch[:, _FILTER] - started) * np.exp(-since / self._tau_filter)
-        return self._forced_w(stretch, since, t_s) + memory
-
-    def _forced_w(self, stretch: FloatArray, since: FloatArray, t_s: FloatArray) -> FloatArray:
-        thermal, uplift, tau = self._profile.thermal_tau_s, self._profile.uplift_tau_s, self._tau_filter
-        shift = np.arctan(self._omega * tau)
-        damped = self._amplitude / np.sqrt(1 + (self._omega * tau) ** 2)
-        sines = np.sin(t_s[:, None] * self._omega + self._phase - shift) @ damped
-        forced: FloatArray = (
-            stretch[:, _STEADY]
-            + stretch[:, _WARM] * thermal / (thermal - tau) * np.exp(-since / thermal)
-            + stretch[:, _UPLIFT] * uplift / (uplift - tau) * np.exp(-since / uplift)
-            + stretch[:, _RIPPLE] * sines
+    def energy_j(self, t_s: float) -> float:
+        """True energy since the start, joules."""
+        stretch, since_s = self._at(t_s)
+        thermal_s, uplift_s = self._profile.thermal_tau_s, self._profile.uplift_tau_s
+        ripple_s = sum(
+            amplitude / omega * (math.cos(omega * stretch.start_s + phase) - math.cos(omega * t_s + phase))
+            for omega, amplitude, phase in self._waves
         )
-        return forced
+        return (
+            stretch.energy_j
+            + stretch.steady_w * since_s
+            - stretch.warm_w * thermal_s * math.expm1(-since_s / thermal_s)
+            - stretch.uplift_w * uplift_s * math.expm1(-since_s / uplift_s)
+            + stretch.ripple_w * ripple_s
+        )
+
+    def first_order_w(self, t_s: float) -> float:
+        """Output of the sensor's first-order filter (tau of its profile), watts."""
+        stretch, since_s = self._at(t_s)
+        began_w = self._forced_w(stretch, 0.0)
+        return self._forced_w(stretch, since_s) + (stretch.filter_w - began_w) * math.exp(-since_s / self._tau_filter_s)
+
+    def _forced_w(self, stretch: _Stretch, since_s: float) -> float:
+        """What the filter would show had this stretch gone on for ever before."""
+        thermal_s, uplift_s, tau_s = self._profile.thermal_tau_s, self._profile.uplift_tau_s, self._tau_filter_s
+        t_s = stretch.start_s + since_s
+        ripple = sum(
+            amplitude / math.hypot(1, omega * tau_s) * math.sin(omega * t_s + phase - math.atan(omega * tau_s))
+            for omega, amplitude, phase in self._waves
+        )
+        return (
+            stretch.steady_w
+            + stretch.warm_w * thermal_s / (thermal_s - tau_s) * math.exp(-since_s / thermal_s)
+            + stretch.uplift_w * uplift_s / (uplift_s - tau_s) * math.exp(-since_s / uplift_s)
+            + stretch.ripple_w * ripple
+        )
