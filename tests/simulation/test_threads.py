@@ -46,19 +46,17 @@ def node_of(load_path, counter="sensor"):
 
 
 def read_while_loads_change(node, read):
-    """What each of several threads read, from before the first change of load until after the last one."""
-    begin, done = threading.Barrier(READERS + 1), threading.Event()
+    """What each of several threads read meanwhile; what went wrong in one of them is raised."""
+    done = threading.Event()
 
     def keep_reading():
-        readings = [read()]
-        begin.wait()
+        readings = []
         while not done.is_set():
             readings.append(read())
-        return [*readings, read()]
+        return readings
 
     with ThreadPoolExecutor(READERS) as pool:
         jobs = [pool.submit(keep_reading) for _ in range(READERS)]
-        begin.wait()
         try:
             for step, load in enumerate(LOADS):
                 node.set_load(step % 2, load)
