@@ -9,6 +9,7 @@ Where a GPU is found, the sampler reads it; elsewhere it reads a simulated A100,
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import os
@@ -28,8 +29,9 @@ import psutil
 from harness.clock import RealClock
 from harness.engines.simulated import load_gpus
 from harness.errors import HarnessError
+from harness.power.base import Reading
 from harness.power.host import CodeCarbonMeter
-from harness.power.sampler import ProcessSampler
+from harness.power.sampler import ProcessSampler, SourceFactory
 from harness.records import ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
 from harness.run.environment import describe_environment
 from harness.run.sources import OpenedSources, opened_sources
@@ -93,35 +95,57 @@ def bench_start(turns: int) -> dict[str, float]:
 
 
 def bench_sampler(seconds: float, turns: int) -> dict[str, Any]:
-    """The sampler's share of a core and memory, and how much a workload slows beside it and beside CodeCarbon."""
+    """The sampler's share of a core and memory, and how much a workload slows beside it and beside CodeCarbon.
+
+    A simulated GPU is computed in the sampler's process, which a real one is not: the sampler is measured a second time
+    with a source that answers at once, for its own share.
+    """
     with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as sources:
-        sampler = ProcessSampler(
-            sources.sampler_factory, tuple(s.info.id for s in sources.sources), Path(folder) / "samples.bin"
-        )
         if sources.node is not None:
             load_gpus(sources.node, (0,), 0.5)
-        sampler.start()
-        assert sampler.pid is not None
-        helper = psutil.Process(sampler.pid)
-        time.sleep(1)
-        used_s, started_s = cpu_s(helper), time.monotonic()
-        time.sleep(seconds)
-        share = (cpu_s(helper) - used_s) / (time.monotonic() - started_s)
-        memory_bytes = helper.memory_info().rss
-        trace = sampler.stop()
-        slowdown = bench_slowdown(sources, Path(folder), turns)
+        sampler = sampler_share(sources.sampler_factory, Path(folder) / "samples.bin", seconds)
+        alone = sampler_share(instant_sources, Path(folder) / "instant.bin", seconds)
+        sampler["own_core_fraction"] = alone["core_fraction"]
+        sampler["source"] = sources.sources[0].info.device_name
+        sampler["provenance"] = sources.sources[0].info.provenance
+        return {"sampler": sampler, "slowdown": bench_slowdown(sources, Path(folder), turns)}
+
+
+def sampler_share(factory: SourceFactory, path: Path, seconds: float) -> dict[str, Any]:
+    """Processor share, memory and missed deadlines of one sampler process over some seconds."""
+    sampler = ProcessSampler(factory, ("source",), path)
+    sampler.start()
+    assert sampler.pid is not None
+    helper = psutil.Process(sampler.pid)
+    time.sleep(1)
+    used_s, started_s = cpu_s(helper), time.monotonic()
+    time.sleep(seconds)
+    share = (cpu_s(helper) - used_s) / (time.monotonic() - started_s)
+    memory_bytes = helper.memory_info().rss
+    trace = sampler.stop()
     return {
-        "sampler": {
-            "source": sources.sources[0].info.device_name,
-            "provenance": sources.sources[0].info.provenance,
-            "period_s": trace.period_s,
-            "core_fraction": share,
-            "resident_bytes": memory_bytes,
-            "samples": len(trace.rows),
-            "missed_deadlines": trace.missed_deadlines,
-        },
-        "slowdown": slowdown,
+        "period_s": trace.period_s,
+        "core_fraction": share,
+        "resident_bytes": memory_bytes,
+        "samples": len(trace.rows),
+        "missed_deadlines": trace.missed_deadlines,
     }
+
+
+class InstantSource:
+    """Answers 100 W at once: what is left is the sampler's own work."""
+
+    def read(self, slow: bool = True) -> Reading:
+        """100 W, now."""
+        return Reading(t_s=time.monotonic(), power_w=100.0)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def instant_sources() -> Any:
+    """The factory that the sampler process calls."""
+    return (InstantSource(),)
 
 
 def bench_slowdown(sources: OpenedSources, folder: Path, turns: int) -> dict[str, Any]:
@@ -266,14 +290,18 @@ def table(result: dict[str, Any]) -> str:
             f"{start['difference_s']:.3f} s more",
             f"sampler at {sampler['period_s'] * 1000:.0f} ms      {sampler['core_fraction']:.2%} of one core, "
             f"{sampler['resident_bytes'] / 1e6:.0f} MB, {sampler['missed_deadlines']} of {sampler['samples']} late "
-            f"({sampler['source']}, {sampler['provenance']})",
+            f"({sampler['source']}, {sampler['provenance']}); its own part {sampler['own_core_fraction']:.2%}",
             f"workload beside it    {slowed('sampler')}, {slow['turns']} turns of {slow['alone_s']:.2f} s",
             f"beside CodeCarbon     {slowed('codecarbon')}, version {by_hand}, at 1 s",
             f"{campaign['runs']} simulated runs     {campaign['process_each_s']:.1f} s with a process each, "
-            f"{campaign['in_process_s']:.1f} s in one process: {campaign['process_start_s_per_run']:.2f} s more per run",
+            f"{campaign['in_process_s']:.1f} s in one: a process costs {campaign['process_start_s_per_run']:.2f} s",
         ]
     )
 
 
 if __name__ == "__main__":
-    main()
+    # Under its own name and on the path of child processes, so that the sampler process can find the factory by it.
+    folder = str(Path(__file__).parent.resolve())
+    sys.path.insert(0, folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+    importlib.import_module("bench_overhead").main()

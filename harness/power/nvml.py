@@ -259,7 +259,7 @@ class NvmlSource:
         )
 
     def read(self, slow: bool = True) -> Reading:
-        """Power; with `slow` also counter, the driver's mean (in the same NVML call where the board allows) and the rest.
+        """Power; with `slow` also counter and driver's mean (in one NVML call where the board allows) and the rest.
 
         Raises:
             SourceUnavailable: NVML answers an error other than "not supported".
