@@ -5,7 +5,7 @@ GPU. Each board has a gain and an offset of its own, drawn by seed from ±5 % an
 does not know, this GPU does not tell either.
 
 Several threads may use one node: whatever changes it holds `SimulatedNode.lock`. A change of load holds it from looking
-at the clock on, so that no reading in between is published without it. Arrays only ever grow: looking up what is
+at the clock on, so that no reading in between is published without it. Lists only ever grow: looking up what is
 published needs no lock.
 """
 
