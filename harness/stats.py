@@ -1,6 +1,7 @@
 """Estimates with intervals: Student t, GUM combination, autocorrelation. Pure, numpy and the standard library.
 
-Source of the combination rule: JCGM 100:2008 (GUM), 5.1.2 and annex G.4 (Welch-Satterthwaite).
+Source of the combination of uncertainties: JCGM 100:2008 (GUM), 5.1.2. Intervals are expanded part by part (see
+`combined`), not by the Welch-Satterthwaite formula of its annex G.4, which can make the whole narrower than a part.
 """
 
 from __future__ import annotations
@@ -117,28 +118,24 @@ def combined(values: Sequence[float], window_u: Sequence[float], common_u: float
             It is added once and never divided by sqrt(repeats).
 
     The random part is the larger of the observed scatter and the windows' own stated uncertainty, so that
-    a lucky row of equal readings cannot shrink it. Expanded with Student t at the Welch-Satterthwaite
-    effective degrees of freedom.
+    a lucky row of equal readings cannot shrink it. Each part is expanded by its own factor, Student t for the scatter
+    and the normal one for what is stated, and the expanded parts are added in quadrature: never narrower than either.
     """
     n = len(values)
     mean = math.fsum(values) / n
     stated_u = math.sqrt(math.fsum(u * u for u in window_u)) / n
     scatter_u = repeatability(values).standard_uncertainty if n > 1 else 0.0
-    random_u = max(scatter_u, stated_u)
-    total_u = math.hypot(random_u, common_u)
-    if scatter_u > 0 and random_u == scatter_u:
-        degrees = (n - 1) * (total_u / scatter_u) ** 4
-    else:
-        degrees = math.inf
-    half = student_t_quantile(confidence, degrees) * total_u
+    normal = NormalDist().inv_cdf(0.5 + confidence / 2)
+    scatter_half = student_t_quantile(confidence, n - 1) * scatter_u if n > 1 else 0.0
+    half = math.hypot(max(scatter_half, normal * stated_u), normal * common_u)
     return Estimate(
         value=mean,
         low=mean - half,
         high=mean + half,
         confidence=confidence,
         n=n,
-        standard_uncertainty=total_u,
-        method="GUM: scatter and budget in quadrature, Welch-Satterthwaite",
+        standard_uncertainty=math.hypot(max(scatter_u, stated_u), common_u),
+        method="scatter (Student t) and budget (normal), expanded and added in quadrature",
     )
 
 

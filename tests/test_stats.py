@@ -148,15 +148,15 @@ def test_repeats_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 def test_scatter_and_common_part_add_in_quadrature_worked_by_hand() -> None:
     # scatter u = 2/sqrt(3); stated u = sqrt(3 * 0.09)/3 = 0.173: the scatter counts.
-    # total = sqrt(4/3 + 1/4) = 1.258306; nu = 2 * (1.583333 / 1.333333)^2 = 2.82, down to 2; t = 4.302653
+    # u = sqrt(4/3 + 1/4) = 1.258306; halves: t = 4.302653 * 1.154701 = 4.968275 and 1.959964 * 0.5 = 0.979982
     estimate = combined([10.0, 12.0, 14.0], [0.3, 0.3, 0.3], common_u=0.5)
     assert estimate.value == 12.0
     assert estimate.standard_uncertainty == pytest.approx(1.258306, abs=1e-6)
-    assert estimate.half_width == pytest.approx(4.302653 * 1.258306, abs=1e-4)
+    assert estimate.half_width == pytest.approx(math.sqrt(4.968275**2 + 0.979982**2), abs=1e-4)
 
 
 def test_a_large_common_part_brings_back_the_normal_factor() -> None:
-    # scatter u = 0.01/sqrt(3); nu = 2 * (1 / 0.0057735)^4, endless
+    # scatter u = 0.01/sqrt(3), expanded 0.0248; in quadrature with 1.959964: 1.96012
     estimate = combined([10.0, 10.01, 9.99], [0.0, 0.0, 0.0], common_u=1.0)
     assert estimate.half_width == pytest.approx(1.96, abs=0.001)
 
@@ -196,6 +196,8 @@ def test_more_doubt_never_narrows_the_stated_uncertainty(windows: list[tuple[flo
     estimate = combined(values, window_u, common_u)
     assert estimate.low <= estimate.value <= estimate.high
     assert estimate.standard_uncertainty >= common_u * (1 - 1e-12)
+    if len(values) > 1:
+        assert estimate.half_width >= repeatability(values).half_width * (1 - 1e-9)
     wider = combined(values, [u + 1 for u in window_u], common_u + 1)
     assert wider.standard_uncertainty > estimate.standard_uncertainty
 
