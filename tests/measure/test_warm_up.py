@@ -149,7 +149,7 @@ def test_board_without_a_counter_is_judged_by_its_samples():
     how, _, caveats, told = warmed(clock, source, FakeWorkload(clock, [source]))
     assert how.steady
     assert caveats == []
-    assert told[-1].power_w == pytest.approx(300.0, rel=0.02)
+    assert told[-1].power_w == pytest.approx(300.0, rel=0.1)  # a little idle at the edges counts along
 
 
 def test_slow_first_batches_do_not_pass_for_typical():

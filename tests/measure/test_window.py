@@ -82,8 +82,9 @@ def test_window_may_start_at_zero():
     clock = VirtualClock(0.0)
     source = FakeSource(clock, source_info(counter_step_j=None))
     readings = run([source], clock)
-    assert (readings.start_s, readings.end_s) == (0.0, 1.0)
+    assert readings.start_s == 0.0
     assert readings.busy_s == 1.0
+    assert readings.end_s >= 1.0
 
 
 def test_device_is_synchronized_before_each_edge():
@@ -131,11 +132,12 @@ def test_lead_is_the_first_board_with_model_and_counter():
     assert run(sources, clock).aligned_source == "GPU-2"
 
 
-def test_without_any_counter_edges_are_taken_at_once():
+def test_without_any_counter_no_edge_is_waited_for():
     clock = VirtualClock(3.0)
     source = FakeSource(clock, source_info(counter_step_j=None))
     readings = run([source], clock, busy_s=(0.5,))
-    assert (readings.start_s, readings.end_s) == (3.0, 3.5)
+    assert readings.start_s == 3.0
+    assert 3.5 <= readings.end_s < 3.75
     assert readings.aligned_source is None
     assert readings.stamp_interval_s is None
 
@@ -144,7 +146,7 @@ def test_counter_can_be_left_aside():
     clock = VirtualClock(3.03)
     readings = run([FakeSource(clock)], clock, busy_s=(0.5,), use_counter=False)
     assert (readings.start_s, readings.aligned_source) == (3.03, None)
-    assert readings.end_s == pytest.approx(3.53)
+    assert 3.53 <= readings.end_s < 3.78
 
 
 # --- counters that misbehave ---
