@@ -37,8 +37,8 @@ class VirtualClock:
 
     def __init__(self, start_s: float = 0.0) -> None:
         self._now_s = start_s
-        self._period_s = 0.0
-        self._due_s = 0.0
+        self._every_s = (0.0, 0.0)  # from, period
+        self._ticks = 0
         self._tick: Callable[[], None] | None = None
 
     def now_s(self) -> float:
@@ -47,15 +47,19 @@ class VirtualClock:
 
     def every(self, period_s: float, tick: Callable[[], None] | None) -> None:
         """Call `tick` at every multiple of the period from now on; None ends it."""
-        self._period_s, self._due_s, self._tick = period_s, self._now_s, tick
+        self._every_s, self._ticks, self._tick = (self._now_s, period_s), 0, tick
 
     def sleep_s(self, duration_s: float) -> None:
         """Advance the virtual time, stopping at every tick on the way."""
         if duration_s <= 0:
             return
         end_s = self._now_s + duration_s
-        while self._tick is not None and self._due_s <= end_s:
-            self._now_s = max(self._now_s, self._due_s)
-            self._due_s += self._period_s
+        while self._tick is not None and self._due_s() <= end_s:
+            self._now_s = max(self._now_s, self._due_s())
+            self._ticks += 1
             self._tick()
         self._now_s = end_s
+
+    def _due_s(self) -> float:
+        from_s, period_s = self._every_s
+        return from_s + self._ticks * period_s

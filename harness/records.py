@@ -103,10 +103,15 @@ class SourcesSpec(Frozen):
     gpus: tuple[int | str, ...] = Field((0,), min_length=1, description="indices or UUIDs, as CUDA sees them")
     node: SimulatedNodeSpec | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _node_where_simulated(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("kind") == "simulated" and content.get("node") is None:
+            return content | {"node": {}}
+        return content
+
     @model_validator(mode="after")
-    def _node_where_simulated(self) -> SourcesSpec:
-        if self.kind == "simulated" and self.node is None:
-            return self.model_copy(update={"node": SimulatedNodeSpec()})
+    def _node_only_where_simulated(self) -> SourcesSpec:
         if self.kind == "nvml" and self.node is not None:
             raise ValueError("'node' describes simulated GPUs; use kind: simulated, or leave it out")
         return self
@@ -122,7 +127,9 @@ class MeasureSpec(Frozen):
     max_repeats: Annotated[int, Field(ge=2)] = 20
     max_duration_s: Positive = Field(1800.0, description="budget for all windows of one run")
     window_s: Positive = Field(10.0, description="shortest window; whole batches are added until it is reached")
-    requests_per_window: Count | None = Field(None, description="fixed number of requests instead of window_s")
+    requests_per_window: Count | None = Field(
+        None, description="requests per window, up to whole batches, instead of window_s"
+    )
     null_window_s: Positive = Field(2.0, description="window without work right after each window")
     idle_s: Positive = Field(5.0, description="idle measured before the load and, settled, after it")
     settle_s: Annotated[float, Field(ge=0)] = Field(2.0, description="wait after load before idle counts")
@@ -361,6 +368,7 @@ class RunRecord(Frozen):
     sources: tuple[SourceInfo, ...] = ()
     idle: tuple[IdlePower, ...] = ()
     warm_up: WarmUp | None = None
+    missed_deadlines: int | None = Field(None, description="late power samples; None if the sampler died")
     measurements: tuple[Measurement, ...] = ()
     host: HostEnergy | None = None
     cross_checks: tuple[CrossCheck, ...] = ()

@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 FloatArray = NDArray[np.float64]
 
@@ -30,13 +30,25 @@ class Estimate(BaseModel):
     standard_uncertainty: float
     method: str
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Estimate:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"the interval {self.low} to {self.high} does not hold {self.value}")
+        return self
+
     @property
     def half_width(self) -> float:
         """Half of the interval's width, in the unit of the value."""
         return (self.high - self.low) / 2
 
     def scaled(self, factor: float) -> Estimate:
-        """The same estimate in another unit (value, interval and uncertainty times `factor` > 0)."""
+        """The same estimate in another unit (value, interval and uncertainty times `factor` > 0).
+
+        Raises:
+            ValueError: A factor that is not positive would turn the interval around.
+        """
+        if factor <= 0:
+            raise ValueError(f"units differ by a positive factor, not by {factor}")
         return self.model_copy(
             update={
                 "value": self.value * factor,

@@ -70,7 +70,9 @@ def format_plus_minus(value: float, half_width: float) -> str:
     magnitude = math.floor(math.log10(float(f"{half_width:.1e}")))
     decimals = 1 - magnitude
     if magnitude < -5 or abs(value) >= 1e6:
-        return f"{value:.{max(1, 2 - decimals)}e} ± {half_width:.1e}"
+        largest = max(abs(value), half_width)
+        digits = max(1, math.floor(math.log10(largest)) - magnitude + 1)
+        return f"{value:.{digits}e} ± {half_width:.1e}"
     places = max(0, decimals)
     return f"{round(value, decimals):,.{places}f} ± {round(half_width, decimals):,.{places}f}"
 
@@ -79,7 +81,7 @@ def format_duration(duration_s: float) -> str:
     """Write a duration the way people say it.
 
     >>> format_duration(0.25), format_duration(75.0), format_duration(7_260.0)
-    ('0.25 s', '1 min 15 s', '2 h 1 min')
+    ('0.250 s', '1 min 15 s', '2 h 1 min')
     """
     if duration_s < 59.5:
         return f"{format_significant(duration_s)} s"

@@ -202,9 +202,6 @@ def test_a_simulated_source_without_a_node_gets_the_default_one() -> None:
     assert SourcesSpec.model_validate({"kind": "simulated"}).node == SimulatedNodeSpec()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="records.py: a validator that returns a copy is ignored by __init__: node is None"
-)
 @pytest.mark.filterwarnings("ignore:A custom validator is returning")
 def test_a_simulated_source_made_in_code_gets_the_default_node_too() -> None:
     assert SourcesSpec(kind="simulated").node == SimulatedNodeSpec()

@@ -142,11 +142,14 @@ def source_energy(
     scatter_j = _scatter_u_j(info, readings, inside, kappa, mean_w)
     edges_j = _edges_u_j(info, readings, method, idle.power_w)
     gap = gap_energy(info, readings, null, trace, idle)
+    busy_w = (energy_j - gap.energy_j) / readings.busy_s if readings.busy_s else 0.0
+    steps_j = kappa * info.sensor_period_s * abs(busy_w - idle.power_w) * math.sqrt(2 / 12)
     budget = (
         _term("sensor gain", gain_u_j(energy_j, info.gain_relative_u), True, "calibrate against a meter"),
         _term("sensor offset", offset_u_j(duration_s, info.offset_u_w), True, "calibrate against a meter"),
         _term("window edges", edges_j, False, "a longer window"),
         _term("undersampling", scatter_j, False, "a longer window, or random delays between batches"),
+        _term("load steps", steps_j, False, "a longer window"),
         _term("gaps", gap.u_j, False, "fewer delays, a longer window"),
     )
     sampled_j, sampled_u_j = _sampled_check(info, readings, trace, method, energy_j, idle, edges_j, scatter_j)

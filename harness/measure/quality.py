@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.measure.window import WindowReadings
 from harness.power.trace import PowerTrace
-from harness.records import Caveat, SourceEnergy, SourceInfo
+from harness.records import Caveat, SourceEnergy, SourceInfo, WorkCounts
 
 MIN_PERIODS = 3.0
 MAX_REJECTED_FRACTION = 0.2
@@ -37,6 +37,11 @@ def throttled(trace: PowerTrace, info: SourceInfo) -> Caveat | None:
     seen = int(np.bitwise_or.reduce(masks)) & THROTTLE_BITS
     why = "its power limit" if seen == POWER_CAP_BIT else f"throttle reasons {seen:#x}"
     return Caveat(code="throttled", message=f"{info.device_name} ran at {why} in {share:.0%} of the samples.")
+
+
+def no_work(work: WorkCounts) -> Caveat | None:
+    """Nothing came back, so there is nothing to divide the energy by."""
+    return None if work.requests else Caveat(code="no-work", message="No request was answered in the window.")
 
 
 def counter_disagrees(info: SourceInfo, energy: SourceEnergy) -> Caveat | None:

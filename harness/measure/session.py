@@ -20,8 +20,10 @@ from harness.power.base import PowerSource, ReferenceMeter, ReferenceReading
 from harness.power.sampler import Sampler
 from harness.power.sensor import undersampled_fraction
 from harness.power.trace import PowerTrace
-from harness.records import Caveat, IdlePower, Measurement, MeasureSpec, SourceInfo, WarmUp, WorkCounts
+from harness.records import Caveat, IdlePower, Measurement, MeasureSpec, SourceEnergy, SourceInfo, WarmUp, WorkCounts
 from harness.stats import Estimate
+
+Idles = list[IdlePowerReading | None]  # one per source; None where it could not be read
 
 MIN_BUSY_PERIODS = 5.0  # of the sensor; below three no joules can be stated
 
@@ -36,6 +38,15 @@ class SessionResult:
     references: tuple[tuple[ReferenceReading, ...], ...]
     caveats: tuple[Caveat, ...]
     trace: PowerTrace
+
+
+@dataclass(frozen=True)
+class _Repeat:
+    """One window, the null window after it, and what other tools read meanwhile."""
+
+    measurement: Measurement
+    idles: Idles
+    references: tuple[ReferenceReading, ...]
 
 
 @dataclass
@@ -63,7 +74,9 @@ class Session:
         self._random = random.Random(f"delays-{self.seed}")
         self._infos = [source.info for source in self.sources]
         self._active = {info.id for info in self._infos if info.runs_model}
-        lead = next(source for source in self.sources if source.info.runs_model)
+        lead = next((source for source in self.sources if source.info.runs_model), None)
+        if lead is None:
+            raise MeasurementInvalid("No source runs the model.", "Name at least one GPU in sources.gpus.")
         self._lead = lead.info
         self.sampler.start()
         try:
@@ -74,15 +87,19 @@ class Session:
                 self.sources, lead, self.clock, self.spec, self.workload, self._trace_covering, self.report
             )
             self.report(Progress("measure"))
-            measurements, nulls, readings = self._repeat(batch_s)
+            repeats = self._repeat(batch_s)
             self.report(Progress("idle after load"))
             self.clock.sleep_s(self.spec.settle_s)
             after = self._idle_window(self.spec.idle_s)
         finally:
             trace = self.sampler.stop()
+        measurements = tuple(repeat.measurement for repeat in repeats)
+        nulls = [repeat.idles for repeat in repeats]
         idle = tuple(self._idle(index, before, nulls, after) for index in range(len(self._infos)))
         caveats += self._run_caveats(measurements, trace)
-        return SessionResult(measurements, idle, warmed, readings, tuple(caveats), trace)
+        return SessionResult(
+            measurements, idle, warmed, tuple(repeat.references for repeat in repeats), tuple(caveats), trace
+        )
 
     # --- idle ---
 
@@ -91,10 +108,10 @@ class Session:
             self.clock.sleep_s(duration_s)
         return window.readings
 
-    def _idle_window(self, duration_s: float) -> list[IdlePowerReading | None]:
+    def _idle_window(self, duration_s: float) -> Idles:
         null = self._null_window(duration_s)
         trace = self._trace_covering(null)
-        powers: list[IdlePowerReading | None] = []
+        powers: Idles = []
         for info in self._infos:
             try:
                 method = source_method(info, null, self.spec.energy_method)
@@ -106,13 +123,13 @@ class Session:
     def _idle(
         self,
         index: int,
-        before: list[IdlePowerReading | None],
-        nulls: list[list[IdlePowerReading]],
-        after: list[IdlePowerReading | None],
+        before: Idles,
+        nulls: list[Idles],
+        after: Idles,
     ) -> IdlePower:
         first, last = before[index], after[index]
-        null_w = [powers[index].power_w for powers in nulls]
-        null_u_w = [powers[index].u_w for powers in nulls]
+        null_w = [power.power_w for powers in nulls if (power := powers[index]) is not None]
+        null_u_w = [power.u_w for powers in nulls if (power := powers[index]) is not None]
         return IdlePower(
             source_id=self._infos[index].id,
             before_w=first.power_w if first else None,
@@ -146,28 +163,20 @@ class Session:
         beats = 0.5 * period_s < batch_s < 2 * period_s
         return beats and undersampled_fraction(period_s, self._lead.sensor_window_s) > 0
 
-    def _repeat(
-        self, batch_s: float
-    ) -> tuple[tuple[Measurement, ...], list[list[IdlePowerReading]], tuple[tuple[ReferenceReading, ...], ...]]:
+    def _repeat(self, batch_s: float) -> list[_Repeat]:
         batch_count, delays = self._batches_per_window(batch_s), self._delays(batch_s)
         start_s = self.clock.now_s()
-        measurements: list[Measurement] = []
-        nulls: list[list[IdlePowerReading]] = []
-        references: list[tuple[ReferenceReading, ...]] = []
+        repeats: list[_Repeat] = []
         while True:
-            measurement, idles, readings = self._one_repeat(len(measurements), batch_count, delays)
-            measurements.append(measurement)
-            references.append(readings)
-            nulls.append(idles)
+            repeats.append(self._one_repeat(len(repeats), batch_count, delays))
+            measurements = [repeat.measurement for repeat in repeats]
             elapsed_s = self.clock.now_s() - start_s
             interval = repeats_interval(measurements, self._active)
             self._report_repeat(measurements[-1], len(measurements), interval, elapsed_s)
             if enough(self.spec, len(measurements), interval, elapsed_s):
-                return tuple(measurements), nulls, tuple(references)
+                return repeats
 
-    def _one_repeat(
-        self, index: int, batch_count: int, delays: bool
-    ) -> tuple[Measurement, list[IdlePowerReading], tuple[ReferenceReading, ...]]:
+    def _one_repeat(self, index: int, batch_count: int, delays: bool) -> _Repeat:
         batches = self.workload.prepare(batch_count)
         period_s = self._lead.sensor_period_s
         foreign = self._foreign_processes()
@@ -186,7 +195,7 @@ class Session:
         null = self._null_window(self.spec.null_window_s)
         foreign = foreign or self._foreign_processes()
         measurement, idles = self._assemble(f"repeat-{index + 1}", window.readings, null, work, foreign)
-        return measurement, idles, other_tools
+        return _Repeat(measurement, idles, other_tools)
 
     def _and_more(self, batches: Sequence[Any], window: OpenWindow) -> Iterator[Any]:
         """The batches prepared, and as many more as it takes if they turn out faster than in the warm-up."""
@@ -201,14 +210,20 @@ class Session:
         null: WindowReadings,
         work: WorkCounts,
         foreign: tuple[int, ...],
-    ) -> tuple[Measurement, list[IdlePowerReading]]:
+    ) -> tuple[Measurement, Idles]:
         trace = self._trace_covering(null)
-        caveats = [quality.counter_stuck(readings, self._use_counter and self._lead.counter_step_j is not None)]
-        void = [quality.too_short(readings, self._lead.sensor_period_s)]
+        caveats: list[Caveat | None] = []
+        expected = self._use_counter and self._lead.counter_step_j is not None
+        void = [
+            quality.no_work(work),
+            quality.too_short(readings, self._lead.sensor_period_s),
+            quality.counter_stuck(readings, expected) or quality.counter_stuck(null, expected),
+        ]
         if foreign and not self.spec.allow_shared_gpu:
             pids = ", ".join(map(str, foreign))
             void.append(Caveat(code="shared-gpu", message=f"Another process used the GPU during the window: {pids}."))
-        energies, idles = [], []
+        energies: list[SourceEnergy] = []
+        idles: Idles = []
         for info in self._infos:
             try:
                 method = source_method(info, readings, self.spec.energy_method)
@@ -216,6 +231,7 @@ class Session:
                 energy = source_energy(info, readings, null, trace, idle, method, self._truth_of(info))
             except MeasurementInvalid as error:
                 void.append(Caveat(code="window-void", message=error.message))
+                idles.append(None)
                 continue
             idles.append(idle)
             energies.append(energy)
@@ -234,9 +250,7 @@ class Session:
             caveats=tuple(found),
             rejected=any(caveat is not None for caveat in void),
         )
-        return measurement, idles if len(idles) == len(self._infos) else [IdlePowerReading(math.nan, math.nan)] * len(
-            self._infos
-        )
+        return measurement, idles
 
     def _truth_of(self, info: SourceInfo) -> TrueEnergy | None:
         return self.truth if info.provenance == "simulated" else None
@@ -252,7 +266,7 @@ class Session:
         """The trace, once it reaches past the window."""
         for _ in range(5):
             trace = self.sampler.trace()
-            if len(trace.rows) and trace.rows[-1, 0] > readings.end_s:
+            if all((trace.column("t_s", info.id)[-1:] > readings.end_s).any() for info in self._infos):
                 return trace
             self.clock.sleep_s(self.spec.sample_period_s)
         return trace

@@ -36,7 +36,7 @@ def enough(spec: MeasureSpec, repeats: int, interval: Estimate | None, elapsed_s
     if repeats >= spec.max_repeats or (repeats >= 2 and elapsed_s >= spec.max_duration_s):
         return True
     if interval is None:
-        return repeats >= spec.min_repeats  # every window was rejected: more of them will be too
+        return repeats >= spec.min_repeats  # at most one window was accepted: more of them will fare no better
     relative = relative_halfwidth(interval)
     return interval.n >= spec.min_repeats and relative is not None and relative <= spec.target_relative_halfwidth
 

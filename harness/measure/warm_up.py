@@ -18,6 +18,8 @@ from harness.records import Caveat, MeasureSpec, WarmUp
 
 STEADY_RELATIVE = 0.005
 STEADY_C_PER_MIN = 1.0
+TEMPERATURE_BASELINE_S = 30.0  # NVML tells whole degrees: a rate shows only over a while
+TEMPERATURE_READING_C = 0.5
 TraceCovering = Callable[[WindowReadings], PowerTrace]
 
 
@@ -31,16 +33,21 @@ class Block:
 
 
 def unsteady_because(blocks: Sequence[Block]) -> str | None:
-    """Why the last two blocks do not count as steady; None if they do."""
+    """Why the last two blocks do not count as steady; None if they do.
+
+    Power is compared between the two; temperature over up to half a minute, as far as whole degrees can tell.
+    """
     if len(blocks) < 2:
         return "no second block fitted into the budget"
     first, second = blocks[-2:]
     if not abs(second.power_w - first.power_w) <= STEADY_RELATIVE * abs(second.power_w):
         return f"power still moved ({first.power_w:.1f} W, then {second.power_w:.1f} W)"
-    if first.temperature_c is not None and second.temperature_c is not None:
-        rate = abs(second.temperature_c - first.temperature_c) / (second.end_s - first.end_s) * 60
-        if rate >= STEADY_C_PER_MIN:
-            return f"the GPU was still warming ({rate:.0f} °C/min)"
+    earlier = next(block for block in blocks if second.end_s - block.end_s <= TEMPERATURE_BASELINE_S)
+    if earlier.temperature_c is not None and second.temperature_c is not None and earlier is not second:
+        minutes = (second.end_s - earlier.end_s) / 60
+        change_c = abs(second.temperature_c - earlier.temperature_c)
+        if change_c > STEADY_C_PER_MIN * minutes + TEMPERATURE_READING_C:
+            return f"the GPU was still warming ({change_c / minutes:.0f} °C/min)"
     return None
 
 
@@ -94,11 +101,14 @@ def _block(
                 workload.synchronize()
             start_s, end_s = window.spans_s[-1]
             durations_s.append(end_s - start_s)
-    readings = window.readings
+    return Block(window.readings.end_s, _power_w(lead, window.readings, trace_covering), lead.read().temperature_c)
+
+
+def _power_w(lead: PowerSource, readings: WindowReadings, trace_covering: TraceCovering) -> float:
+    """Mean of the samples that show work; from the counter, edges included, where there are none."""
+    shown_s = readings.busy_spans_s[0][0] + lead.info.sensor_period_s + lead.info.sensor_window_s
+    _, sampled_w = trace_covering(readings).between(shown_s, readings.busy_spans_s[-1][1]).power(lead.info.id)
     start_j, end_j = readings.edges_j[lead.info.id]
-    if start_j is not None and end_j is not None:
-        power_w = (end_j - start_j) / readings.duration_s
-    else:
-        _, sampled_w = trace_covering(readings).between(readings.start_s, readings.end_s).power(lead.info.id)
-        power_w = float(np.mean(sampled_w)) if len(sampled_w) else math.nan
-    return Block(readings.end_s, power_w, lead.read().temperature_c)
+    if len(sampled_w):
+        return float(np.mean(sampled_w))
+    return math.nan if start_j is None or end_j is None else (end_j - start_j) / readings.duration_s

@@ -135,6 +135,9 @@ def metered(
     start = _edge(sources, lead, clock, poll_s)
     yield window
     synchronize()
+    # What ends with the work is shown, and counted, up to a period later by every board but the one that leads.
+    guards_s = [s.info.sensor_period_s + s.info.sensor_window_s for s in sources if s.info.runs_model and s is not lead]
+    clock.sleep_s(max(guards_s, default=0.0))
     end = _edge(sources, lead, clock, poll_s)
     intervals = (start.stamp_interval_s, end.stamp_interval_s)
     known = [interval for interval in intervals if interval is not None]

@@ -321,7 +321,7 @@ class CodeCarbonMeter:
         caveats: tuple[Caveat, ...] = ()
         if self._gpu_count and not (gpu_j > 0 and self._sees_gpus):
             why = "read no energy from the GPUs" if self._sees_gpus else "does not see the GPUs"
-            caveats = (Caveat(code="codecarbon_no_gpu", message=f"CodeCarbon {self.version} {why}."),)
+            caveats = (Caveat(code="codecarbon-no-gpu", message=f"CodeCarbon {self.version} {why}."),)
         return ReferenceReading(
             gpu_energy_j=None if caveats or not self._gpu_count else gpu_j,
             cpu_energy_j=j_from_kwh(result.cpu_energy),

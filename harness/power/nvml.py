@@ -231,11 +231,10 @@ class NvmlSource:
         is_mean = self._plain_power and architecture >= pynvml.NVML_DEVICE_ARCH_AMPERE and capability != GA100
         board = f"GPU {self.index} ({self._name})"
         caveats = (
-            ("unknown_sensor", profile.name == "unknown", f"The power sensor of {board} is not on record."),
-            ("averaged_power", is_mean, f"{board} offers power only as a 1 s mean; short changes are not seen."),
-            ("no_counter", not self.has_counter, f"{board} has no energy counter; its power is sampled."),
+            ("averaged-power", is_mean, f"{board} offers power only as a 1 s mean; short changes are not seen."),
+            ("no-counter", not self.has_counter, f"{board} has no energy counter; its power is sampled."),
             (
-                "module_power",
+                "module-power",
                 MODULE_BOARDS.search(self._name) is not None,
                 f"{board} shares a module with a CPU; NVML's power may include more than the GPU.",
             ),
@@ -387,7 +386,7 @@ def open_gpus(
             raise
     if hidden:
         listed = ", ".join(str(index) for index in hidden)
-        missing = Caveat(code="gpus_hidden", message=f"GPU(s) {listed} may not be read: node energy lacks them.")
+        missing = Caveat(code="gpus-hidden", message=f"GPU(s) {listed} may not be read: node energy lacks them.")
         for source in sources:
             source.caveats += (missing,)
     return tuple(sources)

@@ -24,13 +24,14 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from harness.clock import VirtualClock
-from harness.errors import SourceUnavailable
+from harness.errors import HarnessError, SourceUnavailable
 from harness.power.base import PowerSource, Reading
 from harness.power.trace import COLUMNS, PowerTrace, empty_trace
 
 SourceFactory = Callable[[], Sequence[PowerSource]]
 SLOW_EVERY = 10  # all but power is read on every tenth sample: each call costs the machine that is measured
 FLUSH_S = 1.0
+ANSWER_TIMEOUT_S = 5.0
 
 
 class Sampler(Protocol):
@@ -85,28 +86,26 @@ class ProcessSampler:
             SourceUnavailable: The helper could not open its sources.
         """
         self._path.touch()
+        task = pickle.dumps((self._factory, str(self._path), self._period_s))
+        # Its standard error is the worker's, which is kept; a pipe that nobody reads would block it one day.
         process = subprocess.Popen(
-            [sys.executable, "-m", "harness.power.sampler"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            [sys.executable, "-m", "harness.power.sampler"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._process = process
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            task = pickle.dumps((self._factory, str(self._path), self._period_s))
             process.stdin.write(len(task).to_bytes(8, "little") + task)
             process.stdin.flush()
             answer = process.stdout.readline()
         except BrokenPipeError:
             answer = b""
         if answer != b"ready\n":
-            _, stderr = process.communicate()
-            tail = stderr.decode(errors="replace").strip().splitlines()
+            process.kill()
+            process.communicate()
+            reason = json.loads(answer)["error"] if answer.startswith(b"{") else "its standard error tells more."
             raise SourceUnavailable(
-                f"The power sampler did not start: {tail[-1] if tail else 'no message'}",
-                "Run harness doctor to see which sources can be read.",
+                f"The power sampler did not start: {reason}", "Run harness doctor to see which sources can be read."
             )
 
     def trace(self) -> PowerTrace:
@@ -138,7 +137,8 @@ class ProcessSampler:
         try:
             self._process.stdin.write(command)
             self._process.stdin.flush()
-            self._process.stdout.readline()
+            if select.select([self._process.stdout], [], [], ANSWER_TIMEOUT_S)[0]:
+                self._process.stdout.readline()
         except (BrokenPipeError, ValueError):
             return
 
@@ -220,7 +220,11 @@ def main() -> None:
     """The helper process."""
     size = int.from_bytes(_read_exactly(8), "little")
     factory, path, period_s = pickle.loads(_read_exactly(size))
-    sources: Sequence[PowerSource] = factory()
+    try:
+        sources: Sequence[PowerSource] = factory()
+    except HarnessError as error:
+        print(json.dumps({"error": error.message}))
+        return
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     try:

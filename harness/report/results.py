@@ -111,7 +111,7 @@ def result_row(record: RunRecord, editions: Editions) -> ResultRow:
 
 
 def all_caveats(record: RunRecord) -> tuple[Caveat, ...]:
-    """The run's caveats and its windows', one of each kind and wording."""
+    """The run's caveats and its windows', the first of each kind."""
     found = [*record.caveats, *(caveat for window in record.measurements for caveat in window.caveats)]
     first_of_code: dict[str, Caveat] = {}
     for caveat in found:

@@ -249,6 +249,7 @@ def _complete(
         sources=run.sources,
         idle=result.idle,
         warm_up=result.warm_up,
+        missed_deadlines=result.trace.missed_deadlines,
         measurements=result.measurements,
         host=host_energy(result.measurements, run.sources, opened.host_missing),
         cross_checks=tuple(_cross_check(index, meter, result, run.sources) for index, meter in enumerate(references)),

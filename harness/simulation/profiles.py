@@ -84,6 +84,7 @@ def board(name: str) -> GpuProfile:
     for profile in _PROFILES:
         if profile.name.lower() == name.lower():
             return profile
-    near = difflib.get_close_matches(name, simulated_boards(), n=1, cutoff=0.3)
+    starts = [known for known in simulated_boards() if known.lower().startswith(name.lower()[:4])]
+    near = difflib.get_close_matches(name, starts or simulated_boards(), n=1, cutoff=0.3)
     guess = f"Did you mean {near[0]}? " if near else ""
     raise UserInputError(f"There is no simulated GPU '{name}'.", f"{guess}Choose from {', '.join(simulated_boards())}.")

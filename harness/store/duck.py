@@ -47,10 +47,13 @@ def read_parquet(path: Path) -> dict[str, FloatArray]:
         StoreError: The file cannot be read as Parquet.
     """
     columns = _run(path, f"SELECT * FROM read_parquet({_quoted(path)})").fetchnumpy()
-    return {
-        name: np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan).astype(np.float64)
-        for name, values in columns.items()
-    }
+    try:
+        return {
+            name: np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan).astype(np.float64)
+            for name, values in columns.items()
+        }
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{path} holds other things than numbers.", "It was not written by this harness.") from error
 
 
 def read_column_names(path: Path) -> list[str]:

@@ -120,7 +120,7 @@ def read_record(path: Path) -> RunRecord:
         raise StoreError(f"Cannot read {path}: {error}.", "Is the file whole and readable?") from error
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers and nesting beyond what Python reads
         raise StoreError(f"{path} is not a whole JSON file: {error}.", "Move the folder away and run again.") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -153,7 +153,7 @@ def read_trace(folder: Path, record: RunRecord) -> PowerTrace | None:
         raise StoreError(f"{path} lacks the column {missing[0]}.", "It was not written by this harness.")
     rows = np.stack([columns[name] for name in COLUMNS], axis=1)
     period_s = record.spec.measure.sample_period_s
-    return PowerTrace(tuple(source.id for source in record.sources), period_s, rows, None)
+    return PowerTrace(tuple(source.id for source in record.sources), period_s, rows, record.missed_deadlines)
 
 
 def find_runs(paths: list[Path]) -> list[StoredRun]:

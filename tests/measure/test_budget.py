@@ -236,9 +236,6 @@ def test_even_load_is_not_made_uncertain_by_unseen_time():
     assert term(energy, "undersampling").standard_uncertainty_j < 10.0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="budget.py: no term for a load that begins and ends between two looks of the sensor"
-)
 def test_load_that_begins_between_two_looks_is_uncertain():
     # A sensor that looks every P and sees W counts the step of 200 W up to (P - W)/2 early or late, at both ends:
     # uniform, so (P - W) * 200 W * sqrt(2 / 12) = 0.075 * 200 * 0.408 = 6.1 J, drawn anew in every window.

@@ -275,7 +275,6 @@ def test_second_board_leads_where_the_first_has_no_counter():
     assert summary.gpu_energy_j.value == pytest.approx(2 * 20.25, rel=0.005)
 
 
-@pytest.mark.xfail(strict=True, reason="session.py: one void window puts NaN into IdlePower and the session dies of it")
 def test_counter_reset_in_one_window_rejects_that_window_only():
     sources = one(counter_zero_at_s=15.0)
     result = session_of(sources).run()
@@ -286,21 +285,18 @@ def test_counter_reset_in_one_window_rejects_that_window_only():
     assert summary.gpu_energy_j.value == pytest.approx(20.25, rel=0.001)
 
 
-@pytest.mark.xfail(strict=True, reason="session.py: the NaN of void windows hides why there is no figure")
 def test_counter_asked_for_where_there_is_none_is_told():
     sources = one(info=source_info(counter_step_j=None))
     with pytest.raises(HarnessError, match="Fake GPU has no energy counter"):
         figure_of(sources, energy_method="counter")
 
 
-@pytest.mark.xfail(strict=True, reason="session.py: the NaN of void windows hides why there is no figure")
 def test_source_that_tells_nothing_is_told():
     sources = one(info=source_info(counter_step_j=None), has_power=False)
     with pytest.raises(HarnessError, match="power trace covers nothing"):
         figure_of(sources)
 
 
-@pytest.mark.xfail(strict=True, reason="budget.py: a counter that does not move is believed: 0 J, accepted")
 @pytest.mark.parametrize("from_s", [0.0, 12.0])
 def test_stuck_counter_never_becomes_zero_joules(from_s):
     sources = one(counter_stuck_from_s=from_s)
@@ -313,7 +309,6 @@ def test_stuck_counter_never_becomes_zero_joules(from_s):
     assert summary.gpu_energy_j.value == pytest.approx(20.25, rel=0.02)  # by its samples
 
 
-@pytest.mark.xfail(strict=True, reason="session.py, stopping.py: windows without a request are divided by")
 def test_work_that_answers_nothing_gives_no_figure():
     sources = one()
     with pytest.raises(MeasurementInvalid):
@@ -351,7 +346,6 @@ class StaggeredSampler(VirtualSampler):
         return replace(whole, rows=rows[rows[:, 0] <= self._clock.now_s()])
 
 
-@pytest.mark.xfail(strict=True, reason="session.py: _trace_covering looks at the last row, which is the last source's")
 def test_trace_has_to_cover_the_window_for_every_board():
     clock = VirtualClock(0.037)
     sources = [FakeSource(clock, source_info(id=f"GPU-{index}", counter_step_j=None)) for index in range(2)]
@@ -435,15 +429,12 @@ def test_true_energy_lies_within_the_stated_interval(task, counter):
     assert share_covered(range(40), task, counter=counter) >= 0.95
 
 
-UNSEEN_STEPS = pytest.mark.xfail(strict=True, reason="budget.py: steps of the load between two looks have no term")
-
-
 @pytest.mark.parametrize(
     ("gpu", "task", "counter"),
     [
         pytest.param("A100-SXM4-80GB", TEXT, "sensor", id="A100-text-sensor"),
         pytest.param("A100-SXM4-80GB", TEXT, "truth", id="A100-text-truth"),
-        pytest.param("A100-SXM4-80GB", IMAGE, "sensor", id="A100-image-sensor", marks=UNSEEN_STEPS),
+        pytest.param("A100-SXM4-80GB", IMAGE, "sensor", id="A100-image-sensor"),
         pytest.param("A100-SXM4-80GB", IMAGE, "truth", id="A100-image-truth"),
         pytest.param("RTX-3090", TEXT, "sensor", id="3090-text-sensor"),
         pytest.param("RTX-3090", IMAGE, "sensor", id="3090-image-sensor"),
@@ -453,9 +444,6 @@ def test_random_part_alone_covers_the_truth(gpu, task, counter):
     assert share_covered(range(16), task, gpu=gpu, counter=counter, calibrated=True) >= 0.9
 
 
-@pytest.mark.xfail(
-    strict=True, reason="window.py: without a counter the window ends before the sensor has shown the end"
-)
 @pytest.mark.parametrize("gpu", ["A100-SXM4-80GB", "RTX-3090"])
 def test_sampled_energy_covers_the_truth(gpu):
     assert share_covered(range(10), IMAGE, gpu=gpu, conditions=("no-counter",), calibrated=True) >= 0.9
@@ -465,13 +453,7 @@ def test_sampled_energy_covers_the_truth(gpu):
     "board",
     [
         pytest.param(0, id="the one that leads"),
-        pytest.param(
-            1,
-            id="another",
-            marks=pytest.mark.xfail(
-                strict=True, reason="window.py: a counter read when another moved may still owe a period of full load"
-            ),
-        ),
+        pytest.param(1, id="another"),
     ],
 )
 def test_window_of_a_board_is_off_by_what_its_budget_says(board):

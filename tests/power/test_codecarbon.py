@@ -128,7 +128,7 @@ def test_gpu_that_codecarbon_does_not_see_is_none_with_a_caveat_not_zero(tmp_pat
     )
     gpu_energy_j, (caveat,) = result
     assert gpu_energy_j is None
-    assert caveat["code"] == "codecarbon_no_gpu"
+    assert caveat["code"] == "codecarbon-no-gpu"
     assert "does not see the GPUs" in caveat["message"]
 
 

@@ -118,7 +118,7 @@ def test_board_without_counter_has_no_energy_and_says_so():
         assert source.read().energy_j is None
         assert source.read().power_w is not None
         assert source.info.counter_step_j is None
-        assert [caveat.code for caveat in source.caveats] == ["no_counter"]
+        assert [caveat.code for caveat in source.caveats] == ["no-counter"]
 
 
 def test_utilisation_missing_in_mig_mode_is_none_not_zero():
@@ -140,7 +140,7 @@ def test_without_the_instant_field_the_plain_one_is_used_and_named_for_what_it_i
         assert source.instant_supported is False
         assert source.read().power_w == pytest.approx(expected_w, abs=0.0005)
         assert source.read().average_power_w is None
-        assert ("averaged_power" in [caveat.code for caveat in source.caveats]) is is_mean
+        assert ("averaged-power" in [caveat.code for caveat in source.caveats]) is is_mean
         assert (source.info.sensor_window_s == 1.0) is is_mean
 
 
@@ -270,9 +270,9 @@ def test_numbers_are_refused_where_cuda_and_nvml_count_different_boards_differen
 @pytest.mark.parametrize(
     ("board", "codes"),
     [
-        (b"NVIDIA Unheard Of", ["unknown_sensor"]),
-        (b"NVIDIA GH200 480GB", ["module_power"]),
-        (b"NVIDIA GB200", ["unknown_sensor", "module_power"]),
+        (b"NVIDIA Unheard Of", []),
+        (b"NVIDIA GH200 480GB", ["module-power"]),
+        (b"NVIDIA GB200", ["module-power"]),
     ],
 )
 def test_board_not_on_record_and_module_board_carry_caveats(board, codes):
@@ -295,7 +295,7 @@ def test_boards_that_may_not_be_read_are_named_in_a_caveat():
     with Quirky(node, nvmlDeviceGetHandleByIndex_v2=by_index):
         plain = SimulatedNvml._by_index.__get__(pynvml.nvmlLib)
         (source,) = open_on(node, 0)
-        assert [caveat.code for caveat in source.caveats] == ["gpus_hidden"]
+        assert [caveat.code for caveat in source.caveats] == ["gpus-hidden"]
         assert "GPU(s) 1" in source.caveats[0].message
 
 

@@ -251,7 +251,6 @@ def test_helper_that_cannot_open_its_sources_is_an_error(tmp_path):
     assert len(sampler.stop().rows) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="sampler.py: only the last line of the error is kept, which is the hint")
 def test_error_of_the_helper_is_passed_on(tmp_path):
     with pytest.raises(SourceUnavailable, match="GPU-that-is-not-there"):
         helper_without_its_board(tmp_path).start()

@@ -72,7 +72,7 @@ def test_board_is_found_by_its_nvml_name(name, profile):
 def test_board_that_is_not_on_record_gets_the_least_favourable_sensor(name):
     profile = profile_for(name)
     assert profile.name == "unknown"
-    assert undersampled_fraction(profile.period_s, profile.window_s) == 0.75
+    assert undersampled_fraction(profile.period_s, profile.window_s) == 0.8
 
 
 @given(st.text(max_size=40))
@@ -95,9 +95,6 @@ def test_recorded_sensors_are_those_of_the_protocol(name, period_s, window_s, ke
     assert (profile.period_s, profile.window_s, profile.kernel) == (period_s, window_s, kernel)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="sensor_profiles.csv: four boards were recorded with a 20 ms window, Turing says 100"
-)
 def test_quadro_rtx_8000_sees_a_fifth_of_the_time():
     profile = profile_for("Quadro RTX 8000")
     assert undersampled_fraction(profile.period_s, profile.window_s) == pytest.approx(0.8, abs=0.01)
@@ -125,7 +122,7 @@ def test_every_profile_can_be_used_and_names_its_source():
 def test_nothing_on_record_is_less_favourable_than_unknown():
     unknown = profile_for("")
     worst = max(undersampled_fraction(profile.period_s, profile.window_s) for profile in sensor_profiles()[:-1])
-    assert undersampled_fraction(unknown.period_s, unknown.window_s) >= worst - 0.004  # GA100: 0.753
+    assert undersampled_fraction(unknown.period_s, unknown.window_s) >= worst
 
 
 def test_uncalibrated_doubt_is_five_percent_and_three_watts_rectangular():
