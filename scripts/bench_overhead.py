@@ -39,6 +39,8 @@ from harness.stats import repeatability
 from harness.tasks.base import endless_batches
 from harness.tasks.prompts import load_requests
 
+BATCHES_PER_TURN = 4
+
 CAMPAIGN = """\
 campaign: bench
 defaults:
@@ -60,7 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
     turns = 3 if arguments.quick else 20
     result: dict[str, Any] = {"start": bench_start(turns)}
-    result |= bench_sampler(seconds=4 if arguments.quick else 30, turns=turns)
+    result |= bench_sampler(seconds=4 if arguments.quick else 30, turns=turns * 15)
     result["campaign"] = bench_campaign(6 if arguments.quick else 88)
     environment = describe_environment(None, None)
     result["environment"] = {
@@ -151,7 +153,8 @@ def instant_sources() -> Any:
 def bench_slowdown(sources: OpenedSources, folder: Path, turns: int) -> dict[str, Any]:
     """Time of the same batches alone, beside our sampler, and beside CodeCarbon at 1 s: ratios with 95 % intervals.
 
-    One turn runs all three, in rotating order. The ratio of a turn is to the same turn's time alone.
+    One turn runs all three, in rotating order, each for a fraction of a second, so that what the machine does otherwise
+    falls on all alike; the ratio of a turn is to the same turn's time alone. The sampler is paused in between.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from harness.engines.transformers import TransformersEngine
@@ -168,7 +171,7 @@ def bench_slowdown(sources: OpenedSources, folder: Path, turns: int) -> dict[str
     engine = TransformersEngine(spec)
     engine.load()
     batches = endless_batches(load_requests(spec.prompts, spec.task), spec.batch_size, spec.seed)
-    prepared = [engine.prepare(next(batches)) for _ in range(50)]
+    prepared = [engine.prepare(next(batches)) for _ in range(BATCHES_PER_TURN)]
 
     def work() -> None:
         for batch in prepared:
@@ -176,14 +179,16 @@ def bench_slowdown(sources: OpenedSources, folder: Path, turns: int) -> dict[str
         engine.synchronize()
 
     codecarbon = CodeCarbonMeter(len(sources.sources))
-    number = iter(range(10**6))
+    sampler = ProcessSampler(sources.sampler_factory, ("source",), folder / "turns.bin")
+    sampler.start()
+    assert sampler.pid is not None
+    helper = psutil.Process(sampler.pid)
+    helper.suspend()
 
     def beside_sampler() -> float:
-        path = folder / f"turn-{next(number)}.bin"
-        sampler = ProcessSampler(sources.sampler_factory, tuple(s.info.id for s in sources.sources), path)
-        sampler.start()
+        helper.resume()
         took_s = timed(work)
-        sampler.stop()
+        helper.suspend()
         return took_s
 
     def beside_codecarbon() -> float:
@@ -203,6 +208,8 @@ def bench_slowdown(sources: OpenedSources, folder: Path, turns: int) -> dict[str
         names = list(ways)
         for name in names[turn % 3 :] + names[: turn % 3]:
             times[name].append(ways[name]())
+    helper.resume()
+    sampler.stop()
     codecarbon.close()
     engine.close()
     result: dict[str, Any] = {"turns": turns, "alone_s": statistics.median(times["alone"])}

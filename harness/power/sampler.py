@@ -51,16 +51,19 @@ class Sampler(Protocol):
 
 
 def _row(index: int, reading: Reading) -> tuple[float, ...]:
-    values = (
-        reading.power_w,
-        reading.average_power_w,
-        reading.energy_j,
-        reading.clock_hz,
-        reading.temperature_c,
-        None if reading.throttle is None else float(reading.throttle),
-        reading.utilisation_fraction,
+    # Spelled out, because this is what every sample costs beside the reading itself.
+    nan = math.nan
+    return (
+        reading.t_s,
+        index,
+        nan if reading.power_w is None else reading.power_w,
+        nan if reading.average_power_w is None else reading.average_power_w,
+        nan if reading.energy_j is None else reading.energy_j,
+        nan if reading.clock_hz is None else reading.clock_hz,
+        nan if reading.temperature_c is None else reading.temperature_c,
+        nan if reading.throttle is None else reading.throttle,
+        nan if reading.utilisation_fraction is None else reading.utilisation_fraction,
     )
-    return (reading.t_s, float(index), *(math.nan if value is None else value for value in values))
 
 
 class ProcessSampler:
