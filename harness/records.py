@@ -134,7 +134,7 @@ class MeasureSpec(Frozen):
     idle_s: Positive = Field(5.0, description="idle measured before the load and, settled, after it")
     settle_s: Annotated[float, Field(ge=0)] = Field(2.0, description="wait after load before idle counts")
     warm_up_block_s: Positive = 2.0
-    warm_up_max_s: Annotated[float, Field(ge=0)] = 60.0
+    warm_up_max_s: Annotated[float, Field(ge=0)] = 120.0
     sample_period_s: Annotated[float, Field(ge=0.001, le=1)] = 0.02
     random_delays: Literal["auto", "always", "never"] = "auto"
     energy_method: Literal["auto", "counter", "sampled"] = "auto"

@@ -64,7 +64,7 @@ def main() -> None:
     result: dict[str, Any] = {"start": bench_start(turns)}
     result |= bench_sampler(seconds=4 if arguments.quick else 30, turns=turns * 15)
     result["campaign"] = bench_campaign(6 if arguments.quick else 88)
-    environment = describe_environment(None, None)
+    environment = describe_environment(None)
     result["environment"] = {
         "cpu": environment.cpu_model,
         "cpus": environment.cpu_count,

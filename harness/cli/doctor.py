@@ -24,7 +24,7 @@ def doctor_command(as_json: Json = False) -> None:
     from harness.run.environment import describe_environment
 
     report = {"gpus": _gpus(), "host": _host(), "packages": _packages()}
-    report["environment"] = describe_environment(None, None).model_dump(mode="json")
+    report["environment"] = describe_environment(None).model_dump(mode="json")
     if as_json:
         typer.echo(json.dumps(report, indent=2))
         return

@@ -62,6 +62,12 @@ def synchronize_device(device: str) -> None:
         torch.cuda.synchronize(torch.device(device))
 
 
+def cuda_version() -> str | None:
+    """CUDA version that torch was built for; None for a CPU build."""
+    version: str | None = torch.version.cuda
+    return version
+
+
 def release_memory() -> None:
     """Give unused memory back, on the device too."""
     gc.collect()

@@ -37,8 +37,8 @@ VARIABLES = (
 )
 
 
-def describe_environment(driver: str | None, cuda: str | None) -> Environment:
-    """The environment as it is now."""
+def describe_environment(driver: str | None) -> Environment:
+    """The environment as it is now; the CUDA version is known once torch is loaded."""
     return Environment(
         harness_version=harness.__version__,
         git_commit=_git_commit(),
@@ -49,7 +49,7 @@ def describe_environment(driver: str | None, cuda: str | None) -> Environment:
         cpu_count=psutil.cpu_count() or 0,
         memory_bytes=psutil.virtual_memory().total,
         driver=driver,
-        cuda=cuda,
+        cuda=None,
         packages={name: version for name in PACKAGES if (version := _version(name))},
         variables={name: os.environ[name] for name in VARIABLES if name in os.environ},
     )

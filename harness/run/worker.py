@@ -142,7 +142,7 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
     report(Progress("open sources"))
     with opened_sources(spec.sources, scratch) as opened:
         run.sources = tuple(source.info for source in opened.sources)
-        run.environment = describe_environment(_driver(run.sources), None)
+        run.environment = describe_environment(_driver(run.sources))
         if not spec.measure.allow_shared_gpu:
             refuse_shared(opened.sources)
         report(Progress("read prompts"))
@@ -151,6 +151,7 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
         engine = _engine(spec, opened)
         try:
             engine.load()
+            run.environment = run.environment.model_copy(update={"cuda": _cuda_version(spec)})
             references = _reference_meters(spec, run.sources)
             try:
                 result = _session(spec, opened, engine, requests, references, scratch, report).run()
@@ -208,6 +209,14 @@ def _engine(spec: RunSpec, opened: OpenedSources) -> Engine:
 
         engine = DiffusersEngine(spec)
     return engine if opened.node is None else LoadingEngine(engine, opened.node, _indices(opened))
+
+
+def _cuda_version(spec: RunSpec) -> str | None:
+    if spec.engine == "simulated":
+        return None
+    from harness.engines.loading import cuda_version
+
+    return cuda_version()
 
 
 def _indices(opened: OpenedSources) -> tuple[int, ...]:
