@@ -167,6 +167,11 @@ class RunSpec(Frozen):
     timeout_s: Positive = Field(7200.0, description="the run is stopped after this; not part of the run_id")
 
     @property
+    def on_virtual_clock(self) -> bool:
+        """True for a simulated machine whose time does not pass for real."""
+        return self.sources.node is not None and self.sources.node.clock == "virtual"
+
+    @property
     def run_id(self) -> str:
         """Readable name and a hash of everything that changes the result."""
         content = self.model_dump(mode="json", exclude={"timeout_s"})

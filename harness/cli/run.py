@@ -33,6 +33,7 @@ def run_command(
 
     Exit code 0: all complete; 1: some runs failed; 2: nothing could be run; 130: stopped.
     """
+    from harness.errors import UserInputError
     from harness.run.config import load_plan
     from harness.run.runner import pending, preflight
 
@@ -42,6 +43,11 @@ def run_command(
     if dry_run:
         _print_plan(plan, {spec.run_id for spec in todo}, as_json)
         return
+    if in_process and not all(spec.on_virtual_clock for spec in todo):
+        raise UserInputError(
+            "--in-process is for the virtual clock: two runs with real engines in one process disturb each other.",
+            "Leave it out.",
+        )
     preflight(todo)
     outcome = _run(plan, results, in_process, len(todo), as_json)
     _print_outcome(plan, outcome, config, chosen, as_json)
@@ -63,7 +69,8 @@ def _run(plan: Plan, results: Path, in_process: bool, todo: int, as_json: bool) 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)  # a scheduler's polite stop is a Ctrl-C
+    for polite in (signal.SIGTERM, signal.SIGHUP):  # a scheduler's stop, a lost terminal: as a Ctrl-C
+        signal.signal(polite, interrupt)
     executor = InProcessExecutor() if in_process else SubprocessExecutor()
     err = Console(stderr=True, highlight=False)
     if err.is_terminal and not as_json and todo:

@@ -106,7 +106,7 @@ def gap_energy(
         slope, level = np.polyfit(since_s, power_w, 1)
         rest_w = float(np.std(power_w - (level + slope * since_s)))
         after_w = float(level + slope * later_s / len(spans) / 2)
-        after_u_w = math.hypot(rest_w, (after_w - float(np.mean(power_w))) / math.sqrt(12))
+        after_u_w = math.hypot(rest_w, (after_w - float(np.mean(power_w))) / math.sqrt(3))
     return GapEnergy(
         idle.power_w * first_s + after_w * later_s, math.hypot(gap_u_j(first_s, idle.u_w), gap_u_j(later_s, after_u_w))
     )

@@ -10,6 +10,7 @@ from harness.records import Caveat, SourceEnergy, SourceInfo, WorkCounts
 
 MIN_PERIODS = 3.0
 MAX_REJECTED_FRACTION = 0.2
+DISAGREEMENT_COVERAGE = 2.58  # 99 %: the check is made on every window, and should not cry wolf
 # NVML clocks-event reasons that lower a clock against the model's will: software and hardware power cap, hardware
 # slowdown, thermal (software, hardware), power brake. Idle (1) and application clocks (2) are not among them.
 THROTTLE_BITS = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
@@ -45,16 +46,17 @@ def no_work(work: WorkCounts) -> Caveat | None:
 
 
 def counter_disagrees(info: SourceInfo, energy: SourceEnergy) -> Caveat | None:
-    """Counter and integrated power differ by more than twice the doubt of their difference."""
+    """Counter and integrated power differ by more than the 99 % interval of their difference."""
     if energy.method != "counter" or energy.sampled_energy_j is None or energy.sampled_uncertainty_j is None:
         return None
     difference_j = energy.energy_j - energy.sampled_energy_j
-    if abs(difference_j) <= 2 * energy.sampled_uncertainty_j:
+    explained_j = DISAGREEMENT_COVERAGE * energy.sampled_uncertainty_j
+    if abs(difference_j) <= explained_j:
         return None
     return Caveat(
         code="counter-disagrees",
         message=f"{info.device_name}: the counter says {energy.energy_j:.4g} J, sampled power "
-        f"{energy.sampled_energy_j:.4g} J; {2 * energy.sampled_uncertainty_j:.2g} J would be explained.",
+        f"{energy.sampled_energy_j:.4g} J; {explained_j:.2g} J would be explained.",
     )
 
 

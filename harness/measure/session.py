@@ -25,6 +25,7 @@ from harness.stats import Estimate
 
 Idles = list[IdlePowerReading | None]  # one per source; None where it could not be read
 
+HOST_COUNTER_S = 30.0  # a 65 kJ counter, the smallest known, wraps after 80 s at 800 W
 MIN_BUSY_PERIODS = 5.0  # of the sensor; below three no joules can be stated
 
 
@@ -63,6 +64,7 @@ class Session:
     references: Sequence[ReferenceMeter] = ()
     truth: TrueEnergy | None = None
     report: Callable[[Progress], None] = lambda progress: None
+    kept: tuple[tuple[Measurement, ...], PowerTrace] | None = None  # what there is, also when run() failed
 
     def run(self) -> SessionResult:
         """Measure.
@@ -73,6 +75,8 @@ class Session:
         """
         self._random = random.Random(f"delays-{self.seed}")
         self._infos = [source.info for source in self.sources]
+        self._host_read_s = self.clock.now_s()
+        self._repeats: list[_Repeat] = []
         self._active = {info.id for info in self._infos if info.runs_model}
         lead = next((source for source in self.sources if source.info.runs_model), None)
         if lead is None:
@@ -93,6 +97,7 @@ class Session:
             after = self._idle_window(self.spec.idle_s)
         finally:
             trace = self.sampler.stop()
+            self.kept = tuple(repeat.measurement for repeat in self._repeats), trace
         measurements = tuple(repeat.measurement for repeat in repeats)
         nulls = [repeat.idles for repeat in repeats]
         idle = tuple(self._idle(index, before, nulls, after) for index in range(len(self._infos)))
@@ -166,7 +171,7 @@ class Session:
     def _repeat(self, batch_s: float) -> list[_Repeat]:
         batch_count, delays = self._batches_per_window(batch_s), self._delays(batch_s)
         start_s = self.clock.now_s()
-        repeats: list[_Repeat] = []
+        repeats = self._repeats
         while True:
             repeats.append(self._one_repeat(len(repeats), batch_count, delays))
             measurements = [repeat.measurement for repeat in repeats]
@@ -191,11 +196,21 @@ class Session:
                     self.workload.synchronize()
                 if delays:
                     self.clock.sleep_s(self._random.uniform(0, period_s))
+                self._follow_host_counters()
         other_tools = tuple(meter.stop() for meter in self.references)
         null = self._null_window(self.spec.null_window_s)
         foreign = foreign or self._foreign_processes()
         measurement, idles = self._assemble(f"repeat-{index + 1}", window.readings, null, work, foreign)
         return _Repeat(measurement, idles, other_tools)
+
+    def _follow_host_counters(self) -> None:
+        """A CPU's counter may wrap within minutes: look often enough to notice every time it does."""
+        if self.clock.now_s() - self._host_read_s < HOST_COUNTER_S:
+            return
+        for source in self.sources:
+            if source.info.kind != "gpu":
+                source.read_energy_j()
+        self._host_read_s = self.clock.now_s()
 
     def _and_more(self, batches: Sequence[Any], window: OpenWindow) -> Iterator[Any]:
         """The batches prepared, and as many more as it takes if they turn out faster than in the warm-up."""

@@ -90,10 +90,12 @@ def _edge(sources: Sequence[PowerSource], lead: PowerSource | None, clock: Clock
     energies: dict[str, float | None] = {}
     at_s, interval_s = clock.now_s(), None
     if lead is not None:
-        first_j, seen_s = lead.read_energy_j(), clock.now_s()
+        seen_s = clock.now_s()  # before each call: a value is at least as old as the asking for it
+        first_j = lead.read_energy_j()
         deadline_s = seen_s + EDGE_TIMEOUT_S
         while True:
             clock.sleep_s(poll_s)
+            asked_s = clock.now_s()
             current_j, now_s = lead.read_energy_j(), clock.now_s()
             if current_j != first_j:
                 energies[lead.info.id], at_s, interval_s = current_j, (seen_s + now_s) / 2, now_s - seen_s
@@ -101,7 +103,7 @@ def _edge(sources: Sequence[PowerSource], lead: PowerSource | None, clock: Clock
             if now_s > deadline_s:
                 energies[lead.info.id], at_s = current_j, now_s
                 break
-            seen_s = now_s
+            seen_s = asked_s
     for source in sources:
         if source.info.id not in energies:
             energies[source.info.id] = source.read_energy_j()
@@ -135,8 +137,10 @@ def metered(
     start = _edge(sources, lead, clock, poll_s)
     yield window
     synchronize()
-    # What ends with the work is shown, and counted, up to a period later by every board but the one that leads.
-    guards_s = [s.info.sensor_period_s + s.info.sensor_window_s for s in sources if s.info.runs_model and s is not lead]
+    # What ends with the work is shown, and may be counted, up to a period later.
+    guards_s = [
+        source.info.sensor_period_s + source.info.sensor_window_s for source in sources if source.info.runs_model
+    ]
     clock.sleep_s(max(guards_s, default=0.0))
     end = _edge(sources, lead, clock, poll_s)
     intervals = (start.stamp_interval_s, end.stamp_interval_s)

@@ -26,6 +26,10 @@ from harness.records import Caveat, Provenance, SourceInfo
 
 T = TypeVar("T")
 
+# Errors that a driver under load answers now and then, and the next call does not.
+PASSING_ERRORS = (pynvml.NVML_ERROR_UNKNOWN, pynvml.NVML_ERROR_TIMEOUT, pynvml.NVML_ERROR_IN_USE)
+ATTEMPTS = 3
+
 _INSTANT, _AVERAGE = pynvml.NVML_FI_DEV_POWER_INSTANT, pynvml.NVML_FI_DEV_POWER_AVERAGE
 _ENERGY = pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION
 
@@ -263,26 +267,36 @@ class NvmlSource:
         Raises:
             SourceUnavailable: NVML answers an error other than "not supported".
         """
+        return self._patiently("read power of", lambda: self._read_once(slow))
+
+    def _patiently(self, doing: str, call: Callable[[], T]) -> T:
+        """Try again what may pass; what does not is SourceUnavailable."""
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return call()
+            except pynvml.NVMLError as error:
+                if left == 0 or error.value not in PASSING_ERRORS:
+                    raise self._failed(doing, error) from error
+        raise AssertionError("unreachable")
+
+    def _read_once(self, slow: bool) -> Reading:
         handle = self._handle
         start_s = self._clock.now_s()
-        try:
-            fields = self._fields if slow else self._fast_fields
-            values = _field_values(handle, fields) if fields else {}
-            power_mw = values.get(_INSTANT)
-            if self._plain_power:
-                power_mw = pynvml.nvmlDeviceGetPowerUsage(handle)
-            average_mw, energy_mj = values.get(_AVERAGE), values.get(_ENERGY)
-            if slow and energy_mj is None and self.has_counter:
-                energy_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-            t_s = (start_s + self._clock.now_s()) / 2
-            clock_mhz = celsius = throttle = rates = None
-            if slow:
-                clock_mhz, celsius, throttle, rates = (
-                    None if ask is None else _optional(ask)
-                    for ask in (self._sm_clock, self._temperature, self._throttle, self._utilisation)
-                )
-        except pynvml.NVMLError as error:
-            raise self._failed("read power of", error) from error
+        fields = self._fields if slow else self._fast_fields
+        values = _field_values(handle, fields) if fields else {}
+        power_mw = values.get(_INSTANT)
+        if self._plain_power:
+            power_mw = pynvml.nvmlDeviceGetPowerUsage(handle)
+        average_mw, energy_mj = values.get(_AVERAGE), values.get(_ENERGY)
+        if slow and energy_mj is None and self.has_counter:
+            energy_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        t_s = (start_s + self._clock.now_s()) / 2
+        clock_mhz = celsius = throttle = rates = None
+        if slow:
+            clock_mhz, celsius, throttle, rates = (
+                None if ask is None else _optional(ask)
+                for ask in (self._sm_clock, self._temperature, self._throttle, self._utilisation)
+            )
         return Reading(
             t_s=t_s,
             power_w=None if power_mw is None else power_mw / 1000,
@@ -302,10 +316,9 @@ class NvmlSource:
         """
         if not self.has_counter:
             return None
-        try:
-            energy_mj: int = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
-        except pynvml.NVMLError as error:
-            raise self._failed("read energy from", error) from error
+        energy_mj: int = self._patiently(
+            "read energy from", lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+        )
         return energy_mj / 1000
 
     def compute_processes(self) -> tuple[int, ...] | None:
@@ -363,7 +376,18 @@ def open_gpus(
     Raises:
         SourceUnavailable: No driver; a selected GPU does not exist, is hidden from CUDA or in MIG mode.
     """
-    environ = os.environ if environ is None else environ
+    try:
+        return _open_gpus(selection, provenance, clock, os.environ if environ is None else environ)
+    except pynvml.NVMLError as error:  # a board that is lost or broken answers errors to the simplest questions
+        raise SourceUnavailable(
+            f'A GPU of this machine does not answer: NVML says "{error}".',
+            "See `nvidia-smi` and the kernel's log; hide a broken board from this process to go on without it.",
+        ) from error
+
+
+def _open_gpus(
+    selection: Sequence[int | str], provenance: Provenance, clock: Clock, environ: Mapping[str, str]
+) -> tuple[NvmlSource, ...]:
     with _session():
         handles, hidden = _handles()
         uuids = [pynvml.nvmlDeviceGetUUID(handle) for _, handle in handles]

@@ -2,7 +2,7 @@
 
 `python -m harness.power.sampler` is that process. It is handed a pickled factory for its sources on standard input,
 answers `ready`, appends fixed-size rows to a file, and stops when standard input closes: also when its parent dies.
-Rows are flushed once a second, so a killed run keeps its trace up to its last second.
+Rows are flushed once a second.
 """
 
 from __future__ import annotations
@@ -197,8 +197,11 @@ def _serve(sources: Sequence[PowerSource], file: BinaryIO, period_s: float) -> i
             sys.stdout.flush()
             continue
         slow = ticks % SLOW_EVERY == 0
-        for index, source in enumerate(sources):
-            pending += pack(*_row(index, source.read(slow)))
+        try:
+            for index, source in enumerate(sources):
+                pending += pack(*_row(index, source.read(slow)))
+        except SourceUnavailable:  # what does not pass is told by the worker, which reads the same source
+            missed += 1
         ticks += 1
         now_s = time.monotonic()
         due_s += period_s

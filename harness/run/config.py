@@ -237,7 +237,7 @@ def _check_combination(spec: RunSpec) -> None:
     wanted = ENGINES[spec.task]
     if spec.engine not in (wanted, "simulated"):
         raise UserInputError(f"The engine {spec.engine} cannot do {spec.task}.", f"Use engine: {wanted}.")
-    virtual = spec.sources.node is not None and spec.sources.node.clock == "virtual"
+    virtual = spec.on_virtual_clock
     if spec.engine == "simulated" and spec.sources.kind != "simulated":
         raise UserInputError("The simulated engine needs simulated sources.", "Set sources: simulated.")
     if virtual and spec.engine != "simulated":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from harness.records import Caveat, SourcesSpec
 from harness.simulation.gpu import NodeState, SimulatedNode
 from harness.simulation.nvml import installed, nvidia_smi_on_path, open_simulated_sources
 
+FOREIGN_LOOKS, FOREIGN_PAUSE_S = 6, 0.5
 SIMULATED_HOST = "not measured: a simulated node has no CPU or DRAM meter"
 
 
@@ -71,13 +73,24 @@ def refuse_shared(sources: Sequence[PowerSource]) -> None:
         SourceUnavailable: There is one.
     """
     for source in sources:
-        pids = source.foreign_processes() if source.info.runs_model else None
+        pids = _lasting_processes(source) if source.info.runs_model else None
         if pids:
             shown = ", ".join(map(str, pids[:5]))
             raise SourceUnavailable(
                 f"Another process uses {source.info.device_name} ({source.info.id}): pid {shown}.",
                 "Stop it, choose another GPU with sources.gpus, or accept mixed energy with measure.allow_shared_gpu.",
             )
+
+
+def _lasting_processes(source: PowerSource) -> tuple[int, ...] | None:
+    """Foreign processes that are still there after a while: the driver lists one that just ended for a moment."""
+    pids = source.foreign_processes()
+    for _ in range(FOREIGN_LOOKS if source.info.provenance == "measured" else 0):
+        if not pids:
+            break
+        time.sleep(FOREIGN_PAUSE_S)
+        pids = source.foreign_processes()
+    return pids
 
 
 def _open_real(spec: SourcesSpec) -> OpenedSources:

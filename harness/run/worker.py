@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,7 +79,7 @@ class _Run:
     phase: str = "start"
     environment: Environment | None = None
     sources: tuple[SourceInfo, ...] = ()
-    result: SessionResult | None = None
+    session: Session | None = None
 
 
 def execute(spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
@@ -106,19 +107,32 @@ def execute(spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunR
             stderr_tail="\n".join(tail),
         )
         record = failed_record(run.spec, campaign, run.started_at_utc, failure, run)
+    return _write(run, record, scratch)
+
+
+def _write(run: _Run, record: RunRecord, scratch: Path) -> RunRecord:
+    """Write record and trace; on a disk too full for the trace the record alone, or at least the reason."""
+    trace = run.session.kept[1] if run.session and run.session.kept else None
     try:
-        write_run(scratch, record, run.result.trace if run.result else None)
-    except StoreError as error:  # a full disk may still have room for the reason
-        record = failed_record(run.spec, campaign, run.started_at_utc, _failure_of(error, "write"))
-        write_run(scratch, record, None)
-    return record
+        write_run(scratch, record, trace)
+        return record
+    except StoreError as error:
+        lost = Caveat(code="trace-lost", message=f"The power trace could not be stored. {error.message}")
+        for smaller in (
+            record.model_copy(update={"caveats": (*record.caveats, lost)}),
+            failed_record(run.spec, run.campaign, run.started_at_utc, _failure_of(error, "write")),
+        ):
+            with suppress(StoreError):
+                write_run(scratch, smaller, None)
+                return smaller
+        raise
 
 
 def failed_record(
     spec: RunSpec, campaign: str, started_at_utc: str, failure: Failure, known: _Run | None = None
 ) -> RunRecord:
     """A record of a run without a result; windows that were measured are kept."""
-    result = known.result if known else None
+    kept = known.session.kept if known and known.session else None
     return RunRecord(
         run_id=spec.run_id,
         campaign=campaign,
@@ -126,10 +140,7 @@ def failed_record(
         spec=spec,
         environment=known.environment if known else None,
         sources=known.sources if known else (),
-        idle=result.idle if result else (),
-        warm_up=result.warm_up if result else None,
-        measurements=result.measurements if result else (),
-        caveats=result.caveats if result else (),
+        measurements=kept[0] if kept else (),
         started_at_utc=started_at_utc,
         finished_at_utc=_utc_now(),
         status="failed",
@@ -154,11 +165,11 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
             run.environment = run.environment.model_copy(update={"cuda": _cuda_version(spec)})
             references = _reference_meters(spec, run.sources)
             try:
-                result = _session(spec, opened, engine, requests, references, scratch, report).run()
+                run.session = _session(spec, opened, engine, requests, references, scratch, report)
+                result = run.session.run()
             finally:
                 for meter in references:
                     meter.close()
-            run.result = result
             _save_images(spec, engine, requests, scratch)
             return _complete(run, opened, engine, result, references)
         finally:
@@ -263,17 +274,31 @@ def _complete(
         host=host_energy(result.measurements, run.sources, opened.host_missing),
         cross_checks=tuple(_cross_check(index, meter, result, run.sources) for index, meter in enumerate(references)),
         summary=summary,
-        caveats=(*opened.caveats, *_shared_gpu(opened), *result.caveats),
+        caveats=(*opened.caveats, *_shared_gpu(opened), *result.caveats, *_of_references(result)),
     )
 
 
 def _shared_gpu(opened: OpenedSources) -> list[Caveat]:
-    """Others on the GPU, where that was allowed: their energy is in the figure."""
-    pids = [pid for source in opened.sources if source.info.runs_model for pid in source.foreign_processes() or ()]
-    if not pids:
-        return []
-    shown = ", ".join(map(str, pids[:5]))
-    return [Caveat(code="shared-gpu", message=f"Other processes used the GPU, and their energy is included: {shown}.")]
+    """Others on the machine's GPUs, as far as that can be told: their energy is in the figures."""
+    found = []
+    for source in opened.sources:
+        pids, name = source.foreign_processes(), source.info.device_name
+        shown = ", ".join(map(str, (pids or ())[:5]))
+        if pids is None and source.info.runs_model and source.info.kind == "gpu":
+            told = f"Whether other processes use {name} cannot be told here (hidden process ids, as in containers)."
+            found.append(Caveat(code="sharing-unknown", message=told))
+        elif pids and source.info.runs_model:
+            told = f"Other processes used {name}, and their energy is included: {shown}."
+            found.append(Caveat(code="shared-gpu", message=told))
+        elif pids:
+            told = f"Other processes used {name} beside the run (pid {shown}): the node's energy includes theirs."
+            found.append(Caveat(code="node-shared", message=told))
+    return found
+
+
+def _of_references(result: SessionResult) -> list[Caveat]:
+    """What other tools said of their own readings, each once."""
+    return list(dict.fromkeys(c for window in result.references for reading in window for c in reading.caveats))
 
 
 def _cross_check(
@@ -325,6 +350,8 @@ def main(argv: Sequence[str]) -> int:
     """The child process. Exit code 0 with a complete record, 1 with a failed one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a run ends
     task = WorkerTask.model_validate_json(Path(argv[0]).read_text(encoding="utf-8"))
+    if task.progress_fd is not None:
+        os.set_inheritable(task.progress_fd, False)  # the parent waits for its end: no helper may hold it open
 
     def report(progress: Progress) -> None:
         if task.progress_fd is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def scratch_folder(campaign_folder: Path, run_id: str) -> Iterator[Path]:
     Raises:
         StoreError: It cannot be made.
     """
-    folder = campaign_folder / f"{SCRATCH_PREFIX}{run_id}-{os.getpid()}"
+    folder = campaign_folder / f"{SCRATCH_PREFIX}{run_id}-{os.getpid()}-{time.time_ns()}"
     try:
         folder.mkdir(parents=True)
     except OSError as error:

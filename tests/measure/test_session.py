@@ -86,7 +86,7 @@ def test_each_window_is_filled_with_whole_batches():
         assert window.batch_durations_s == pytest.approx([0.27] * 8)  # seven would be 1.89 s
         assert window.work.requests == 32
         assert window.busy_s == pytest.approx(2.16)
-        assert window.end_s - window.start_s < 2.16 + 0.2 + 0.001  # a random wait and the edge, 100 ms each at most
+        assert window.end_s - window.start_s < 2.16 + 0.4 + 0.001  # a random wait, a guard of 200 ms and the edge
 
 
 def test_fixed_number_of_requests_is_rounded_up_to_batches():
@@ -480,9 +480,9 @@ def test_idle_of_a_calibrated_board_is_its_profiles():
     measure = {"idle_s": 3.0, "settle_s": 8.0}
     (idle,) = simulated(IMAGE, calibrated=True, measure=measure).result.idle
     assert idle.before_w == pytest.approx(60.0, abs=0.05)
-    # Right after the load 25 W more that decay with 0.7 s: over a null window of 1 s and its edge 13 to 14 W.
+    # After the load 25 W more that decay with 0.7 s; the null window sees them from about 0.2 to 1.5 s after it.
     assert idle.null_w is not None
-    assert 60.0 + 25 * 0.7 * (1 - math.exp(-1.15 / 0.7)) / 1.15 == pytest.approx(idle.null_w, abs=2.5)
+    assert 60.0 + 25 * 0.7 * (math.exp(-0.2 / 0.7) - math.exp(-1.5 / 0.7)) / 1.3 == pytest.approx(idle.null_w, abs=2.5)
     assert idle.after_w == pytest.approx(60.0, abs=0.5)  # a warm board draws a little more
 
 
@@ -501,7 +501,7 @@ def test_beating_load_gets_random_delays():
 )
 def test_other_loads_run_without_pause(gpu, task, measure):
     window = simulated(task, gpu=gpu, measure=measure).result.measurements[0]
-    assert window.end_s - window.start_s - window.busy_s < 0.21
+    assert window.end_s - window.start_s - window.busy_s < 0.41
 
 
 def test_only_selected_boards_make_the_gpu_energy():

@@ -45,7 +45,7 @@ def test_hundred_watts_for_two_seconds_are_two_hundred_joules():
     clock = VirtualClock(0.013)
     source = FakeSource(clock)
     with metered([source], clock, nothing) as window:
-        clock.sleep_s(2.0 - 0.1)  # the edges are found 100 ms later, at 0.1 s and 2.1 s
+        clock.sleep_s(2.0 - 0.3)  # after a guard of 200 ms and up to 100 ms, the edges are found at 0.1 s and 2.1 s
     assert energy_of(window.readings) == pytest.approx(200.0, abs=1e-6)
     assert window.readings.duration_s == pytest.approx(2.0, abs=2 * POLL_S)
 
@@ -54,12 +54,12 @@ def test_edges_are_stamped_where_the_counter_moved():
     clock = VirtualClock(5.03)
     source = FakeSource(clock)
     readings = run([source], clock)
-    # Opened at 5.03: the counter moves at 5.1; work until 6.1; the counter moves next at 6.2.
+    # Opened at 5.03: the counter moves at 5.1; work until 6.1; a period and a window later, after 6.3, it moves at 6.4.
     assert readings.start_s == pytest.approx(5.1, abs=POLL_S)
-    assert readings.end_s == pytest.approx(6.2, abs=POLL_S)
+    assert readings.end_s == pytest.approx(6.4, abs=POLL_S)
     assert readings.aligned_source == "GPU-0"
     assert readings.stamp_interval_s == pytest.approx(POLL_S, rel=1e-6)
-    assert energy_of(readings) == pytest.approx(300.0 * 1.0 + 100.0 * 0.1, abs=0.5)
+    assert energy_of(readings) == pytest.approx(300.0 * 1.0 + 100.0 * 0.3, abs=0.5)
 
 
 @given(
@@ -107,9 +107,9 @@ def test_others_are_read_when_the_lead_has_moved():
     lead = FakeSource(clock, source_info(id="GPU-1"))
     readings = run([idle, lead], clock)
     assert readings.aligned_source == "GPU-1"
-    # From 0.1 to 1.2 s: 1 s at 300 W, and 0.1 s at 100 W.
-    assert energy_of(readings, "GPU-1") == pytest.approx(310.0, abs=0.5)
-    assert energy_of(readings, "GPU-0") == pytest.approx(310.0, abs=0.5)
+    # From 0.1 to 1.4 s: 1 s at 300 W, and 0.3 s at 100 W: what run() draws, it draws on both.
+    assert energy_of(readings, "GPU-1") == pytest.approx(330.0, abs=0.5)
+    assert energy_of(readings, "GPU-0") == pytest.approx(330.0, abs=0.5)
 
 
 def test_source_without_a_counter_has_empty_edges():
@@ -161,7 +161,7 @@ def test_stuck_counter_leaves_both_edges_unaligned():
     assert energy_of(readings) == 0.0
     # Each edge was waited for until its time was up.
     assert readings.start_s == pytest.approx(0.05 + EDGE_TIMEOUT_S, abs=0.002)
-    assert readings.duration_s == pytest.approx(1.0 + EDGE_TIMEOUT_S, abs=0.002)
+    assert readings.duration_s == pytest.approx(1.0 + 0.2 + EDGE_TIMEOUT_S, abs=0.002)
 
 
 def test_counter_that_sticks_during_the_work_leaves_the_window_unaligned():
@@ -178,7 +178,7 @@ def test_reset_in_the_middle_shows_as_a_falling_counter():
     readings = run([source], clock)
     start_j, end_j = readings.edges_j["GPU-0"]
     assert start_j == pytest.approx(1_000_010.0)  # 0.1 s at 100 W
-    assert end_j == pytest.approx(300.0 * 0.4 + 100.0 * 0.1, abs=0.5)  # from 0.7 to 1.1, and to the edge at 1.2 s
+    assert end_j == pytest.approx(300.0 * 0.4 + 100.0 * 0.3, abs=0.5)  # from 0.7 to 1.1, and to the edge at 1.4 s
     with pytest.raises(MeasurementInvalid, match="backwards"):
         energy_of(readings)
 
