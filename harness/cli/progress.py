@@ -27,17 +27,18 @@ def news_text(news: News) -> str:
     return ", ".join(parts)
 
 
+def run_label(spec: RunSpec) -> str:
+    """Model and batch size, and whether the watts to come are simulated."""
+    return f"{spec.model.id} batch {spec.batch_size}{' (simulated)' if spec.sources.kind == 'simulated' else ''}"
+
+
 def outcome_text(record: RunRecord) -> str:
     """One line on how a run ended."""
     if record.summary is None:
         failure = record.failure
         return f"failed in {failure.phase}: {failure.message} {failure.hint}".rstrip() if failure else "failed"
     energy = record.summary.gpu_energy_j
-    badge = " (simulated)" if record.simulated else ""
-    return (
-        f"{format_plus_minus(energy.value, energy.half_width)} J per generation{badge}, "
-        f"{record.summary.windows} windows"
-    )
+    return f"{format_plus_minus(energy.value, energy.half_width)} J per generation, {record.summary.windows} windows"
 
 
 class PlainListener:
@@ -51,7 +52,7 @@ class PlainListener:
     def run_started(self, index: int, total: int, spec: RunSpec) -> None:
         """Say which run begins."""
         self._phase = ""
-        self._label = f"[{index}/{total}] {spec.model.id} batch {spec.batch_size}"
+        self._label = f"[{index}/{total}] {run_label(spec)}"
         self._say("start")
 
     def run_progress(self, progress: News) -> None:
@@ -94,7 +95,7 @@ class LiveListener:
 
     def run_started(self, index: int, total: int, spec: RunSpec) -> None:
         """Name the run on the bar."""
-        self._label = escape(f"{spec.model.id} batch {spec.batch_size}")
+        self._label = escape(run_label(spec))
         self._started_s = time.monotonic()
         if self._task is None:
             self._task = self._progress.add_task(self._label, total=total)

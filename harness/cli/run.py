@@ -89,21 +89,23 @@ def _print_plan(plan: Plan, todo: set[str], as_json: bool) -> None:
         ]
         typer.echo(json.dumps({"campaign": plan.campaign, "runs": runs}, indent=2))
         return
+    from rich.markup import escape
     from rich.table import Table
 
     from harness.cli.tables import console
 
-    table = Table(title=f"Plan of {plan.campaign}: {len(todo)} of {len(plan.specs)} runs to do", title_justify="left")
+    title = f"Plan of {escape(plan.campaign)}: {len(todo)} of {len(plan.specs)} runs to do"
+    table = Table(title=title, title_justify="left")
     for name in ("run_id", "task", "model", "weights", "batch", "dtype", "engine", "energy from", "to do"):
-        table.add_column(name, no_wrap=name == "run_id")
+        table.add_column(name, overflow="fold")
     for spec in plan.specs:
         sources = spec.sources
         source = f"simulated {sources.node.gpu}" if sources.node else "NVML"
         table.add_row(
             spec.run_id,
             spec.task,
-            spec.model.id,
-            spec.model.weights,
+            escape(spec.model.id),
+            "none" if spec.engine == "simulated" else spec.model.weights,
             str(spec.batch_size),
             spec.dtype,
             spec.engine,
@@ -115,6 +117,9 @@ def _print_plan(plan: Plan, todo: set[str], as_json: bool) -> None:
 
 def _print_outcome(plan: Plan, outcome: CampaignResult, config: Path, chosen: object, as_json: bool) -> None:
     import json
+    import shlex
+
+    from rich.markup import escape
 
     from harness.cli.tables import console, print_results
     from harness.report.results import Editions, result_row
@@ -138,14 +143,13 @@ def _print_outcome(plan: Plan, outcome: CampaignResult, config: Path, chosen: ob
         return
     out = console()
     print_results(rows, out)
+    again = escape(shlex.join(["harness", "run", str(config), "--results", str(outcome.folder.parent)]))
     out.print(
         f"{len(outcome.complete)} complete, {len(outcome.failed)} failed, {outcome.skipped} already done. "
-        f"Results: {outcome.folder}",
+        f"Results: {escape(str(outcome.folder))}",
         soft_wrap=True,
     )
     if outcome.interrupted:
-        out.print(
-            f"Stopped with {left} left. Finished runs are kept; resume with: harness run {config}", soft_wrap=True
-        )
+        out.print(f"Stopped with {left} left. Finished runs are kept; resume with: {again}", soft_wrap=True)
     elif outcome.failed:
-        out.print(f"Failed runs are tried again by: harness run {config}", soft_wrap=True)
+        out.print(f"Failed runs are tried again by: {again}", soft_wrap=True)

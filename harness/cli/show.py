@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,12 @@ from harness.cli.options import Car, Grid, Json, Phone, Results, editions
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.errors import StoreError
     from harness.report.results import ResultRow
     from harness.store.files import StoredRun
+
+
+EXIT_UNREADABLE = 2
 
 
 def show_command(
@@ -33,21 +38,25 @@ def show_command(
     from harness.report.results import result_row
 
     chosen = editions(phone, car, grid)
-    runs = _select(what or [], results)
+    unreadable: list[StoreError] = []
+    runs = _select(what or [], results, unreadable)
     rows = [result_row(run.record, chosen) for run in runs]
     if as_json:
         document: dict[str, object] = {"runs": [row.model_dump(mode="json") for row in rows]}
         if len(runs) == 1:
             document["record"] = runs[0].record.model_dump(mode="json")
         typer.echo(json.dumps(document, indent=2))
+        _tell(unreadable)
         return
     out = console()
-    if not rows:
-        out.print(f"No results under {results} yet. Start with: harness run configs/quickstart.yaml", soft_wrap=True)
+    if not rows and not unreadable:
+        told = f"No results under {results} yet. Start with: harness run configs/quickstart.yaml"
+        out.print(told, soft_wrap=True, markup=False)
         return
     print_results(rows, out)
     if len(runs) == 1:
         _print_one(runs[0], rows[0], out)
+    _tell(unreadable)
 
 
 def list_command(
@@ -59,34 +68,45 @@ def list_command(
 ) -> None:
     """List stored runs, or what a config can name."""
     import json
+    from functools import partial
 
+    from rich.markup import escape
     from rich.table import Table
 
     from harness.cli.tables import console
     from harness.errors import UserInputError
 
-    listings = {"runs": _run_rows, "models": _model_rows, "gpus": _gpu_rows}
+    unreadable: list[StoreError] = []
+    listings: dict[str, Callable[[Path], list[dict[str, object]]]] = {
+        "runs": partial(_run_rows, unreadable=unreadable),
+        "models": _model_rows,
+        "gpus": _gpu_rows,
+    }
     if what not in listings:
         raise UserInputError(f"There is no list of '{what}'.", f"Choose from {', '.join(listings)}.")
     rows = listings[what](results)
     if as_json:
         typer.echo(json.dumps({what: rows}, indent=2))
+        _tell(unreadable)
         return
-    if not rows:
-        console().print(f"Nothing under {results} yet. Start with: harness run configs/quickstart.yaml", soft_wrap=True)
+    if not rows and not unreadable:
+        console().print(
+            f"Nothing under {escape(str(results))} yet. Start with: harness run configs/quickstart.yaml", soft_wrap=True
+        )
         return
     table = Table()
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), no_wrap=name in ("run_id", "name"))
+    for name in rows[0] if rows else ():
+        table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*("-" if value is None else str(value) for value in row.values()))
+        table.add_row(*("-" if value is None else escape(str(value)) for value in row.values()))
     console().print(table)
+    _tell(unreadable)
 
 
-def _run_rows(results: Path) -> list[dict[str, object]]:
+def _run_rows(results: Path, unreadable: list[StoreError]) -> list[dict[str, object]]:
     from harness.store.files import find_runs
 
-    runs = find_runs([results]) if results.exists() else []
+    runs = find_runs([results], unreadable) if results.exists() else []
     return [
         {
             "campaign": run.record.campaign,
@@ -125,21 +145,33 @@ def _gpu_rows(_: Path) -> list[dict[str, object]]:
     ]
 
 
-def _select(what: list[str], results: Path) -> list[StoredRun]:
-    """The runs that are meant by folder, campaign or the beginning of a run id."""
+def _tell(unreadable: list[StoreError]) -> None:
+    """Say on standard error what could not be read, and end with its exit code."""
+    for error in unreadable:
+        typer.echo(f"error: {error.message}\n  {error.hint}", err=True)
+    if unreadable:
+        raise typer.Exit(EXIT_UNREADABLE)
+
+
+def _select(what: list[str], results: Path, unreadable: list[StoreError]) -> list[StoredRun]:
+    """The runs that are meant by folder, campaign or the beginning of a run id; those unreadable are put aside."""
     import difflib
 
     from harness.errors import UserInputError
     from harness.store.files import find_runs
 
+    aside: list[StoreError] = []
+    stored = find_runs([results], aside) if results.exists() else []
     if not what:
-        return find_runs([results]) if results.exists() else []
-    stored = find_runs([results]) if results.exists() else []
+        unreadable.extend(aside)
+        return stored
     chosen: dict[Path, StoredRun] = {}
     for name in what:
         found = [run for run in stored if run.record.campaign == name or run.record.run_id.startswith(name)]
         if not found and Path(name).exists():
-            found = find_runs([Path(name)])
+            found = find_runs([Path(name)], unreadable)
+            if unreadable and not found:
+                continue
         if not found:
             known = sorted({run.record.campaign for run in stored} | {run.record.run_id for run in stored})
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
@@ -163,7 +195,8 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
         out.print(escape(record.failure.hint))
         out.print(escape(record.failure.stderr_tail), style="dim")
         return
-    energies = Table(title="kWh per 1,000 generations, by boundary", title_justify="left")
+    mark = ", simulated" if record.simulated else ""
+    energies = Table(title=f"kWh per 1,000 generations, by boundary{mark}", title_justify="left")
     energies.add_column("boundary")
     energies.add_column("energy, 95 % interval", justify="right")
     for name, estimate in (
@@ -183,7 +216,7 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
         theirs = "none" if check.gpu_energy_j is None else f"{check.gpu_energy_j:.4g} J"
         out.print(
             f"cross-check: {check.tool} {check.version} says {theirs} for the GPUs over the same {check.windows} "
-            f"windows, the harness {check.harness_gpu_energy_j:.4g} J. {escape(check.note)}"
+            f"windows from edge to edge, the harness {check.harness_gpu_energy_j:.4g} J{mark}. {escape(check.note)}"
         )
 
 
@@ -191,14 +224,23 @@ def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
     from rich.table import Table
 
     record = run.record
+    mark = ", simulated" if record.simulated else ""
     accepted = [window for window in record.measurements if not window.rejected]
     names = {source.id: source.device_name for source in record.sources if source.runs_model}
     for idle in record.idle:
         if idle.source_id in names:
             shown = {"before load": idle.before_w, "null windows": idle.null_w, "after load": idle.after_w}
             words = ", ".join(f"{k} {'not measured' if v is None else f'{v:.1f} W'}" for k, v in shown.items())
-            out.print(f"idle of {names[idle.source_id]}: {words}; subtracted: {idle.subtracted}")
-    budget = Table(title="Standard uncertainty of the first window, in J", title_justify="left")
+            out.print(f"idle of {names[idle.source_id]}{mark}: {words}; subtracted: {idle.subtracted}")
+    window = accepted[0]
+    for source in window.sources:
+        if source.source_id in names:
+            out.print(
+                f"first window: {window.end_s - window.start_s:.2f} s, of which {window.busy_s:.2f} s at work on "
+                f"{window.work.requests} requests; {source.energy_j:.4g} J{mark} by {source.method}, of which "
+                f"{source.gap_energy_j:.4g} J at its edges and in pauses are taken off"
+            )
+    budget = Table(title=f"Standard uncertainty of the first window, in J{mark}", title_justify="left")
     for column in ("source", "term", "J", "shared by all windows", "what would reduce it"):
         budget.add_column(column)
     for source in accepted[0].sources:

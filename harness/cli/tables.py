@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +15,8 @@ from harness.stats import Estimate
 from harness.units import format_plus_minus, format_significant
 
 MIN_WIDTH = 140
+
+Column = tuple[str, Literal["left", "right"], Callable[[ResultRow], str]]
 
 
 def console() -> Console:
@@ -28,14 +31,15 @@ def print_results(rows: Sequence[ResultRow], out: Console) -> None:
     lines = caveat_lines(complete)
     letters = {code: letter for (code, _, _), letter in zip(lines, string.ascii_lowercase, strict=False)}
     if complete:
-        out.print(_table(complete, letters))
+        for table in _tables(complete, letters, out.width):
+            out.print(table)
         for code, count, wording in lines:
             runs = "1 run" if count == 1 else f"{count} runs, e.g."
             out.print(f"[yellow]{letters.get(code, '-')}[/] {code}, {runs}: {escape(wording)}")
         _print_legend(complete, out)
     for row in rows:
         if row.status == "failed":
-            out.print(f"[red]failed[/] {row.run_id}: {escape(row.failure or 'no reason was kept')}")
+            out.print(f"[red]failed[/] {escape(row.run_id)}: {escape(row.failure or 'no reason was kept')}")
 
 
 def estimate_text(estimate: Estimate | None) -> str:
@@ -48,37 +52,44 @@ def energy_badge(row: ResultRow) -> str:
     return "[magenta]simulated[/]" if row.simulated else "measured"
 
 
-def _table(rows: Sequence[ResultRow], letters: dict[str, str]) -> Table:
-    table = Table(title="Energy per 1,000 generations, gross, with 95 % interval", title_justify="left")
-    table.add_column("model", no_wrap=True)
-    table.add_column("batch", justify="right")
-    table.add_column("kWh per 1,000", justify="right", no_wrap=True)
-    table.add_column("caveats", style="yellow")
-    table.add_column("J per token or image", justify="right", no_wrap=True)
-    table.add_column("phone charges", justify="right")
-    table.add_column("car km", justify="right")
-    table.add_column("g CO2e", justify="right")
-    table.add_column("boundary", no_wrap=True)
-    table.add_column("energy", no_wrap=True)
-    previous_task = rows[0].task
-    for row in rows:
-        if row.task != previous_task:
+def _tables(rows: Sequence[ResultRow], letters: dict[str, str], width: int) -> list[Table]:
+    """One table where it fits; elsewhere two narrower ones: a number is never cut."""
+    marks = {row.run_id: " ".join(letters.get(caveat.code, "-") for caveat in row.caveats) for row in rows}
+    first: list[Column] = [
+        ("model", "left", lambda row: escape(row.model)),
+        ("batch", "right", lambda row: str(row.batch_size)),
+        ("kWh per 1,000", "right", lambda row: estimate_text(row.energy_kwh_per_1000)),
+        ("caveats", "left", lambda row: f"[yellow]{marks[row.run_id]}[/]"),
+        ("energy", "left", energy_badge),
+    ]
+    second: list[Column] = [
+        ("J per token or image", "right", lambda row: f"{estimate_text(row.energy_j_per_unit)} /{row.unit}"),
+        ("phone charges", "right", lambda row: _equivalent(row, "phone_charges")),
+        ("car km", "right", lambda row: _equivalent(row, "car_km")),
+        ("g CO2e", "right", lambda row: _equivalent(row, "carbon_g_co2e")),
+        ("boundary", "left", lambda row: row.boundary or "-"),
+    ]
+    title = "Energy per 1,000 generations, gross, with 95 % interval"
+    if width >= MIN_WIDTH:
+        return [_table(title, [*first[:4], *second, first[4]], rows)]
+    equals = "The same, per token or image and per 1,000 generations"
+    return [_table(title, [*first[:4], second[4], first[4]], rows), _table(equals, [*first[:2], *second[:4]], rows)]
+
+
+def _table(title: str, columns: Sequence[Column], rows: Sequence[ResultRow]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name, justify, _ in columns:
+        table.add_column(name, justify=justify, overflow="fold")
+    for row, before in zip(rows, [rows[0], *rows], strict=False):
+        if row.task != before.task:
             table.add_section()
-            previous_task = row.task
-        same = row.equivalents_per_1000
-        table.add_row(
-            escape(row.model),
-            str(row.batch_size),
-            estimate_text(row.energy_kwh_per_1000),
-            " ".join(letters.get(caveat.code, "-") for caveat in row.caveats),
-            f"{estimate_text(row.energy_j_per_unit)} /{row.unit}",
-            format_significant(same.phone_charges) if same else "-",
-            format_significant(same.car_km) if same else "-",
-            format_significant(same.carbon_g_co2e) if same else "-",
-            row.boundary or "-",
-            energy_badge(row),
-        )
+        table.add_row(*(text(row) for _, _, text in columns))
     return table
+
+
+def _equivalent(row: ResultRow, name: str) -> str:
+    same = row.equivalents_per_1000
+    return format_significant(getattr(same, name)) if same else "-"
 
 
 def _print_legend(rows: Sequence[ResultRow], out: Console) -> None:

@@ -72,7 +72,7 @@ def result_row(record: RunRecord, editions: Editions) -> ResultRow:
         status=record.status,
         simulated=record.simulated,
         model=spec.model.id,
-        weights=spec.model.weights,
+        weights="none" if spec.engine == "simulated" else spec.model.weights,
         task=spec.task,
         batch_size=spec.batch_size,
         gpu=active[0].device_name if active else None,

@@ -13,7 +13,7 @@ from harness.records import RunRecord, RunSpec, SourcesSpec
 from harness.run.config import Plan
 from harness.run.executors import Executor
 from harness.run.sources import opened_sources, refuse_shared
-from harness.store.files import RECORD, keep_run, read_record, scratch_folder
+from harness.store.files import RECORD, keep_run, read_record, scratch_folder, sweep_scratch
 
 
 class Listener(Protocol):
@@ -80,6 +80,7 @@ def run_campaign(plan: Plan, results: Path, executor: Executor, listener: Listen
     todo = pending(plan, results)
     result = CampaignResult(folder, skipped=len(plan.specs) - len(todo))
     _check_writable(folder)
+    sweep_scratch(folder)
     try:
         for index, spec in enumerate(todo, start=1):
             listener.run_started(index, len(todo), spec)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 from pydantic import ValidationError
 
 from harness.errors import StoreError
@@ -91,6 +92,14 @@ def keep_run(scratch: Path, campaign_folder: Path, run_id: str) -> Path:
     return target
 
 
+def sweep_scratch(campaign_folder: Path) -> None:
+    """Remove scratch folders whose process is gone: left behind by a kill or a power cut."""
+    for folder in campaign_folder.glob(f"{SCRATCH_PREFIX}*-*-*"):
+        owner = folder.name.rsplit("-", 2)[1]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def scratch_folder(campaign_folder: Path, run_id: str) -> Iterator[Path]:
     """A folder on the same disk that nobody reads; what is left in it at the end is removed.
@@ -157,11 +166,15 @@ def read_trace(folder: Path, record: RunRecord) -> PowerTrace | None:
     return PowerTrace(tuple(source.id for source in record.sources), period_s, rows, record.missed_deadlines)
 
 
-def find_runs(paths: list[Path]) -> list[StoredRun]:
+def find_runs(paths: list[Path], unreadable: list[StoreError] | None = None) -> list[StoredRun]:
     """Every record under these folders (results, campaign or run), in a stable order.
 
+    Args:
+        paths: Folders, or record files.
+        unreadable: Where given, errors of records that cannot be read are put here, and the others returned.
+
     Raises:
-        StoreError: A path does not exist, or a record cannot be read.
+        StoreError: A path does not exist; or a record cannot be read and `unreadable` is not given.
     """
     found: dict[Path, StoredRun] = {}
     for path in paths:
@@ -171,7 +184,12 @@ def find_runs(paths: list[Path]) -> list[StoredRun]:
         for record_path in records:
             hidden = any(part.startswith(".") for part in record_path.relative_to(path).parts)
             if not hidden and record_path.parent not in found:
-                found[record_path.parent] = StoredRun(record_path.parent, read_record(record_path))
+                try:
+                    found[record_path.parent] = StoredRun(record_path.parent, read_record(record_path))
+                except StoreError as error:
+                    if unreadable is None:
+                        raise
+                    unreadable.append(error)
     return list(found.values())
 
 

@@ -55,6 +55,10 @@ CASES: dict[str, tuple[Callable[[str], str], list[str]]] = {
         lambda text: text.replace("node: {clock", "gpus: [3], node: {clock"),
         ["There is no GPU 3: the simulated node has 1.", "gpu_count"],
     ),
+    "windows that cannot fit": (
+        lambda text: text.replace("window_s: 2,", "window_s: 1e12,"),
+        ["5 windows of 1e+12 s do not fit into max_duration_s (1800)"],
+    ),
     "two GPUs for one model": (
         lambda text: text.replace("node: {clock: virtual}", "gpus: [0, 1], node: {gpu_count: 2}").replace(
             "engine: simulated", "device: cpu"

@@ -120,7 +120,7 @@ def test_ctrl_c_keeps_finished_runs_leaves_no_process_and_says_how_to_resume(tmp
     )
     assert process.stderr is not None
     for line in process.stderr:  # until the second run has its sampler and idles
-        if "[2/2] long batch 1: idle" in line:
+        if "[2/2] long batch 1 (simulated): idle" in line:
             break
     time.sleep(0.5)
     children = psutil.Process(process.pid).children(recursive=True)
@@ -143,6 +143,32 @@ def test_show_tells_everything_about_one_run(tmp_path: Path) -> None:
     for words in ("idle share", "above idle", "every GPU of the machine", "not measured", "sensor gain", "subtracted"):
         assert words in answer.out
     assert "true energy of the simulated GPU" in answer.out
+
+
+def test_one_broken_record_does_not_hide_the_others(tmp_path: Path) -> None:
+    harness("run", config(tmp_path), "--in-process", cwd=tmp_path)
+    (broken,) = (tmp_path / "results" / "quick").glob("pretend-text*")
+    (broken / "record.json").write_text('{"a": ', encoding="utf-8")
+    for command in (("show",), ("list",)):
+        answer = harness(*command, cwd=tmp_path)
+        assert answer.code == 2
+        assert "pretend-image" in answer.out
+        assert "is not a whole JSON file" in answer.err
+    assert harness("show", "pretend-image", cwd=tmp_path).code == 0
+
+
+def test_names_with_markup_are_shown_as_they_are(tmp_path: Path) -> None:
+    path = config(tmp_path, QUICK.replace("pretend-text", "'[red]x[/red] [/nope]'"))
+    answer = harness("run", path, "--dry-run", cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    assert "[red]x[/red] [/nope]" in answer.out
+
+
+def test_scratch_of_a_process_that_is_gone_is_swept(tmp_path: Path) -> None:
+    left = tmp_path / "results" / "quick" / ".scratch-pretend-text-b4-0123456789ab-999999999-1"
+    left.mkdir(parents=True)
+    assert harness("run", config(tmp_path), "--in-process", cwd=tmp_path).code == 0
+    assert not left.exists()
 
 
 def test_version_and_help_answer(tmp_path: Path) -> None:
