@@ -145,8 +145,8 @@ class MeasureSpec(Frozen):
     def _ordered(self) -> MeasureSpec:
         if self.max_repeats < self.min_repeats:
             raise ValueError(f"max_repeats ({self.max_repeats}) is below min_repeats ({self.min_repeats})")
-        if self.requests_per_window is None and self.window_s * self.min_repeats > self.max_duration_s:
-            needed = f"{self.min_repeats} windows of {self.window_s:g} s"
+        if self.requests_per_window is None and 2 * self.window_s > self.max_duration_s:  # one says nothing of scatter
+            needed = f"two windows of {self.window_s:g} s"
             raise ValueError(f"{needed} do not fit into max_duration_s ({self.max_duration_s:g})")
         return self
 

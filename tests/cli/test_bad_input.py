@@ -57,7 +57,7 @@ CASES: dict[str, tuple[Callable[[str], str], list[str]]] = {
     ),
     "windows that cannot fit": (
         lambda text: text.replace("window_s: 2,", "window_s: 1e12,"),
-        ["5 windows of 1e+12 s do not fit into max_duration_s (1800)"],
+        ["two windows of 1e+12 s do not fit into max_duration_s (1800)"],
     ),
     "two GPUs for one model": (
         lambda text: text.replace("node: {clock: virtual}", "gpus: [0, 1], node: {gpu_count: 2}").replace(
