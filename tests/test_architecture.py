@@ -27,7 +27,7 @@ stats
 records
 store.duck
 power.base
-power.sensor
+power.profiles
 power.trace
 power.sampler
 power.cuda_visible

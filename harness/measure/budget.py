@@ -22,7 +22,7 @@ from harness.measure.uncertainty import (
     undersampling_u_j,
 )
 from harness.measure.window import WindowReadings
-from harness.power.sensor import undersampled_fraction
+from harness.power.profiles import undersampled_fraction
 from harness.power.trace import PowerTrace
 from harness.records import SourceEnergy, SourceInfo, UncertaintyTerm
 from harness.stats import FloatArray, effective_sample_size

@@ -17,8 +17,8 @@ from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeat
 from harness.measure.warm_up import warm_up
 from harness.measure.window import OpenWindow, WindowReadings, metered
 from harness.power.base import PowerSource, ReferenceMeter, ReferenceReading
+from harness.power.profiles import undersampled_fraction
 from harness.power.sampler import Sampler
-from harness.power.sensor import undersampled_fraction
 from harness.power.trace import PowerTrace
 from harness.records import Caveat, IdlePower, Measurement, MeasureSpec, SourceEnergy, SourceInfo, WarmUp, WorkCounts
 from harness.stats import Estimate

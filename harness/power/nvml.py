@@ -21,7 +21,7 @@ from harness.errors import SourceUnavailable
 from harness.power.base import Reading
 from harness.power.cuda_visible import NO_GPU_HINT, mig_refused, parse_visible_devices, resolve_selection
 from harness.power.processes import cuda_is_loaded, foreign_pids, own_process_tree
-from harness.power.sensor import profile_for
+from harness.power.profiles import profile_for
 from harness.records import Caveat, Provenance, SourceInfo
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ import difflib
 from dataclasses import dataclass
 
 from harness.errors import UserInputError
-from harness.power.sensor import SensorProfile, profile_for
+from harness.power.profiles import SensorProfile, profile_for
 
 GIB = 1024**3
 

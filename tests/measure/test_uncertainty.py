@@ -24,7 +24,7 @@ from harness.measure.uncertainty import (
     undersampling_u_j,
     window_u_j,
 )
-from harness.power.sensor import profile_for, undersampled_fraction
+from harness.power.profiles import profile_for, undersampled_fraction
 from harness.records import UncertaintyTerm
 from harness.stats import effective_sample_size
 

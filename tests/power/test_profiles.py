@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.power.sensor import profile_for, sensor_profiles, undersampled_fraction
+from harness.power.profiles import profile_for, sensor_profiles, undersampled_fraction
 
 # Names as NVML gives them.
 BOARDS = [
