@@ -76,6 +76,7 @@ cli.progress
 cli.doctor
 cli.equivalents
 cli.run
+cli.sensor
 cli.schema
 cli.show
 cli.main
@@ -91,7 +92,7 @@ HOMES = {
     "tokenizers": {"engines.architectures"},
     "diffusers": {"engines.architectures", "engines.diffusers"},
     "datasets": {"tasks.prompts"},
-    "yaml": {"run.config"},
+    "yaml": {"run.config", "power.profiles"},
     "ray": set(),
     "zeus": set(),
     "pandas": set(),

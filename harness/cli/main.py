@@ -13,6 +13,7 @@ from harness.cli.doctor import doctor_command
 from harness.cli.equivalents import equivalents_command
 from harness.cli.run import run_command
 from harness.cli.schema import schema_command
+from harness.cli.sensor import sensor_app
 from harness.cli.show import list_command, show_command
 from harness.errors import HarnessError
 
@@ -33,6 +34,7 @@ app.command("list")(list_command)
 app.command("doctor")(doctor_command)
 app.command("equivalents")(equivalents_command)
 app.command("schema")(schema_command)
+app.add_typer(sensor_app, name="sensor")
 
 
 @app.callback(invoke_without_command=True)

@@ -227,12 +227,14 @@ class NvmlSource:
         self._describe(provenance, runs_model)
 
     def _describe(self, provenance: Provenance, runs_model: bool) -> None:
-        handle, profile = self._handle, profile_for(self._name)
+        handle, driver = self._handle, pynvml.nvmlSystemGetDriverVersion()
+        profile = profile_for(self._name, driver, "power.draw" if self._plain_power else "power.draw.instant")
         limit_mw = _optional(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle))
         architecture = _optional(lambda: pynvml.nvmlDeviceGetArchitecture(handle)) or 0
         capability = _optional(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(handle))
         # pynvml's "unknown architecture" is a large number: treated as newer than Ampere, the cautious side.
-        is_mean = self._plain_power and architecture >= pynvml.NVML_DEVICE_ARCH_AMPERE and capability != GA100
+        averages = architecture >= pynvml.NVML_DEVICE_ARCH_AMPERE and capability != GA100
+        is_mean = self._plain_power and (averages if profile.name == "unknown" else profile.mean_of > 1)
         board = f"GPU {self.index} ({self._name})"
         caveats = (
             ("averaged-power", is_mean, f"{board} offers power only as a 1 s mean; short changes are not seen."),
@@ -249,7 +251,7 @@ class NvmlSource:
             kind="gpu",
             scope="device",
             device_name=self._name,
-            driver=pynvml.nvmlSystemGetDriverVersion(),
+            driver=driver,
             power_limit_w=None if limit_mw is None else limit_mw / 1000,
             sensor_profile=f"{profile.name} (1 s mean)" if is_mean else profile.name,
             sensor_period_s=profile.period_s,

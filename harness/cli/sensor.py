@@ -1,0 +1,46 @@
+"""`harness sensor`: the group of commands about built-in power sensors. Each command has one function.
+
+A further command is one file with one function, registered in the list below.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from harness.cli.options import Json
+
+sensor_app = typer.Typer(
+    help="What a GPU's built-in power sensor does to true power: simulate, fit, integrate, characterize.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+@sensor_app.command("profiles")
+def profiles_command(as_json: Json = False) -> None:
+    """List the sensors on record, each with its source and what of it is not to be trusted."""
+    import json
+
+    from harness.power.profiles import sensor_profiles, unavailable_fields
+
+    if as_json:
+        document = {
+            "profiles": [each.model_dump(mode="json") for each in sensor_profiles()],
+            "unavailable": [
+                {"matches": matches, "driver_branch": branch, "nvml_field": field}
+                for matches, branch, field in unavailable_fields()
+            ],
+        }
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    for each in sensor_profiles():
+        shape = f"{each.kernel} {each.window_s * 1000:g} ms every {each.period_s * 1000:g} ms"
+        mean = f", mean of {each.mean_of}" if each.mean_of > 1 else ""
+        typer.echo(f"{each.name}: {shape}{mean} ({each.nvml_field})")
+        typer.echo(f"    {each.source}. {each.note}.")
+        if each.not_trusted:
+            typer.echo(f"    Not to be trusted: {each.not_trusted}.")
+
+
+# --- commands that live in files of their own: import the function above, add one line here ---
