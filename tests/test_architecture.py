@@ -28,6 +28,7 @@ records
 store.duck
 power.base
 power.profiles
+power.recording
 power.trace
 power.sampler
 power.cuda_visible
@@ -46,7 +47,11 @@ measure.energy
 measure.uncertainty
 measure.window
 measure.quality
+measure.delays
 measure.budget
+measure.guards
+measure.siblings
+measure.assembly
 measure.warm_up
 measure.stopping
 measure.summary
