@@ -173,3 +173,28 @@ def effective_sample_size(values: FloatArray) -> float:
             break
         total += rho
     return max(1.0, n / (1 + 2 * total))
+
+
+SHORTEST_BLOCK = 8
+FEWEST_BLOCKS, MOST_BLOCKS = 5, 12
+
+
+def block_mean_u(values: FloatArray) -> float | None:
+    """Standard uncertainty of the mean of a series whose neighbours may be correlated either way (batch means).
+
+    Means of successive blocks scatter by what does not average out within a block. Evenly spread samples, whose errors
+    cancel, are credited for it; `effective_sample_size` by its positive lags cannot do that. Few blocks are widened by
+    Student's t, so that a normal coverage factor may follow.
+
+    Args:
+        values: Shape (n,), evenly spaced in time.
+
+    Returns:
+        In the unit of the values; None for fewer than five blocks of eight.
+    """
+    count = min(MOST_BLOCKS, len(values) // SHORTEST_BLOCK)
+    if count < FEWEST_BLOCKS:
+        return None
+    means = np.array([block.mean() for block in np.array_split(values, count)])
+    widened = student_t_quantile(0.95, count - 1) / NormalDist().inv_cdf(0.975)
+    return widened * float(np.std(means, ddof=1)) / math.sqrt(count)

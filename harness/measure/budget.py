@@ -25,7 +25,7 @@ from harness.measure.window import WindowReadings
 from harness.power.profiles import undersampled_fraction
 from harness.power.trace import PowerTrace
 from harness.records import SourceEnergy, SourceInfo, UncertaintyTerm
-from harness.stats import FloatArray, effective_sample_size
+from harness.stats import FloatArray, block_mean_u, effective_sample_size
 
 Method = Literal["counter", "sampled"]
 TrueEnergy = Callable[[str, float, float], float]
@@ -195,7 +195,10 @@ def _scatter_u_j(info: SourceInfo, readings: WindowReadings, inside: PowerTrace,
     if len(values) < 3:
         # Too few readings to know the scatter: anything between nothing and twice the mean, one sample.
         return undersampling_u_j(kappa, mean_w / math.sqrt(3), readings.duration_s, 1.0)
-    return undersampling_u_j(kappa, float(np.std(values, ddof=1)), readings.duration_s, effective_sample_size(values))
+    sd_w, effective = float(np.std(values, ddof=1)), effective_sample_size(values)
+    if readings.phases_spread and (blocks_u_w := block_mean_u(values)) is not None and blocks_u_w > 0:
+        effective = max(effective, (sd_w / blocks_u_w) ** 2)
+    return undersampling_u_j(kappa, sd_w, readings.duration_s, effective)
 
 
 def _sampled_check(

@@ -26,6 +26,7 @@ class WindowReadings:
     """What was read at the edges of one window; energies are raw counter values in joules.
 
     `stamp_interval_s` is how exactly the edges are known in time, None when they are not aligned to a counter.
+    `phases_spread`: the batches started at evenly spread phases of the sensor's period (measure/delays).
     """
 
     start_s: float
@@ -34,6 +35,7 @@ class WindowReadings:
     edges_j: dict[str, tuple[float | None, float | None]]
     aligned_source: str | None
     stamp_interval_s: float | None
+    phases_spread: bool = False
 
     @property
     def busy_s(self) -> float:
@@ -65,6 +67,12 @@ class OpenWindow:
     def busy_s(self) -> float:
         """Time in which work ran so far."""
         return sum(end - start for start, end in self.spans_s)
+
+    @property
+    def last_busy_s(self) -> float:
+        """Duration of the last piece of work."""
+        start_s, end_s = self.spans_s[-1]
+        return end_s - start_s
 
     @property
     def readings(self) -> WindowReadings:
