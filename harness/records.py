@@ -81,6 +81,60 @@ class ImageOptions(Frozen):
     save_images: bool = Field(False, description="write the images of one extra, unmetered batch")
 
 
+FaultKind = Literal[
+    "foreign-load",
+    "hidden-load",
+    "throttle",
+    "thermal-throttle",
+    "power-cap",
+    "clock-step",
+    "thermal-drift",
+    "counter-reset",
+    "counter-stuck",
+    "counter-jump",
+    "sensor-stuck",
+    "sensor-lost",
+    "gpu-lost",
+    "utc-step",
+]
+_FRACTIONS = ("foreign-load", "hidden-load", "throttle", "thermal-throttle", "power-cap", "clock-step")
+_CHANGES = ("thermal-drift", "counter-jump", "utc-step")
+_INSTANTS = ("counter-reset", "counter-jump", "utc-step")
+
+
+class SimulatedFault(Frozen):
+    """Something that goes wrong on a simulated board at a known time. What each kind does: simulation/faults.py."""
+
+    kind: FaultKind
+    at_s: float = Field(ge=0, description="seconds after the node's start")
+    duration_s: Positive | None = Field(None, description="None: to the end; instants (resets, jumps, steps) have none")
+    value: float | None = Field(
+        None,
+        description="load fraction (loads), fraction of the clock that is left (throttles, clock-step), change in °C "
+        "(thermal-drift), J (counter-jump) or s (utc-step), NVML's return code (sensor-lost); none for the others",
+    )
+    gpu: int = Field(0, ge=0, description="index of the board; utc-step: of the machine, 0")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> SimulatedFault:
+        value = self.value
+        if self.kind in _FRACTIONS and (value is None or not 0 < value <= 1):
+            raise ValueError(f"a {self.kind} needs a value above 0 and up to 1")
+        if self.kind in _CHANGES and not value:
+            raise ValueError(f"a {self.kind} needs a value: the change, not 0")
+        if self.kind == "sensor-lost" and value is not None and value not in range(1, 1000):
+            raise ValueError("the value of a sensor-lost is an NVML return code, 1 to 999")
+        if self.kind not in (*_FRACTIONS, *_CHANGES, "sensor-lost") and value is not None:
+            raise ValueError(f"a {self.kind} has no value")
+        if self.kind in _INSTANTS and self.duration_s is not None:
+            raise ValueError(f"a {self.kind} happens at an instant and has no duration_s")
+        if self.kind == "thermal-drift" and self.duration_s is None:
+            raise ValueError("a thermal-drift needs a duration_s, in which it rises; it stays afterwards")
+        if self.kind == "utc-step" and self.gpu != 0:
+            raise ValueError("a utc-step is of the whole machine: leave gpu out")
+        return self
+
+
 class SimulatedNodeSpec(Frozen):
     """A machine with simulated GPUs."""
 
@@ -94,6 +148,16 @@ class SimulatedNodeSpec(Frozen):
     conditions: tuple[Literal["mig", "foreign-process", "no-counter", "throttled"], ...] = Field(
         (), description="what is wrong with this machine, to see how the harness answers"
     )
+    faults: tuple[SimulatedFault, ...] = Field((), description="what goes wrong on it at known times")
+    counter_period_s: Positive | None = Field(None, description="how often the counter moves; None: with the sensor")
+    counter_lag_s: float = Field(0.0, ge=0, description="how much later than it is counted the counter is shown")
+
+    @model_validator(mode="after")
+    def _faults_on_its_boards(self) -> SimulatedNodeSpec:
+        for fault in self.faults:
+            if fault.gpu >= self.gpu_count:
+                raise ValueError(f"a {fault.kind} is on GPU {fault.gpu}, but the node has {self.gpu_count} (gpu_count)")
+        return self
 
 
 class SourcesSpec(Frozen):
@@ -139,6 +203,10 @@ class MeasureSpec(Frozen):
     random_delays: Literal["auto", "always", "never"] = "auto"
     energy_method: Literal["auto", "counter", "sampled"] = "auto"
     allow_shared_gpu: bool = Field(False, description="measure although other processes use the GPU")
+    allow_throttling: bool = Field(False, description="keep windows in which the board was slowed down (not: capped)")
+    max_temperature_change_c: Positive = Field(
+        2.0, description="a window this much warmer or colder than its siblings is rejected"
+    )
     cross_check: tuple[Literal["codecarbon"], ...] = ()
 
     @model_validator(mode="after")
@@ -235,6 +303,8 @@ class SourceEnergy(Frozen):
     idle_power_w: float = Field(description="mean power of the null window right after")
     idle_power_u_w: float = Field(description="its standard uncertainty, without what gain and offset add")
     gap_energy_j: float = Field(description="part of energy_j drawn at the edges and in delays, while no work ran")
+    busy_temperature_c: float | None = Field(None, description="mean chip temperature while work ran")
+    busy_clock_hz: float | None = Field(None, description="median streaming-multiprocessor clock while work ran")
     sampled_energy_j: float | None = Field(None, description="integral of sampled power, to check the counter")
     sampled_uncertainty_j: float | None = Field(None, description="of the difference to the counter")
     true_energy_j: float | None = Field(None, description="of the whole window; known only when simulated")

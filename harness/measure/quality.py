@@ -11,9 +11,12 @@ from harness.records import Caveat, SourceEnergy, SourceInfo, WorkCounts
 MIN_PERIODS = 3.0
 MAX_REJECTED_FRACTION = 0.2
 DISAGREEMENT_COVERAGE = 2.58  # 99 %: the check is made on every window, and should not cry wolf
-# NVML clocks-event reasons that lower a clock against the model's will: software and hardware power cap, hardware
-# slowdown, thermal (software, hardware), power brake. Idle (1) and application clocks (2) are not among them.
-THROTTLE_BITS = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
+MAX_CLOCK_CHANGE = 0.03  # two to three of the 15 MHz steps that boards take by themselves
+IMPLAUSIBLE_LIMITS = 1.5  # a board may pass its power limit for milliseconds, not for a window
+LONGEST_GAP_PERIODS = 3.0
+# NVML clocks-event reasons. Slowed down against its will: hardware slowdown, thermal (software, hardware), power
+# brake. Held at its own power limit: software power cap. Idle (1) and application clocks (2) are neither.
+SLOWDOWN_BITS = 0x8 | 0x20 | 0x40 | 0x80
 POWER_CAP_BIT = 0x4
 
 
@@ -28,16 +31,75 @@ def too_short(readings: WindowReadings, period_s: float) -> Caveat | None:
     )
 
 
-def throttled(trace: PowerTrace, info: SourceInfo) -> Caveat | None:
-    """The driver lowered the clocks of a GPU that ran the model."""
-    raw = trace.column("throttle", info.id)
-    masks = raw[~np.isnan(raw)].astype(np.int64)
-    share = float(np.mean((masks & THROTTLE_BITS) != 0)) if len(masks) else 0.0
+def slowed_down(working: PowerTrace, info: SourceInfo) -> Caveat | None:
+    """Heat, hardware protection or a power brake lowered the clocks: another board would have drawn otherwise."""
+    share, seen = _reasons(working, info, SLOWDOWN_BITS)
     if share == 0:
         return None
-    seen = int(np.bitwise_or.reduce(masks)) & THROTTLE_BITS
-    why = "its power limit" if seen == POWER_CAP_BIT else f"throttle reasons {seen:#x}"
-    return Caveat(code="throttled", message=f"{info.device_name} ran at {why} in {share:.0%} of the samples.")
+    why = f"throttle reasons {seen:#x}"
+    return Caveat(
+        code="throttled", message=f"{info.device_name} was slowed down ({why}) in {share:.0%} of the samples."
+    )
+
+
+def power_capped(working: PowerTrace, info: SourceInfo) -> Caveat | None:
+    """The board ran at its power limit: what heavy work does on a sound board, but the limit is part of the result."""
+    share, _ = _reasons(working, info, POWER_CAP_BIT)
+    if share == 0:
+        return None
+    limit = f" of {info.power_limit_w:.0f} W" if info.power_limit_w is not None else ""
+    return Caveat(
+        code="power-capped", message=f"{info.device_name} ran at its power limit{limit} in {share:.0%} of the samples."
+    )
+
+
+def _reasons(working: PowerTrace, info: SourceInfo, bits: int) -> tuple[float, int]:
+    raw = working.column("throttle", info.id)
+    masks = raw[~np.isnan(raw)].astype(np.int64)
+    if len(masks) == 0:
+        return 0.0, 0
+    return float(np.mean((masks & bits) != 0)), int(np.bitwise_or.reduce(masks)) & bits
+
+
+def clock_stepped(working: PowerTrace, info: SourceInfo) -> Caveat | None:
+    """The clock in the last third of the work differs from that in the first."""
+    clocks_hz = working.column("clock_hz", info.id)
+    clocks_hz = clocks_hz[~np.isnan(clocks_hz)]
+    third = len(clocks_hz) // 3
+    if third < 3:
+        return None
+    first_hz, last_hz = float(np.median(clocks_hz[:third])), float(np.median(clocks_hz[-third:]))
+    if abs(last_hz - first_hz) <= MAX_CLOCK_CHANGE * first_hz:
+        return None
+    return Caveat(
+        code="clock-step",
+        message=f"The clock of {info.device_name} went from {first_hz / 1e6:.0f} to {last_hz / 1e6:.0f} MHz meanwhile.",
+    )
+
+
+def implausible(info: SourceInfo, energy: SourceEnergy, duration_s: float) -> Caveat | None:
+    """More joules than the board can draw, or none at all: the counter jumped."""
+    mean_w = energy.energy_j / duration_s
+    if mean_w > 0 and (info.power_limit_w is None or mean_w <= IMPLAUSIBLE_LIMITS * info.power_limit_w):
+        return None
+    limit = f"; its limit is {info.power_limit_w:.0f} W" if info.power_limit_w is not None else ""
+    return Caveat(
+        code="implausible-power",
+        message=f"{info.device_name} is said to have drawn {mean_w:.4g} W on average{limit}.",
+    )
+
+
+def samples_lost(window: PowerTrace, info: SourceInfo, start_s: float, end_s: float) -> Caveat | None:
+    """A stretch of the window without a power reading, longer than three periods of the sensor."""
+    t_s, _ = window.power(info.id)
+    if len(t_s) == 0:
+        return None  # a source without power readings is metered by its counter; one without either is void elsewhere
+    gap_s = float(np.max(np.diff(np.concatenate([[start_s], t_s, [end_s]]))))
+    if gap_s <= LONGEST_GAP_PERIODS * max(info.sensor_period_s, window.period_s):
+        return None
+    return Caveat(
+        code="samples-lost", message=f"No power of {info.device_name} was read for {gap_s:.2f} s of the window."
+    )
 
 
 def no_work(work: WorkCounts) -> Caveat | None:
@@ -60,11 +122,15 @@ def counter_disagrees(info: SourceInfo, energy: SourceEnergy) -> Caveat | None:
     )
 
 
-def counter_stuck(readings: WindowReadings, expected: bool) -> Caveat | None:
+def counter_stuck(readings: WindowReadings, expected: bool, sampled_instead: bool) -> Caveat | None:
     """The counter did not move within a second at one of the edges."""
     if not expected or readings.aligned_source is not None:
         return None
-    return Caveat(code="counter-stuck", message="The energy counter did not move within 1 s at an edge of the window.")
+    instead = " Sampled power was integrated instead." if sampled_instead else ""
+    return Caveat(
+        code="counter-stuck",
+        message=f"The energy counter did not move within 1 s at an edge of the window.{instead}",
+    )
 
 
 def samples_missed(trace: PowerTrace) -> Caveat | None:

@@ -5,25 +5,25 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.clock import Clock
 from harness.errors import MeasurementInvalid
 from harness.measure import quality
+from harness.measure.assembly import Idles, RawWindow, assembled
 from harness.measure.base import Progress, Workload
-from harness.measure.budget import IdlePowerReading, TrueEnergy, null_power, source_energy, source_method
+from harness.measure.budget import TrueEnergy, null_power, source_method
+from harness.measure.delays import PhaseSpread, group_length_s
+from harness.measure.siblings import with_strays_rejected
 from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeats_interval, seconds_left
 from harness.measure.warm_up import warm_up
 from harness.measure.window import OpenWindow, WindowReadings, metered
 from harness.power.base import PowerSource, ReferenceMeter, ReferenceReading
-from harness.power.profiles import undersampled_fraction
 from harness.power.sampler import Sampler
 from harness.power.trace import PowerTrace
-from harness.records import Caveat, IdlePower, Measurement, MeasureSpec, SourceEnergy, SourceInfo, WarmUp, WorkCounts
+from harness.records import Caveat, IdlePower, Measurement, MeasureSpec, SourceInfo, WarmUp, WorkCounts
 from harness.stats import Estimate
-
-Idles = list[IdlePowerReading | None]  # one per source; None where it could not be read
 
 HOST_COUNTER_S = 30.0  # a 65 kJ counter, the smallest known, wraps after 80 s at 800 W
 MIN_BUSY_PERIODS = 5.0  # of the sensor; below three no joules can be stated
@@ -90,6 +90,8 @@ class Session:
             warmed, batch_s, caveats = warm_up(
                 self.sources, lead, self.clock, self.spec, self.workload, self._trace_covering, self.report
             )
+            self._worked_until_s = self.clock.now_s()
+            self._null_window(self.spec.null_window_s)  # every window follows a rest of the same length
             self.report(Progress("measure"))
             repeats = self._repeat(batch_s)
             self.report(Progress("idle after load"))
@@ -97,8 +99,8 @@ class Session:
             after = self._idle_window(self.spec.idle_s)
         finally:
             trace = self.sampler.stop()
-            self.kept = tuple(repeat.measurement for repeat in self._repeats), trace
-        measurements = tuple(repeat.measurement for repeat in repeats)
+            self.kept = self._judged(), trace
+        measurements = self._judged()
         nulls = [repeat.idles for repeat in repeats]
         idle = tuple(self._idle(index, before, nulls, after) for index in range(len(self._infos)))
         caveats += self._run_caveats(measurements, trace)
@@ -149,6 +151,10 @@ class Session:
     def _use_counter(self) -> bool:
         return self.spec.energy_method != "sampled"
 
+    @property
+    def _counter_expected(self) -> bool:
+        return self._use_counter and self._lead.counter_step_j is not None
+
     def _batches_per_window(self, batch_s: float) -> int:
         if self.spec.requests_per_window is not None:
             return math.ceil(self.spec.requests_per_window / self.batch_size)
@@ -160,47 +166,51 @@ class Session:
         """A window with less work than this says little; one of a fixed number of requests has to be what it is."""
         return 0.0 if self.spec.requests_per_window is not None else MIN_BUSY_PERIODS * self._lead.sensor_period_s
 
-    def _delays(self, batch_s: float) -> bool:
-        """A load that comes and goes about as often as the sensor looks would be read wrong, steadily."""
-        if self.spec.random_delays != "auto":
-            return self.spec.random_delays == "always"
-        period_s = self._lead.sensor_period_s
-        beats = 0.5 * period_s < batch_s < 2 * period_s
-        return beats and undersampled_fraction(period_s, self._lead.sensor_window_s) > 0
-
     def _repeat(self, batch_s: float) -> list[_Repeat]:
-        batch_count, delays = self._batches_per_window(batch_s), self._delays(batch_s)
+        batch_count = self._batches_per_window(batch_s)
+        period_s, window_s = self._lead.sensor_period_s, self._lead.sensor_window_s
+        group_s = group_length_s(self.spec.random_delays, batch_s, period_s, window_s)
         start_s = self.clock.now_s()
         repeats = self._repeats
         while True:
-            repeats.append(self._one_repeat(len(repeats), batch_count, delays))
-            measurements = [repeat.measurement for repeat in repeats]
+            repeats.append(self._one_repeat(len(repeats), batch_count, group_s))
+            measurements = self._judged()
             elapsed_s = self.clock.now_s() - start_s
             interval = repeats_interval(measurements, self._active)
-            self._report_repeat(measurements[-1], len(measurements), interval, elapsed_s)
+            self._report_repeat(repeats[-1].measurement, len(measurements), interval, elapsed_s)
             if enough(self.spec, len(measurements), interval, elapsed_s):
                 return repeats
 
-    def _one_repeat(self, index: int, batch_count: int, delays: bool) -> _Repeat:
+    def _judged(self) -> tuple[Measurement, ...]:
+        """Every window so far, each judged by itself and against the others."""
+        windows = [repeat.measurement for repeat in self._repeats]
+        return with_strays_rejected(windows, self._active, self.spec.max_temperature_change_c)
+
+    def _one_repeat(self, index: int, batch_count: int, group_s: float) -> _Repeat:
         batches = self.workload.prepare(batch_count)
-        period_s = self._lead.sensor_period_s
+        rested_since_s = self._worked_until_s
+        starts = PhaseSpread(self._lead.sensor_period_s, self._random.random(), group_s)
         foreign = self._foreign_processes()
         for meter in self.references:
             meter.start()
         work = WorkCounts()
         with metered(self.sources, self.clock, self.workload.synchronize, self._use_counter) as window:
-            self.clock.sleep_s(self._random.uniform(0, period_s))  # a fresh phase against the sensor
             for batch in self._and_more(batches, window):
+                self.clock.sleep_s(starts.wait_s(self.clock.now_s()))
                 with window.busy():
                     work = work + self.workload.run(batch)
                     self.workload.synchronize()
-                if delays:
-                    self.clock.sleep_s(self._random.uniform(0, period_s))
+                starts.worked(window.last_busy_s)
                 self._follow_host_counters()
+        self._worked_until_s = window.readings.busy_spans_s[-1][1]
         other_tools = tuple(meter.stop() for meter in self.references)
         null = self._null_window(self.spec.null_window_s)
         foreign = foreign or self._foreign_processes()
-        measurement, idles = self._assemble(f"repeat-{index + 1}", window.readings, null, work, foreign)
+        readings = replace(window.readings, phases_spread=math.isfinite(group_s))
+        raw = RawWindow(
+            f"repeat-{index + 1}", readings, null, self._trace_covering(null), work, rested_since_s, foreign
+        )
+        measurement, idles = assembled(raw, self._infos, self.spec, self._counter_expected, self._truth_of)
         return _Repeat(measurement, idles, other_tools)
 
     def _follow_host_counters(self) -> None:
@@ -217,55 +227,6 @@ class Session:
         yield from batches
         while window.busy_s < self._shortest_busy_s:
             yield from self.workload.prepare(1)
-
-    def _assemble(
-        self,
-        label: str,
-        readings: WindowReadings,
-        null: WindowReadings,
-        work: WorkCounts,
-        foreign: tuple[int, ...],
-    ) -> tuple[Measurement, Idles]:
-        trace = self._trace_covering(null)
-        caveats: list[Caveat | None] = []
-        expected = self._use_counter and self._lead.counter_step_j is not None
-        void = [
-            quality.no_work(work),
-            quality.too_short(readings, self._lead.sensor_period_s),
-            quality.counter_stuck(readings, expected) or quality.counter_stuck(null, expected),
-        ]
-        if foreign and not self.spec.allow_shared_gpu:
-            pids = ", ".join(map(str, foreign))
-            void.append(Caveat(code="shared-gpu", message=f"Another process used the GPU during the window: {pids}."))
-        energies: list[SourceEnergy] = []
-        idles: Idles = []
-        for info in self._infos:
-            try:
-                method = source_method(info, readings, self.spec.energy_method)
-                idle = null_power(info, null, trace, method)
-                energy = source_energy(info, readings, null, trace, idle, method, self._truth_of(info))
-            except MeasurementInvalid as error:
-                void.append(Caveat(code="window-void", message=error.message))
-                idles.append(None)
-                continue
-            idles.append(idle)
-            energies.append(energy)
-            caveats.append(quality.counter_disagrees(info, energy))
-            if info.runs_model:
-                caveats.append(quality.throttled(trace.between(readings.start_s, readings.end_s), info))
-        found = [caveat for caveat in (*void, *caveats) if caveat is not None]
-        measurement = Measurement(
-            label=label,
-            start_s=readings.start_s,
-            end_s=readings.end_s,
-            busy_s=readings.busy_s,
-            sources=tuple(energies),
-            work=work,
-            batch_durations_s=tuple(end - start for start, end in readings.busy_spans_s),
-            caveats=tuple(found),
-            rejected=any(caveat is not None for caveat in void),
-        )
-        return measurement, idles
 
     def _truth_of(self, info: SourceInfo) -> TrueEnergy | None:
         return self.truth if info.provenance == "simulated" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,16 @@ class PowerTrace:
         """The samples of a stretch of time, edges included."""
         t_s = self.rows[:, 0]
         inside = (t_s >= start_s) & (t_s <= end_s)
+        return PowerTrace(self.source_ids, self.period_s, self.rows[inside], self.missed_deadlines)
+
+    def within(self, spans_s: Sequence[tuple[float, float]]) -> PowerTrace:
+        """The samples of several stretches of time that follow one another, edges included."""
+        if not spans_s:
+            return self.between(0.0, -1.0)
+        starts_s, ends_s = np.array(spans_s).T
+        t_s = self.rows[:, 0]
+        index = np.searchsorted(starts_s, t_s, side="right") - 1
+        inside = (index >= 0) & (t_s <= ends_s[index])
         return PowerTrace(self.source_ids, self.period_s, self.rows[inside], self.missed_deadlines)
 
     def power(self, source_id: str) -> tuple[FloatArray, FloatArray]:

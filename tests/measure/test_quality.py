@@ -49,40 +49,95 @@ def masks(*values: float):
     return trace_of(([0.1 * i for i in range(len(values))], [100.0] * len(values)), throttle=values)
 
 
-@pytest.mark.parametrize("bit", [0x4, 0x8, 0x20, 0x40, 0x80])
-def test_lowered_clocks_are_flagged(bit):
-    caveat = quality.throttled(masks(0, bit, 0, 0), source_info())
+@pytest.mark.parametrize("bit", [0x8, 0x20, 0x40, 0x80])
+def test_board_that_was_slowed_down_is_flagged(bit):
+    caveat = quality.slowed_down(masks(0, bit, 0, 0), source_info())
     assert caveat is not None
     assert caveat.code == "throttled"
+    assert f"{bit:#x}" in caveat.message
     assert "25%" in caveat.message
 
 
-@pytest.mark.parametrize("bit", [0x0, 0x1, 0x2, 0x10, 0x100])
-def test_idle_chosen_clocks_and_displays_are_no_throttling(bit):
-    assert quality.throttled(masks(bit, bit), source_info()) is None
+@pytest.mark.parametrize("bit", [0x0, 0x1, 0x2, 0x4, 0x10, 0x100])
+def test_idle_chosen_clocks_power_caps_and_displays_slow_nothing_down(bit):
+    assert quality.slowed_down(masks(bit, bit), source_info()) is None
 
 
-def test_power_limit_is_called_by_its_name():
-    caveat = quality.throttled(masks(0x4, 0x4 | 0x1), source_info())
+def test_power_limit_is_a_caveat_of_its_own():
+    caveat = quality.power_capped(masks(0x4, 0x4 | 0x1), source_info(power_limit_w=400.0))
     assert caveat is not None
-    assert caveat.message == "Fake GPU ran at its power limit in 100% of the samples."
-
-
-def test_other_reasons_are_listed_as_bits():
-    caveat = quality.throttled(masks(0x4, 0x20), source_info())
-    assert caveat is not None
-    assert "0x24" in caveat.message
+    assert caveat.code == "power-capped"
+    assert caveat.message == "Fake GPU ran at its power limit of 400 W in 100% of the samples."
 
 
 def test_samples_without_throttle_reasons_do_not_dilute_the_share():
-    caveat = quality.throttled(masks(np.nan, np.nan, 0x8, np.nan, 0x0), source_info())
+    caveat = quality.slowed_down(masks(np.nan, np.nan, 0x8, np.nan, 0x0), source_info())
     assert caveat is not None
     assert "50%" in caveat.message
 
 
 def test_board_that_tells_no_reasons_is_not_called_throttled():
-    assert quality.throttled(masks(np.nan, np.nan), source_info()) is None
-    assert quality.throttled(empty_trace(("GPU-0",), 0.02), source_info()) is None
+    assert quality.slowed_down(masks(np.nan, np.nan), source_info()) is None
+    assert quality.power_capped(empty_trace(("GPU-0",), 0.02), source_info()) is None
+
+
+# --- clock ---
+
+
+def clocks(*values_hz: float):
+    return trace_of(([0.1 * i for i in range(len(values_hz))], [100.0] * len(values_hz)), clock_hz=values_hz)
+
+
+@pytest.mark.parametrize(("last_hz", "flagged"), [(1410e6, False), (1368e6, False), (1365e6, True), (1455e6, True)])
+def test_clock_that_moves_by_more_than_three_percent_is_a_step(last_hz, flagged):
+    caveat = quality.clock_stepped(clocks(*[1410e6] * 6, *[last_hz] * 3), source_info())
+    assert (caveat is not None) == flagged
+
+
+def test_clock_step_names_both_clocks():
+    caveat = quality.clock_stepped(clocks(*[1410e6] * 6, *[1200e6] * 3), source_info())
+    assert caveat is not None
+    assert caveat.message == "The clock of Fake GPU went from 1410 to 1200 MHz meanwhile."
+
+
+def test_one_strange_clock_reading_is_no_step():
+    assert quality.clock_stepped(clocks(*[1410e6] * 8, 210e6), source_info()) is None
+
+
+def test_few_clock_readings_say_nothing():
+    assert quality.clock_stepped(clocks(1410e6, 1410e6, np.nan, 210e6, 210e6), source_info()) is None
+
+
+# --- joules that cannot be ---
+
+
+@pytest.mark.parametrize(
+    ("energy_j", "limit_w", "flagged"),
+    [(6000.0, 400.0, False), (6001.0, 400.0, True), (4_294_967.0, None, False), (0.0, None, True), (-1.0, 400.0, True)],
+)
+def test_more_than_one_and_a_half_times_the_limit_cannot_be(energy_j, limit_w, flagged):
+    caveat = quality.implausible(source_info(power_limit_w=limit_w), source_energy_of(energy_j=energy_j), 10.0)
+    assert (caveat is not None) == flagged
+
+
+# --- lost samples ---
+
+
+@pytest.mark.parametrize(("end_s", "flagged"), [(0.70, False), (0.71, True)])
+def test_stretch_without_power_longer_than_three_periods_is_told(end_s, flagged):
+    t_s = [0.0, 0.1, 0.2, 0.3, 0.4]  # nothing after 0.4 s; the sensor is renewed every 0.1 s
+    caveat = quality.samples_lost(trace_of((t_s, [100.0] * 5)), source_info(), 0.0, end_s)
+    assert (caveat is not None) == flagged
+
+
+def test_lost_stretch_at_the_start_counts_too():
+    caveat = quality.samples_lost(trace_of(([0.5, 0.6], [100.0, 100.0])), source_info(), 0.0, 0.6)
+    assert caveat is not None
+    assert caveat.message == "No power of Fake GPU was read for 0.50 s of the window."
+
+
+def test_board_that_never_tells_power_has_lost_nothing():
+    assert quality.samples_lost(trace_of(([0.0, 1.0], [np.nan, np.nan])), source_info(), 0.0, 1.0) is None
 
 
 # --- counter against samples ---
@@ -118,17 +173,24 @@ def test_counter_without_samples_cannot_be_checked():
 
 
 def test_edge_that_never_came_is_flagged():
-    caveat = quality.counter_stuck(readings(1.0, aligned=None), expected=True)
+    caveat = quality.counter_stuck(readings(1.0, aligned=None), expected=True, sampled_instead=False)
     assert caveat is not None
     assert caveat.code == "counter-stuck"
+    assert "Sampled" not in caveat.message
+
+
+def test_what_replaced_the_stuck_counter_is_said():
+    caveat = quality.counter_stuck(readings(1.0, aligned=None), expected=True, sampled_instead=True)
+    assert caveat is not None
+    assert "Sampled power was integrated instead." in caveat.message
 
 
 def test_aligned_window_is_not_stuck():
-    assert quality.counter_stuck(readings(1.0), expected=True) is None
+    assert quality.counter_stuck(readings(1.0), expected=True, sampled_instead=True) is None
 
 
 def test_board_without_a_counter_is_not_stuck():
-    assert quality.counter_stuck(readings(1.0, aligned=None), expected=False) is None
+    assert quality.counter_stuck(readings(1.0, aligned=None), expected=False, sampled_instead=True) is None
 
 
 # --- samples ---

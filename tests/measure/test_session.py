@@ -230,9 +230,23 @@ def test_process_on_a_board_without_the_model_is_nobodys_business():
     assert not any(window.rejected for window in result.measurements)
 
 
-def test_throttled_board_is_named_but_measured():
-    result = session_of(one(throttle=0x20)).run()
+def test_board_that_was_slowed_down_gives_no_figure():
+    sources = one(throttle=0x20)
+    result = session_of(sources).run()
+    assert all(window.rejected for window in result.measurements)
+    with pytest.raises(MeasurementInvalid, match="slowed down"):
+        summary_of(sources, result)
+
+
+def test_slowed_board_may_be_accepted_by_name():
+    result = session_of(one(throttle=0x20), spec={"allow_throttling": True}).run()
     assert codes(result) == {"throttled"}
+    assert not any(window.rejected for window in result.measurements)
+
+
+def test_board_at_its_power_limit_is_named_but_measured():
+    result = session_of(one(throttle=0x4)).run()
+    assert codes(result) == {"power-capped"}
     assert not any(window.rejected for window in result.measurements)
 
 
@@ -329,7 +343,7 @@ class DyingSampler(VirtualSampler):
 def test_dead_sampler_leaves_the_counter_at_work():
     sources = one()
     result = session_of(sources, sampler=DyingSampler(sources, sources[0].clock)).run()
-    assert codes(result) == {"sampler-died"}
+    assert codes(result) == {"sampler-died", "samples-lost"}
     summary = summary_of(sources, result)
     assert summary.gpu_energy_j.value == pytest.approx(20.25, rel=0.001)
     assert result.measurements[-1].sources[0].sampled_energy_j is None
@@ -524,7 +538,7 @@ def test_counter_and_samples_agree_on_a_simulated_board():
 
 
 def test_throttled_board_is_named_in_every_window():
-    result = simulated(IMAGE, conditions=("throttled",)).result
+    result = simulated(IMAGE, conditions=("throttled",), measure={"allow_throttling": True}).result
     assert all("throttled" in {caveat.code for caveat in window.caveats} for window in result.measurements)
 
 

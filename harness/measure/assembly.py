@@ -1,0 +1,132 @@
+"""One window's readings, trace and work made into a Measurement: energies, and every rule it fails. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import MeasurementInvalid
+from harness.measure import guards, quality
+from harness.measure.budget import IdlePowerReading, Method, TrueEnergy, null_power, source_energy, source_method
+from harness.measure.window import WindowReadings
+from harness.power.trace import PowerTrace
+from harness.records import Caveat, Measurement, MeasureSpec, SourceEnergy, SourceInfo, WorkCounts
+from harness.stats import FloatArray
+
+Idles = list[IdlePowerReading | None]  # one per source; None where it could not be read
+
+
+@dataclass(frozen=True)
+class RawWindow:
+    """What was read of one window and of the null window right after it.
+
+    `rested_since_s`: when the last work before it ended. `foreign`: processes of others seen on its GPUs.
+    """
+
+    label: str
+    readings: WindowReadings
+    null: WindowReadings
+    trace: PowerTrace
+    work: WorkCounts
+    rested_since_s: float
+    foreign: tuple[int, ...] = ()
+
+
+def assembled(
+    raw: RawWindow,
+    infos: Sequence[SourceInfo],
+    spec: MeasureSpec,
+    counter_expected: bool,
+    truth_of: Callable[[SourceInfo], TrueEnergy | None],
+) -> tuple[Measurement, Idles]:
+    """The window as it will be stored, rejected where a rule says so, and the idle power of each source.
+
+    Args:
+        raw: What was read.
+        infos: Every source of the machine, in their order.
+        spec: What the run allows.
+        counter_expected: The board that leads has an energy counter and was asked for it.
+        truth_of: The true energy of a simulated source.
+    """
+    readings, null = raw.readings, raw.null
+    lead = next(info for info in infos if info.runs_model)
+    sampled_instead = spec.energy_method == "auto"
+    stuck = quality.counter_stuck(readings, counter_expected, sampled_instead) or quality.counter_stuck(
+        null, counter_expected, sampled_instead
+    )
+    void = [quality.no_work(raw.work), quality.too_short(readings, lead.sensor_period_s)]
+    weak: list[Caveat | None] = []
+    (weak if sampled_instead else void).append(stuck)
+    if raw.foreign and not spec.allow_shared_gpu:
+        pids = ", ".join(map(str, raw.foreign))
+        void.append(Caveat(code="shared-gpu", message=f"Another process used the GPU during the window: {pids}."))
+    working = raw.trace.within(readings.busy_spans_s)
+    energies: list[SourceEnergy] = []
+    idles: Idles = []
+    wanted = "sampled" if stuck is not None and sampled_instead else spec.energy_method
+    for info in infos:
+        try:
+            method = source_method(info, readings, wanted)
+            idle = null_power(info, null, raw.trace, method)
+            energy = source_energy(info, readings, null, raw.trace, idle, method, truth_of(info))
+        except MeasurementInvalid as error:
+            void.append(Caveat(code="window-void", message=error.message))
+            idles.append(None)
+            continue
+        idles.append(idle)
+        energies.append(_with_state(energy, info, working))
+        weak.append(quality.counter_disagrees(info, energy))
+        if info.runs_model and info.kind == "gpu":
+            strict, caveats = _contamination(info, energy, method, raw, working, spec)
+            void += strict
+            weak += caveats
+    measurement = Measurement(
+        label=raw.label,
+        start_s=readings.start_s,
+        end_s=readings.end_s,
+        busy_s=readings.busy_s,
+        sources=tuple(energies),
+        work=raw.work,
+        batch_durations_s=tuple(end - start for start, end in readings.busy_spans_s),
+        caveats=tuple(caveat for caveat in (*void, *weak) if caveat is not None),
+        rejected=any(caveat is not None for caveat in void),
+    )
+    return measurement, idles
+
+
+Caveats = list[Caveat | None]
+
+
+def _contamination(
+    info: SourceInfo, energy: SourceEnergy, method: Method, raw: RawWindow, working: PowerTrace, spec: MeasureSpec
+) -> tuple[Caveats, Caveats]:
+    """What rejects the window of a GPU that ran the model, and what only weakens it."""
+    readings, null, trace, rested_s = raw.readings, raw.null, raw.trace, raw.rested_since_s
+    window = trace.between(readings.start_s, readings.end_s)
+    void: Caveats = [quality.implausible(info, energy, readings.duration_s), quality.clock_stepped(working, info)]
+    weak: Caveats = [quality.power_capped(working, info)]
+    (weak if spec.allow_throttling else void).append(quality.slowed_down(working, info))
+    lost = quality.samples_lost(window, info, readings.start_s, readings.end_s)
+    (void if method == "sampled" else weak).append(lost)
+    if not spec.allow_shared_gpu:
+        void.append(guards.guard_power(info, trace, readings, null, rested_s))
+        void.append(guards.guard_utilisation(info, trace, readings, null, rested_s))
+    return void, weak
+
+
+def _with_state(energy: SourceEnergy, info: SourceInfo, working: PowerTrace) -> SourceEnergy:
+    """Temperature and clock while work ran."""
+    temperatures_c, clocks_hz = (_known(working.column(name, info.id)) for name in ("temperature_c", "clock_hz"))
+    return energy.model_copy(
+        update={
+            "busy_temperature_c": float(np.mean(temperatures_c)) if len(temperatures_c) else None,
+            "busy_clock_hz": float(np.median(clocks_hz)) if len(clocks_hz) else None,
+        }
+    )
+
+
+def _known(values: FloatArray) -> FloatArray:
+    known: FloatArray = values[~np.isnan(values)]
+    return known

@@ -1,0 +1,106 @@
+"""Windows against their siblings: one that is warmer, clocked otherwise, or far off in energy is rejected. Pure.
+
+Applied anew whenever a window joins, since what is far off depends on the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+from harness.measure.energy import busy_energy_j
+from harness.measure.quality import MAX_CLOCK_CHANGE
+from harness.measure.uncertainty import window_u_j
+from harness.records import Caveat, Measurement, SourceEnergy
+
+FEWEST_SIBLINGS = 5  # fewer say too little about what is usual
+FAR_OFF = 3.5  # robust standard deviations
+MAD_TO_SD = 1.4826  # of a normal distribution
+
+
+def with_strays_rejected(
+    measurements: Sequence[Measurement], source_ids: set[str], max_temperature_change_c: float
+) -> tuple[Measurement, ...]:
+    """The same windows, those that do not fit among the accepted ones marked rejected, with the reason.
+
+    Args:
+        measurements: All windows so far, as they were measured.
+        source_ids: The sources that ran the model.
+        max_temperature_change_c: How far a window's mean temperature may lie from its siblings' median.
+    """
+    accepted = [window for window in measurements if not window.rejected]
+    if len(accepted) < FEWEST_SIBLINGS:
+        return tuple(measurements)
+    found = {id(window): _strange(window, accepted, source_ids, max_temperature_change_c) for window in accepted}
+    return tuple(
+        window.model_copy(update={"rejected": True, "caveats": (*window.caveats, *caveats)})
+        if (caveats := found.get(id(window), ()))
+        else window
+        for window in measurements
+    )
+
+
+def _strange(
+    window: Measurement, accepted: Sequence[Measurement], source_ids: set[str], max_temperature_change_c: float
+) -> tuple[Caveat, ...]:
+    found: list[Caveat | None] = [_far_off(window, accepted, source_ids)]
+    for source in _of(window, source_ids):
+        siblings = [other for sibling in accepted for other in _of(sibling, {source.source_id})]
+        found.append(_warmer(source, siblings, max_temperature_change_c))
+        found.append(_clocked_otherwise(source, siblings))
+    return tuple(caveat for caveat in found if caveat is not None)
+
+
+def _of(window: Measurement, source_ids: set[str]) -> list[SourceEnergy]:
+    return [source for source in window.sources if source.source_id in source_ids]
+
+
+def _far_off(window: Measurement, accepted: Sequence[Measurement], source_ids: set[str]) -> Caveat | None:
+    """More than 3.5 robust standard deviations from the median, or of its own stated uncertainty if that is larger."""
+    values = [_per_generation(sibling, source_ids) for sibling in accepted]
+    middle = median(values)
+    robust_sd = MAD_TO_SD * median(abs(value - middle) for value in values)
+    stated_u = median(
+        math.hypot(*(window_u_j(source.budget) for source in _of(sibling, source_ids))) / sibling.work.requests
+        for sibling in accepted
+    )
+    value = _per_generation(window, source_ids)
+    if abs(value - middle) <= FAR_OFF * max(robust_sd, stated_u):
+        return None
+    return Caveat(
+        code="outlier",
+        message=f"{value:.4g} J per generation, {value / middle - 1:+.1%} from the median of the windows: more than "
+        f"{FAR_OFF} robust standard deviations.",
+    )
+
+
+def _per_generation(window: Measurement, source_ids: set[str]) -> float:
+    return math.fsum(busy_energy_j(source) for source in _of(window, source_ids)) / window.work.requests
+
+
+def _warmer(source: SourceEnergy, siblings: Sequence[SourceEnergy], allowed_c: float) -> Caveat | None:
+    known = [other.busy_temperature_c for other in siblings if other.busy_temperature_c is not None]
+    if source.busy_temperature_c is None or not known:
+        return None
+    change_c = source.busy_temperature_c - median(known)
+    if abs(change_c) <= allowed_c:
+        return None
+    how = "warmer" if change_c > 0 else "colder"
+    return Caveat(
+        code="temperature-change",
+        message=f"The GPU was {abs(change_c):.1f} °C {how} than in the other windows; {allowed_c:g} °C is allowed.",
+    )
+
+
+def _clocked_otherwise(source: SourceEnergy, siblings: Sequence[SourceEnergy]) -> Caveat | None:
+    known = [other.busy_clock_hz for other in siblings if other.busy_clock_hz is not None]
+    if source.busy_clock_hz is None or not known:
+        return None
+    usual_hz = median(known)
+    if abs(source.busy_clock_hz - usual_hz) <= MAX_CLOCK_CHANGE * usual_hz:
+        return None
+    return Caveat(
+        code="clock-step",
+        message=f"The GPU ran at {source.busy_clock_hz / 1e6:.0f} MHz, in the other windows at {usual_hz / 1e6:.0f}.",
+    )
