@@ -29,6 +29,7 @@ store.duck
 power.base
 power.profiles
 power.recording
+power.sensor
 power.trace
 power.sampler
 power.cuda_visible
@@ -39,6 +40,7 @@ power.host
 simulation.profiles
 simulation.load
 simulation.power
+simulation.faults
 simulation.gpu
 simulation.nvml_answers
 simulation.nvml
@@ -81,6 +83,7 @@ cli.progress
 cli.doctor
 cli.equivalents
 cli.run
+cli.sensor_simulate
 cli.sensor
 cli.schema
 cli.show

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from harness.cli.options import Json
+from harness.cli.sensor_simulate import simulate_command
 
 sensor_app = typer.Typer(
     help="What a GPU's built-in power sensor does to true power: simulate, fit, integrate, characterize.",
@@ -44,3 +45,4 @@ def profiles_command(as_json: Json = False) -> None:
 
 
 # --- commands that live in files of their own: import the function above, add one line here ---
+sensor_app.command("simulate")(simulate_command)
