@@ -123,6 +123,9 @@ def _open_simulated(spec: SourcesSpec, scratch: Path | None, stack: ExitStack) -
         start_s=clock.now_s(),
         load_path=scratch / "load.bin" if scratch is not None and isinstance(clock, RealClock) else None,
         conditions=spec.node.conditions,
+        faults=spec.node.faults,
+        counter_period_s=spec.node.counter_period_s,
+        counter_lag_s=spec.node.counter_lag_s,
     )
     node = SimulatedNode(state, clock)
     stack.enter_context(installed(node))

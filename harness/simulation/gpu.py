@@ -1,8 +1,12 @@
 """A simulated node: true power -> what its sensors publish and its counters count, with the truth kept beside.
 
-Every number is a function of (profile, seed, start time, load log), so two processes that share the log see the same
-GPU. Each board has a gain and an offset of its own, drawn by seed from ±5 % and ±3 W: what an uncalibrated user
-does not know, this GPU does not tell either.
+Every number is a function of (profile, seed, start time, load log, faults), so two processes that share the log see
+the same GPU. Each board has a gain and an offset of its own, drawn by seed: what an uncalibrated user does not know,
+this GPU does not tell either. Recorded boards do not keep to NVML's ±5 % (21 boards against an external meter: 0.89 to
+1.15; JimZeyuYang/GPU_Power_Benchmark, 2024), so the draw is normal, with the standard deviation of that rectangle.
+
+The energy counter moves when the sensor publishes, and counts each reading for the period that it ends. One with a
+period of its own counts, at each of its steps, what the sensor shows by then: up to a period behind the load.
 
 Several threads may use one node: whatever changes it holds `SimulatedNode.lock`. A change of load holds it from looking
 at the clock on, so that no reading in between is published without it. Lists only ever grow: looking up what is
@@ -15,18 +19,23 @@ import math
 import os
 import random
 import threading
+import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from harness.clock import Clock, RealClock
+from harness.records import SimulatedFault
+from harness.simulation.faults import BoardFaults, utc_stepped_s
 from harness.simulation.load import FileLoadLog, LoadLog, MemoryLoadLog
-from harness.simulation.power import TruePowerModel
+from harness.simulation.power import PowerModel, TruePowerModel
 from harness.simulation.profiles import GpuProfile, board
 
-MAX_GAIN_ERROR = 0.05
-MAX_OFFSET_W = 3.0
+GAIN_SD = 0.05 / math.sqrt(3)
+OFFSET_SD_W = 3.0 / math.sqrt(3)
+CUT_SD = 3.0  # no board lies further out
 PUBLICATION_DELAY_S = 0.002
 AVERAGE_WINDOW_S = 1.0
 FOREIGN_PID = 424_242
@@ -45,45 +54,77 @@ class NodeState:
     start_s: float
     load_path: Path | None
     conditions: tuple[Condition, ...] = ()
+    faults: tuple[SimulatedFault, ...] = ()
+    counter_period_s: float | None = None  # None: the sensor's own
+    counter_lag_s: float = 0.0
 
 
 class SimulatedGpu:
     """One board. Times are on the node's clock; asking for the past is allowed, the future is not."""
 
-    def __init__(self, state: NodeState, index: int, lock: threading.RLock) -> None:
+    def __init__(self, state: NodeState, index: int, lock: threading.RLock, model: PowerModel | None = None) -> None:
         self._lock = lock
         self.profile: GpuProfile = board(state.gpu)
         self.index = index
         self.uuid = "GPU-" + str(uuid.UUID(int=random.Random(f"uuid-{state.seed}-{index}").getrandbits(128), version=4))
         rng = random.Random(f"board-{state.seed}-{index}")
-        self.gain = 1 + rng.uniform(-MAX_GAIN_ERROR, MAX_GAIN_ERROR)
-        self.offset_w = rng.uniform(-MAX_OFFSET_W, MAX_OFFSET_W)
+        self.gain = 1 + _cut_normal(rng, GAIN_SD)
+        self.offset_w = _cut_normal(rng, OFFSET_SD_W)
         self.counter_start_j = rng.uniform(1e6, 1e8)
         self.conditions = state.conditions
         self.mig_enabled = "mig" in state.conditions
         self.has_counter = "no-counter" not in state.conditions and self.profile.sensor.counter_step_j is not None
         self._counter_kind = state.counter
-        self._model = TruePowerModel(self.profile, state.seed * 8 + index, state.start_s)
+        built_in = TruePowerModel(self.profile, state.seed * 8 + index, state.start_s)
+        self._model: PowerModel = model if model is not None else built_in
         self._sensor = self.profile.sensor
         self._first_s = state.start_s + rng.uniform(0, self._sensor.period_s)
         self._published_w: list[float] = []
         self._counted_j: list[float] = []  # by the end of each published reading
+        own_period_s = state.counter_period_s or self._sensor.counter_period_s
+        self._counter_apart = own_period_s is not None
+        self._counter_period_s = own_period_s or self._sensor.period_s
+        self._counter_first_s = state.start_s + rng.uniform(0, own_period_s) if own_period_s else self._first_s
+        self._counter_delay_s = PUBLICATION_DELAY_S + state.counter_lag_s
+        self._counter_step_j = self._sensor.counter_step_j or 0.001
+        self.faults = BoardFaults(state.faults, index, state.start_s)
+        profile = self.profile
+        warm_range_c = profile.full_temperature_c - profile.idle_temperature_c
+        self._warming_w_per_c = profile.drift_fraction * profile.power_limit_w / warm_range_c
+        self._load_since_s = state.start_s
+        if self.faults.load_changes_s:
+            self._schedule(state.start_s, 0.0)
 
     def set_load(self, t_s: float, utilisation: float) -> None:
-        """Change the board's load from `t_s` on, as a fraction of its range above idle."""
+        """Change the board's own load from `t_s` on, as a fraction of its range above idle."""
         with self._lock:
             self._publish_until(t_s)
-            self._model.set_load(t_s, utilisation)
+            self._schedule(t_s, utilisation)
+
+    def _schedule(self, t_s: float, own: float) -> None:
+        """This own load from now on, and what faults will make of it later if it stays."""
+        if self.faults.load_changes_s:
+            self._model.forget_after(max(t_s, self._load_since_s))
+            self._load_since_s = t_s
+        self._model.set_load(t_s, self.faults.load(own, t_s))
+        for change_s in self.faults.load_changes_s:
+            if change_s > t_s:
+                self._model.set_load(change_s, self.faults.load(own, change_s))
 
     # --- truth ---
 
     def true_power_w(self, t_s: float) -> float:
         """What the board really draws, watts."""
-        return self._model.power_w(t_s)
+        warming_w = self._warming_w_per_c * self.faults.warming_c(t_s) if self.faults.warms else 0.0
+        return self._model.power_w(t_s) + warming_w
 
     def true_energy_j(self, start_s: float, end_s: float) -> float:
         """What the board really drew between two instants, joules."""
-        return self._model.energy_j(end_s) - self._model.energy_j(start_s)
+        energy_j = self._model.energy_j(end_s) - self._model.energy_j(start_s)
+        if self.faults.warms:
+            warmed_c_s = self.faults.warming_integral_c_s(end_s) - self.faults.warming_integral_c_s(start_s)
+            energy_j += self._warming_w_per_c * warmed_c_s
+        return energy_j
 
     # --- what the driver shows ---
 
@@ -100,39 +141,71 @@ class SimulatedGpu:
 
     def counter_j(self, t_s: float) -> float:
         """The energy counter, joules, in whole steps; None-like boards have `has_counter` False."""
-        index = self._last_published(t_s)
-        if self._counter_kind == "truth":
-            counted = self.true_energy_j(self._first_s, self._first_s + index * self._sensor.period_s)
+        with self._lock:
+            self._publish_until(t_s)
+        update = self._counter_update(t_s - self._counter_delay_s)
+        if self.faults.spoils_counter:
+            counter_j = self._spoilt_counter_j(update)
         else:
-            counted = self._counted_j[index]
-        step = self._sensor.counter_step_j or 0.001
-        return math.floor((self.counter_start_j + counted) / step) * step
+            counter_j = self.counter_start_j + self._counted_by_j(update)
+        return math.floor(counter_j / self._counter_step_j) * self._counter_step_j
+
+    def _counter_update(self, at_s: float) -> int:
+        """Number of the counter's last step by this time."""
+        return max(0, math.floor((at_s - self._counter_first_s) / self._counter_period_s))
+
+    def _counted_by_j(self, update: int) -> float:
+        if self._counter_kind == "truth":
+            end_s = self._counter_first_s + update * self._counter_period_s
+            return self.true_energy_j(self._counter_first_s, end_s)
+        if not self._counter_apart:
+            return self._counted_j[min(update, len(self._counted_j) - 1)]
+        end_s = self._counter_first_s + update * self._counter_period_s
+        number = math.floor((end_s - self._first_s) / self._sensor.period_s)
+        if number < 0:
+            return 0.0
+        shown_s = end_s - self._first_s - number * self._sensor.period_s
+        return (self._counted_j[number - 1] if number else 0.0) + self._published_w[number] * shown_s
+
+    def _spoilt_counter_j(self, update: int) -> float:
+        faults = self.faults
+        at_s = self._counter_first_s + update * self._counter_period_s
+        moved_s = faults.counter_moved_s(at_s)
+        if moved_s < at_s:
+            at_s, update = moved_s, self._counter_update(moved_s)
+        total_j = self._counted_by_j(update)
+        reset_s = faults.counter_reset_s(at_s)
+        total_j += self.counter_start_j if reset_s is None else -self._counted_by_j(self._counter_update(reset_s))
+        return max(0.0, total_j + faults.counter_jumped_j(reset_s, at_s))
 
     def utilisation(self, t_s: float) -> float:
-        """Load now, as a fraction."""
+        """Load now, of whoever it is, as a fraction."""
         return self._model.utilisation(t_s)
 
     def temperature_c(self, t_s: float) -> float:
         """Chip temperature, degrees Celsius."""
         profile = self.profile
         warmth = self._model.warmth(t_s)
-        return profile.idle_temperature_c + (profile.full_temperature_c - profile.idle_temperature_c) * warmth
+        chip_c = profile.idle_temperature_c + (profile.full_temperature_c - profile.idle_temperature_c) * warmth
+        return chip_c + self.faults.warming_c(t_s) if self.faults.warms else chip_c
 
     def clock_hz(self, t_s: float) -> float:
         """Streaming-multiprocessor clock, hertz."""
-        return self.profile.boost_clock_hz if self.utilisation(t_s) > 0 else self.profile.idle_clock_hz
+        if self.utilisation(t_s) == 0:
+            return self.profile.idle_clock_hz
+        return self.profile.boost_clock_hz * self.faults.clock_fraction(t_s)
 
     def throttle_reasons(self, t_s: float) -> int:
-        """NVML clocks-event-reasons bits: 1 when idle, 8 (hardware slowdown) if the node is throttled under load."""
+        """NVML clocks-event-reasons bits: 1 when idle; under load 8 (hardware slowdown) if throttled, and faults'."""
         if self.utilisation(t_s) == 0:
             return 0x1
-        return 0x8 if "throttled" in self.conditions else 0x0
+        return (0x8 if "throttled" in self.conditions else 0x0) | self.faults.throttle_reasons(t_s)
 
-    def compute_processes(self, own_pid: int | None = None) -> tuple[tuple[int, int], ...]:
-        """(process id, bytes) of the processes on the board: the harness, and a foreign one if asked for."""
+    def compute_processes(self, t_s: float, own_pid: int | None = None) -> tuple[tuple[int, int], ...]:
+        """(process id, bytes) of the processes on the board: the harness, and a foreign one if there is."""
         own = ((own_pid if own_pid is not None else os.getpid(), 512 * 1024**2),)
-        foreign = ((FOREIGN_PID, 2 * 1024**3),) if "foreign-process" in self.conditions else ()
-        return own + foreign
+        shared = "foreign-process" in self.conditions or self.faults.foreign_process_listed(t_s)
+        return own + (((FOREIGN_PID, 2 * 1024**3),) if shared else ())
 
     # --- sensor ---
 
@@ -146,26 +219,46 @@ class SimulatedGpu:
         due = max(1, math.floor((t_s - self._first_s) / self._sensor.period_s) + 1)
         for number in range(len(self._published_w), due):
             at_s = self._first_s + number * self._sensor.period_s
-            reading_w = max(0.0, round(self.gain * self._seen_w(at_s) + self.offset_w, 3))
+            if self._published_w and self.faults.sensor_is_stuck(at_s):
+                reading_w = self._published_w[-1]
+            else:
+                reading_w = max(0.0, round(self.gain * self._seen_w(at_s) + self.offset_w, 3))
             before_j = self._counted_j[-1] if self._counted_j else 0.0
             self._published_w.append(reading_w)
             self._counted_j.append(before_j + reading_w * self._sensor.period_s)
 
     def _seen_w(self, at_s: float) -> float:
         if self._sensor.kernel == "first_order":
-            return self._model.first_order_w(at_s)
-        width_s = self._sensor.window_s
-        return (self._model.energy_j(at_s) - self._model.energy_j(at_s - width_s)) / width_s
+            seen_w = self._model.first_order_w(at_s)
+            if self.faults.warms:
+                seen_w += self._warming_w_per_c * self.faults.warming_filtered_c(at_s, self._sensor.tau_s)
+            return seen_w
+        return self.true_energy_j(at_s - self._sensor.window_s, at_s) / self._sensor.window_s
+
+
+def _cut_normal(rng: random.Random, sd: float) -> float:
+    """A normal draw around 0; what lies beyond `CUT_SD` is drawn again."""
+    while abs(drawn := rng.gauss(0.0, sd)) > CUT_SD * sd:
+        pass
+    return drawn
 
 
 class SimulatedNode:
     """A machine with 1 to 8 simulated GPUs behind one load log, and one re-entrant lock for its threads."""
 
-    def __init__(self, state: NodeState, clock: Clock | None = None) -> None:
+    def __init__(
+        self, state: NodeState, clock: Clock | None = None, models: Sequence[PowerModel] | None = None
+    ) -> None:
+        """A node of its own; `models` stand in for the built-in power model, one per GPU (simulation/recorded)."""
         self.state = state
         self.clock: Clock = clock if clock is not None else RealClock()
         self.lock = threading.RLock()
-        self.gpus = tuple(SimulatedGpu(state, index, self.lock) for index in range(state.gpu_count))
+        given = models if models is not None else [None] * state.gpu_count
+        self.gpus = tuple(
+            SimulatedGpu(state, index, self.lock, model)
+            for index, model in zip(range(state.gpu_count), given, strict=True)
+        )
+        self._epoch_s = time.time() - self.clock.now_s()
         self._log: LoadLog = FileLoadLog(state.load_path) if state.load_path else MemoryLoadLog()
         self._seen_rows = 0
 
@@ -181,6 +274,11 @@ class SimulatedNode:
             for t_s, gpu_index, utilisation in self._log.rows(self._seen_rows):
                 self.gpus[int(gpu_index)].set_load(t_s, utilisation)
                 self._seen_rows += 1
+
+    def utc_s(self, t_s: float) -> float:
+        """Wall clock, seconds since 1970, at a time of the monotonic clock; unlike that one it may jump."""
+        jumped_s = utc_stepped_s(self.state.faults, self.state.start_s, t_s) if self.state.faults else 0.0
+        return self._epoch_s + t_s + jumped_s
 
     def gpu_by_uuid(self, gpu_uuid: str) -> SimulatedGpu:
         """The GPU of that UUID.

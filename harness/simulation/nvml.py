@@ -20,7 +20,6 @@ import inspect
 import os
 import re
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -33,7 +32,14 @@ from harness.clock import Clock, RealClock
 from harness.power.base import PowerSource
 from harness.power.nvml import open_gpus
 from harness.simulation.gpu import NodeState, SimulatedNode
-from harness.simulation.nvml_answers import DeviceAnswer, device_answers, target_of, value_of, write_text
+from harness.simulation.nvml_answers import (
+    SENSOR_FUNCTIONS,
+    DeviceAnswer,
+    device_answers,
+    target_of,
+    value_of,
+    write_text,
+)
 
 DRIVER_VERSION = "580.65.06"
 NVML_VERSION = "13.580.65.06"
@@ -69,7 +75,7 @@ class SimulatedNvml:
         raise AttributeError(name)
 
     def _table(self) -> dict[str, Answer]:
-        device = device_answers(epoch_s=time.time() - self._node.clock.now_s())
+        device = device_answers(self._node.utc_s)
         system: dict[str, Answer] = {
             "nvmlShutdown": self._shutdown,
             "nvmlSystemGetDriverVersion": lambda out, size: write_text(out, size, DRIVER_VERSION),
@@ -87,7 +93,10 @@ class SimulatedNvml:
             return str(pynvml.NVMLError._errcode_to_string.get(value_of(code), "Unknown Error")).encode()
 
         return {
-            **{name: self._guard(partial(self._on_device, answer)) for name, answer in device.items()},
+            **{
+                name: self._guard(partial(self._on_device, answer, name in SENSOR_FUNCTIONS))
+                for name, answer in device.items()
+            },
             **{name: self._guard(answer) for name, answer in system.items()},
             "nvmlInit_v2": self._init,
             "nvmlInitWithFlags": self._init,
@@ -109,13 +118,16 @@ class SimulatedNvml:
 
         return call
 
-    def _on_device(self, answer: DeviceAnswer, handle: Any, *arguments: Any) -> int:
+    def _on_device(self, answer: DeviceAnswer, of_sensor: bool, handle: Any, *arguments: Any) -> int:
         try:
             gpu = self._by_address[ctypes.addressof(handle.contents)]
         except (KeyError, ValueError, AttributeError):  # not ours, NULL, not a pointer
             return int(pynvml.NVML_ERROR_INVALID_ARGUMENT)
         self._node.refresh()
-        return answer(gpu, self._node.clock.now_s(), *arguments)
+        t_s = self._node.clock.now_s()
+        if gpu.faults.answers_errors and (code := gpu.faults.nvml_error(t_s, of_sensor)):
+            return code
+        return answer(gpu, t_s, *arguments)
 
     # --- library and handles ---
 

@@ -118,6 +118,17 @@ _TEXTS: dict[str, Callable[[SimulatedGpu], str | None]] = {
     "nvmlDeviceGetSerial": lambda gpu: None if _is_geforce(gpu) else f"SIMULATED-{gpu.index:03d}",
 }
 
+# What a sensor fault silences; identity, limits and processes still answer.
+SENSOR_FUNCTIONS = frozenset(
+    {
+        "nvmlDeviceGetFieldValues",
+        "nvmlDeviceGetPowerUsage",
+        "nvmlDeviceGetTotalEnergyConsumption",
+        "nvmlDeviceGetTemperature",
+        "nvmlDeviceGetTemperatureV",
+    }
+)
+
 _UINT, _ULL = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT, pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
 _FIELDS: dict[int, tuple[int, Scalar]] = {
     pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION: (_ULL, _counter_mj),
@@ -208,13 +219,13 @@ def _pci_info(gpu: SimulatedGpu, _: float, info: Any) -> int:
     return int(pynvml.NVML_SUCCESS)
 
 
-def _field_values(gpu: SimulatedGpu, t_s: float, count: Any, values: Any, *, epoch_s: float) -> int:
-    array = target_of(values)
+def _field_values(gpu: SimulatedGpu, t_s: float, count: Any, values: Any, *, utc_s: Callable[[float], float]) -> int:
+    array, timestamp = target_of(values), int(utc_s(t_s) * 1e6)
     for index in range(value_of(count)):
         entry = array[index]
         value_type, read = _FIELDS.get(entry.fieldId, (_UINT, None))
         value = read(gpu, t_s) if read is not None and entry.scopeId == SCOPE_GPU else None
-        entry.timestamp = int((epoch_s + t_s) * 1e6)
+        entry.timestamp = timestamp
         if value is None:
             entry.nvmlReturn = pynvml.NVML_ERROR_NOT_SUPPORTED
             continue
@@ -281,11 +292,11 @@ def _utilisation(gpu: SimulatedGpu, t_s: float, out: Any) -> int:
     return int(pynvml.NVML_SUCCESS)
 
 
-def _memory(gpu: SimulatedGpu, _: float, out: Any, *, version: int | None = None) -> int:
+def _memory(gpu: SimulatedGpu, t_s: float, out: Any, *, version: int | None = None) -> int:
     target = target_of(out)
     if version is not None and target.version != version:
         return int(pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH)
-    used = sum(size for _, size in gpu.compute_processes())
+    used = sum(size for _, size in gpu.compute_processes(t_s))
     total = gpu.profile.memory_bytes
     if version is None:
         used += DRIVER_MEMORY_BYTES  # version 1 counts the driver's share as used
@@ -296,26 +307,26 @@ def _memory(gpu: SimulatedGpu, _: float, out: Any, *, version: int | None = None
     return int(pynvml.NVML_SUCCESS)
 
 
-def _compute_processes(gpu: SimulatedGpu, _: float, count: Any, processes: Any) -> int:
-    return _write_list(count, processes, gpu.compute_processes(), _put_process)
+def _compute_processes(gpu: SimulatedGpu, t_s: float, count: Any, processes: Any) -> int:
+    return _write_list(count, processes, gpu.compute_processes(t_s), _put_process)
 
 
 def _no_processes(gpu: SimulatedGpu, _: float, count: Any, processes: Any) -> int:
     return _write_list(count, processes, (), _put_process)
 
 
-def device_answers(epoch_s: float) -> dict[str, DeviceAnswer]:
+def device_answers(utc_s: Callable[[float], float]) -> dict[str, DeviceAnswer]:
     """What every function of a device answers: f(gpu, t_s, arguments after the handle) -> NVML return code.
 
     Args:
-        epoch_s: Unix time at the zero of the clock that `t_s` is on.
+        utc_s: Wall clock, seconds since 1970, at a time of the clock that `t_s` is on.
     """
     return {
         **{name: partial(_scalar, read) for name, read in _SCALARS.items()},
         **{name: partial(_pair, *reads) for name, reads in _PAIRS.items()},
         **{name: partial(_text, read) for name, read in _TEXTS.items()},
         "nvmlDeviceGetPciInfo_v3": _pci_info,
-        "nvmlDeviceGetFieldValues": partial(_field_values, epoch_s=epoch_s),
+        "nvmlDeviceGetFieldValues": partial(_field_values, utc_s=utc_s),
         "nvmlDeviceGetTemperature": _temperature,
         "nvmlDeviceGetTemperatureV": _temperature_v,
         "nvmlDeviceGetClockInfo": _clock,

@@ -15,12 +15,45 @@ import math
 import random
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import Protocol
 
 from harness.simulation.profiles import GpuProfile
 
 # Ripple of a busy board: frequency in Hz and amplitude as a fraction of (power - idle). Assumed; incommensurate with
 # every sensor period on record.
 RIPPLE = ((0.731, 0.010), (7.37, 0.012), (23.17, 0.012))
+
+
+class PowerModel(Protocol):
+    """What a simulated board draws under the loads it was given, whoever computes it. Times in seconds."""
+
+    def set_load(self, t_s: float, utilisation: float) -> None:
+        """From `t_s` on the board works at this fraction of its range above idle."""
+        ...
+
+    def forget_after(self, t_s: float) -> None:
+        """Take back the changes planned for later than `t_s`."""
+        ...
+
+    def utilisation(self, t_s: float) -> float:
+        """Load, as a fraction."""
+        ...
+
+    def warmth(self, t_s: float) -> float:
+        """0 when cold, 1 when fully warm."""
+        ...
+
+    def power_w(self, t_s: float) -> float:
+        """True power, watts."""
+        ...
+
+    def energy_j(self, t_s: float) -> float:
+        """True energy since the start, joules."""
+        ...
+
+    def first_order_w(self, t_s: float) -> float:
+        """Output of the sensor's first-order filter (tau of its profile), watts."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +114,12 @@ class TruePowerModel:
         )
         self._stretches.append(stretch)
         self._starts_s.append(t_s)
+
+    def forget_after(self, t_s: float) -> None:
+        """Take back the changes planned for later than `t_s`; the start stays."""
+        while len(self._starts_s) > 1 and self._starts_s[-1] > t_s:
+            self._starts_s.pop()
+            self._stretches.pop()
 
     def _at(self, t_s: float) -> tuple[_Stretch, float]:
         stretch = self._stretches[max(0, bisect_right(self._starts_s, t_s) - 1)]
