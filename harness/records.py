@@ -303,6 +303,9 @@ class SourceEnergy(Frozen):
     idle_power_w: float = Field(description="mean power of the null window right after")
     idle_power_u_w: float = Field(description="its standard uncertainty, without what gain and offset add")
     gap_energy_j: float = Field(description="part of energy_j drawn at the edges and in delays, while no work ran")
+    effective_samples: float | None = Field(
+        None, description="independent readings the work's power was judged by; None where the sensor sees everything"
+    )
     busy_temperature_c: float | None = Field(None, description="mean chip temperature while work ran")
     busy_clock_hz: float | None = Field(None, description="median streaming-multiprocessor clock while work ran")
     sampled_energy_j: float | None = Field(None, description="integral of sampled power, to check the counter")

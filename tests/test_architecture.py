@@ -77,6 +77,7 @@ run.runner
 footprint.factors
 footprint.equivalents
 report.results
+report.uncertainty
 cli.options
 cli.tables
 cli.progress

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from harness.stats import (
     Estimate,
+    block_mean_u,
     combined,
     effective_sample_size,
     repeatability,
@@ -251,3 +252,25 @@ def test_too_few_values_are_taken_as_they_are(n: int, worth: float) -> None:
 @given(st.lists(st.floats(min_value=0.0, max_value=1000.0), min_size=3, max_size=200))
 def test_worth_lies_between_one_and_the_number_of_samples(values: list[float]) -> None:
     assert 1.0 <= effective_sample_size(np.array(values)) <= len(values)
+
+
+def test_evenly_alternating_series_is_known_better_than_its_scatter_says():
+    # Errors +1 and -1 in turn cancel within every block of eight: the mean is exact.
+    assert block_mean_u(np.array([1.0, -1.0] * 40)) == pytest.approx(0.0)
+
+
+def test_independent_series_is_known_as_its_scatter_says():
+    draws = np.random.default_rng(5)
+    stated = [block_mean_u(draws.normal(0.0, 1.0, 96)) for _ in range(400)]
+    # sd / sqrt(n) = 0.102, widened by t(11 degrees) / 1.96 = 1.123
+    assert np.sqrt(np.mean(np.square(stated))) == pytest.approx(1.123 / np.sqrt(96), rel=0.05)
+
+
+def test_blocks_of_one_level_each_are_not_averaged_within():
+    # Ten levels of eight equal values: sd of the levels 0..9 is 3.0277; over sqrt(10), times t(9)/1.96 = 1.1542.
+    assert block_mean_u(np.repeat(np.arange(10.0), 8)) == pytest.approx(3.0277 / np.sqrt(10) * 1.1542, rel=1e-3)
+
+
+def test_short_series_has_no_blocks():
+    assert block_mean_u(np.ones(39)) is None
+    assert block_mean_u(np.ones(40)) is not None

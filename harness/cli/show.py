@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.errors import StoreError
+    from harness.records import RunRecord
     from harness.report.results import ResultRow
     from harness.store.files import StoredRun
 
@@ -26,6 +27,9 @@ def show_command(
         list[str] | None, typer.Argument(help="Campaigns, run ids (or their beginning), or folders; all if left out.")
     ] = None,
     results: Results = Path("results"),
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="The uncertainty budget of each run: term, value, what reduces it.")
+    ] = False,
     phone: Phone = None,
     car: Car = None,
     grid: Grid = None,
@@ -40,6 +44,10 @@ def show_command(
     chosen = editions(phone, car, grid)
     unreadable: list[StoreError] = []
     runs = _select(what or [], results, unreadable)
+    if uncertainty:
+        _show_uncertainty(runs, as_json)
+        _tell(unreadable)
+        return
     rows = [result_row(run.record, chosen) for run in runs]
     if as_json:
         document: dict[str, object] = {"runs": [row.model_dump(mode="json") for row in rows]}
@@ -221,7 +229,6 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
 
 
 def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
-    from rich.table import Table
 
     record = run.record
     mark = ", simulated" if record.simulated else ""
@@ -240,16 +247,49 @@ def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
                 f"{window.work.requests} requests; {source.energy_j:.4g} J{mark} by {source.method}, of which "
                 f"{source.gap_energy_j:.4g} J at its edges and in pauses are taken off"
             )
-    budget = Table(title=f"Standard uncertainty of the first window, in J{mark}", title_justify="left")
-    for column in ("source", "term", "J", "shared by all windows", "what would reduce it"):
-        budget.add_column(column)
-    for source in accepted[0].sources:
-        if source.source_id in names:
-            for term in source.budget:
-                value = f"{term.standard_uncertainty_j:.3g}"
-                budget.add_row(
-                    names[source.source_id], term.name, value, "yes" if term.common else "no", term.reduced_by
-                )
-            total = f"{source.uncertainty_j:.3g} of {source.energy_j:.4g}"
-            budget.add_row(names[source.source_id], "combined", total, "", "")
-    out.print(budget)
+    _print_windows(record, out)
+    out.print(f"what its uncertainty is made of: harness show {record.run_id} --uncertainty", soft_wrap=True)
+
+
+def _print_windows(record: RunRecord, out: Console) -> None:
+    """Every window: what it says, and why it was left out."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from harness.measure.stopping import gross_j
+
+    active = {source.id for source in record.sources if source.runs_model}
+    table = Table(title=f"Windows{', simulated' if record.simulated else ''}", title_justify="left")
+    for column in ("window", "at work, s", "generations", "J per generation", "°C", "counted"):
+        table.add_column(column, justify="left" if column in ("window", "counted") else "right")
+    for window in record.measurements:
+        requests, known = window.work.requests, {source.source_id for source in window.sources} >= active
+        energy = f"{gross_j(window, active) / requests:.5g}" if requests and known else "-"
+        warmth = [s.busy_temperature_c for s in window.sources if s.source_id in active and s.busy_temperature_c]
+        why = "; ".join(caveat.message for caveat in window.caveats)
+        counted = f"[red]rejected[/]: {escape(why)}" if window.rejected else "yes"
+        heat = f"{max(warmth):.1f}" if warmth else "-"
+        table.add_row(window.label, f"{window.busy_s:.2f}", str(requests), energy, heat, counted)
+    out.print(table)
+
+
+def _show_uncertainty(runs: list[StoredRun], as_json: bool) -> None:
+    """The budget of every complete run; runs without a figure are said to have none."""
+    import json
+
+    from harness.cli.tables import console, print_budget
+    from harness.report.uncertainty import run_budget
+
+    budgets = [run_budget(run.record) for run in runs]
+    if as_json:
+        known = [budget.model_dump(mode="json") for budget in budgets if budget is not None]
+        typer.echo(json.dumps({"uncertainty": known}, indent=2))
+        return
+    out = console()
+    for run, budget in zip(runs, budgets, strict=True):
+        if budget is None:
+            out.print(f"{run.record.run_id} has no figure, so it has no uncertainty budget.")
+        else:
+            print_budget(budget, out)
+    if not runs:
+        out.print("No runs found.")

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.report.results import ResultRow, caveat_lines
+from harness.report.uncertainty import RunBudget
 from harness.stats import Estimate
 from harness.units import format_plus_minus, format_significant
 
@@ -40,6 +41,44 @@ def print_results(rows: Sequence[ResultRow], out: Console) -> None:
     for row in rows:
         if row.status == "failed":
             out.print(f"[red]failed[/] {escape(row.run_id)}: {escape(row.failure or 'no reason was kept')}")
+
+
+def print_budget(budget: RunBudget, out: Console) -> None:
+    """Term, value, whether it counts, what would reduce it; then what is known of the sensor."""
+    mark = ", simulated" if budget.simulated else ""
+    half_j = (budget.high_j - budget.low_j) / 2
+    told = f"{escape(budget.run_id)}: {format_plus_minus(budget.energy_j, half_j)} J per generation{mark}"
+    out.print(f"[bold]{told}[/] ({budget.confidence:.0%} interval; {budget.boundary}; {budget.windows} windows)")
+    table = Table()
+    for name in ("term", "J per generation", "of the energy", "kind", "counted", "what would reduce it"):
+        table.add_column(name, justify="right" if name in ("J per generation", "of the energy") else "left")
+    for line in budget.lines:
+        table.add_row(
+            line.term,
+            f"{line.standard_uncertainty_j:.3g}",
+            f"{line.relative:.2%}",
+            line.kind,
+            "yes" if line.counted else "no",
+            line.reduced_by,
+        )
+    table.add_section()
+    relative = budget.standard_uncertainty_j / abs(budget.energy_j)
+    table.add_row("combined, standard", f"{budget.standard_uncertainty_j:.3g}", f"{relative:.2%}", "", "", "")
+    out.print(table)
+    out.print(
+        "common: shared by all runs on this board, cancels between them. The windows' own terms and their scatter show "
+        "the same thing twice: the larger counts.",
+        soft_wrap=True,
+    )
+    for sensor in budget.sensors:
+        samples = sensor.effective_samples
+        seen = "" if samples is None else f" and {samples:.0f} independent readings in a window"
+        out.print(
+            f"{escape(sensor.device_name)}: energy by {sensor.method}; sensor profile {escape(sensor.sensor_profile)}, "
+            f"a reading every {sensor.period_s * 1000:.0f} ms, {sensor.undersampled_fraction:.0%} of the time unseen"
+            f"{seen}; gain {sensor.gain_source}",
+            soft_wrap=True,
+        )
 
 
 def estimate_text(estimate: Estimate | None) -> str:

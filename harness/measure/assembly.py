@@ -11,6 +11,7 @@ from harness.errors import MeasurementInvalid
 from harness.measure import guards, quality
 from harness.measure.budget import IdlePowerReading, Method, TrueEnergy, null_power, source_energy, source_method
 from harness.measure.window import WindowReadings
+from harness.power.profiles import undersampled_fraction
 from harness.power.trace import PowerTrace
 from harness.records import Caveat, Measurement, MeasureSpec, SourceEnergy, SourceInfo, WorkCounts
 from harness.stats import FloatArray
@@ -106,7 +107,8 @@ def _contamination(
     readings, null, trace, rested_s = raw.readings, raw.null, raw.trace, raw.rested_since_s
     window = trace.between(readings.start_s, readings.end_s)
     void: Caveats = [quality.implausible(info, energy, readings.duration_s), quality.clock_stepped(working, info)]
-    weak: Caveats = [quality.power_capped(working, info)]
+    kappa = undersampled_fraction(info.sensor_period_s, info.sensor_window_s)
+    weak: Caveats = [quality.power_capped(working, info), quality.locked_in(readings, info, kappa)]
     (weak if spec.allow_throttling else void).append(quality.slowed_down(working, info))
     lost = quality.samples_lost(window, info, readings.start_s, readings.end_s)
     (void if method == "sampled" else weak).append(lost)

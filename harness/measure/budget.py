@@ -139,7 +139,7 @@ def source_energy(
     inside = trace.between(readings.start_s, readings.end_s)
     duration_s, mean_w = readings.duration_s, energy_j / readings.duration_s
     kappa = undersampled_fraction(info.sensor_period_s, info.sensor_window_s)
-    scatter_j = _scatter_u_j(info, readings, inside, kappa, mean_w)
+    scatter_j, effective_samples = _scatter(info, readings, inside, kappa, mean_w)
     edges_j = _edges_u_j(info, readings, method, idle.power_w)
     gap = gap_energy(info, readings, null, trace, idle)
     busy_w = (energy_j - gap.energy_j) / readings.busy_s if readings.busy_s else 0.0
@@ -163,6 +163,7 @@ def source_energy(
         idle_power_w=idle.power_w,
         idle_power_u_w=idle.u_w,
         gap_energy_j=gap.energy_j,
+        effective_samples=effective_samples,
         sampled_energy_j=sampled_j,
         sampled_uncertainty_j=sampled_u_j,
         true_energy_j=truth(info.id, readings.start_s, readings.end_s) if truth else None,
@@ -185,20 +186,23 @@ def _edges_u_j(info: SourceInfo, readings: WindowReadings, method: Method, edge_
     return unaligned_edges_u_j(info.sensor_period_s, edge_w, edge_w)
 
 
-def _scatter_u_j(info: SourceInfo, readings: WindowReadings, inside: PowerTrace, kappa: float, mean_w: float) -> float:
+def _scatter(
+    info: SourceInfo, readings: WindowReadings, inside: PowerTrace, kappa: float, mean_w: float
+) -> tuple[float, float | None]:
+    """What the unseen share of the time leaves open, joules, and how many independent readings say so."""
     if kappa == 0 or not readings.busy_spans_s:
-        return 0.0
+        return 0.0, None
     t_s, power_w = inside.power(info.id)
     settled_s = readings.busy_spans_s[0][0] + info.sensor_period_s + info.sensor_window_s
     busy = (t_s >= settled_s) & (t_s <= readings.busy_spans_s[-1][1])
     values: FloatArray = published_readings(t_s[busy], power_w[busy], info.sensor_period_s)
     if len(values) < 3:
         # Too few readings to know the scatter: anything between nothing and twice the mean, one sample.
-        return undersampling_u_j(kappa, mean_w / math.sqrt(3), readings.duration_s, 1.0)
+        return undersampling_u_j(kappa, mean_w / math.sqrt(3), readings.duration_s, 1.0), 1.0
     sd_w, effective = float(np.std(values, ddof=1)), effective_sample_size(values)
     if readings.phases_spread and (blocks_u_w := block_mean_u(values)) is not None and blocks_u_w > 0:
         effective = max(effective, (sd_w / blocks_u_w) ** 2)
-    return undersampling_u_j(kappa, sd_w, readings.duration_s, effective)
+    return undersampling_u_j(kappa, sd_w, readings.duration_s, effective), effective
 
 
 def _sampled_check(

@@ -14,6 +14,9 @@ DISAGREEMENT_COVERAGE = 2.58  # 99 %: the check is made on every window, and sho
 MAX_CLOCK_CHANGE = 0.03  # two to three of the 15 MHz steps that boards take by themselves
 IMPLAUSIBLE_LIMITS = 1.5  # a board may pass its power limit for milliseconds, not for a window
 LONGEST_GAP_PERIODS = 3.0
+LOCKED_RESULTANT = 0.6
+FEWEST_LOCKED = 8  # batches; the resultant of fewer random phases passes 0.6 by chance in more than 5 % of windows
+LONGEST_LOCKED_PERIODS = 20.0
 # NVML clocks-event reasons. Slowed down against its will: hardware slowdown, thermal (software, hardware), power
 # brake. Held at its own power limit: software power cap. Idle (1) and application clocks (2) are neither.
 SLOWDOWN_BITS = 0x8 | 0x20 | 0x40 | 0x80
@@ -105,6 +108,28 @@ def samples_lost(window: PowerTrace, info: SourceInfo, start_s: float, end_s: fl
 def no_work(work: WorkCounts) -> Caveat | None:
     """Nothing came back, so there is nothing to divide the energy by."""
     return None if work.requests else Caveat(code="no-work", message="No request was answered in the window.")
+
+
+def locked_in(readings: WindowReadings, info: SourceInfo, kappa: float) -> Caveat | None:
+    """The batches start at nearly the same phase of the sensor's period: it sees the same moments again and again.
+
+    The phases' resultant length is 1 where all are equal and about 1/sqrt(n) where they are random (Rayleigh's
+    statistic). Batches much longer than the period cannot be misread by much; evenly spread ones not at all.
+    """
+    starts_s = np.array([start for start, _ in readings.busy_spans_s])
+    if kappa == 0 or readings.phases_spread or len(starts_s) < FEWEST_LOCKED:
+        return None
+    cycle_s = float(np.median(np.diff(starts_s)))
+    if not info.sensor_window_s < cycle_s <= LONGEST_LOCKED_PERIODS * info.sensor_period_s:
+        return None
+    resultant = float(np.abs(np.mean(np.exp(2j * np.pi * starts_s / info.sensor_period_s))))
+    if resultant <= LOCKED_RESULTANT:
+        return None
+    return Caveat(
+        code="lock-in",
+        message=f"Batches of {cycle_s * 1000:.0f} ms keep step with the sensor's {info.sensor_period_s * 1000:.0f} ms: "
+        "it may have seen the same moments of each. Allow random_delays.",
+    )
 
 
 def counter_disagrees(info: SourceInfo, energy: SourceEnergy) -> Caveat | None:

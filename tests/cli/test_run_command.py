@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -140,9 +141,22 @@ def test_show_tells_everything_about_one_run(tmp_path: Path) -> None:
     harness("run", config(tmp_path), "--in-process", cwd=tmp_path)
     answer = harness("show", "pretend-text", cwd=tmp_path)
     assert answer.code == 0
-    for words in ("idle share", "above idle", "every GPU of the machine", "not measured", "sensor gain", "subtracted"):
+    for words in ("idle share", "above idle", "every GPU of the machine", "not measured", "subtracted", "repeat-1"):
         assert words in answer.out
     assert "true energy of the simulated GPU" in answer.out
+
+
+def test_show_prints_the_uncertainty_budget(tmp_path: Path) -> None:
+    harness("run", config(tmp_path), "--in-process", cwd=tmp_path)
+    answer = harness("show", "pretend-text", "--uncertainty", cwd=tmp_path)
+    assert answer.code == 0
+    for words in ("sensor gain", "calibrate against a meter", "scatter of the repeats", "combined, standard"):
+        assert words in answer.out
+    (budget,) = json.loads(harness("show", "pretend-text", "--uncertainty", "--json", cwd=tmp_path).out)["uncertainty"]
+    assert {line["term"] for line in budget["lines"]} >= {"sensor gain", "sensor offset", "undersampling", "gaps"}
+    # Gain known to 5 % / sqrt(3) of the gross energy, whatever it is.
+    (gain,) = [line for line in budget["lines"] if line["term"] == "sensor gain"]
+    assert gain["standard_uncertainty_j"] / budget["energy_j"] == pytest.approx(0.05 / 3**0.5)
 
 
 def test_one_broken_record_does_not_hide_the_others(tmp_path: Path) -> None:

@@ -241,3 +241,34 @@ def test_missed_target_says_both_widths():
     assert "±3.1%" in caveat.message
     assert "±2.0%" in caveat.message
     assert "max_repeats" in caveat.message
+
+
+# --- in step with the sensor ---
+
+
+def batches(cycle_s: float, count: int, spread: bool = False) -> WindowReadings:
+    spans = tuple((0.03 + k * cycle_s, 0.03 + k * cycle_s + 0.8 * cycle_s) for k in range(count))
+    return WindowReadings(0.0, spans[-1][1] + 0.2, spans, {}, "GPU-0", 0.0005, spread)
+
+
+@pytest.mark.parametrize(
+    ("cycle_s", "count", "flagged"),
+    [
+        (0.1, 30, True),  # the sensor's own period
+        (0.3, 30, True),  # three of them
+        (0.101, 30, True),  # shifts by 0.3 of a period within the window
+        (0.104, 30, False),  # shifts by more than one
+        (0.15, 30, False),  # two phases, opposite to each other
+        (0.02, 100, False),  # shorter than what one reading sees
+        (2.5, 30, False),  # too long to be misread by much
+        (0.1, 7, False),  # too few to say
+    ],
+)
+def test_batches_in_step_with_the_sensor_are_named(cycle_s, count, flagged):
+    caveat = quality.locked_in(batches(cycle_s, count), source_info(sensor_window_s=0.025), 0.75)
+    assert (caveat is not None) == flagged
+
+
+def test_spread_batches_and_sensors_that_see_everything_cannot_lock():
+    assert quality.locked_in(batches(0.1, 30, spread=True), source_info(), 0.75) is None
+    assert quality.locked_in(batches(0.1, 30), source_info(), 0.0) is None
