@@ -154,7 +154,7 @@ class VirtualSampler:
         self._clock = clock
         self._period_s = period_s
         self._rows: list[tuple[float, ...]] = []
-        self._ticks = 0
+        self._ticks = self._missed = 0
 
     def start(self) -> None:
         """Begin sampling as virtual time moves."""
@@ -163,7 +163,7 @@ class VirtualSampler:
     def trace(self) -> PowerTrace:
         """Everything sampled so far."""
         rows = np.array(self._rows, dtype=np.float64).reshape(-1, len(COLUMNS))
-        return PowerTrace(tuple(source.info.id for source in self._sources), self._period_s, rows, 0)
+        return PowerTrace(tuple(source.info.id for source in self._sources), self._period_s, rows, self._missed)
 
     def stop(self) -> PowerTrace:
         """End sampling."""
@@ -172,7 +172,11 @@ class VirtualSampler:
 
     def _sample(self) -> None:
         slow = self._ticks % SLOW_EVERY == 0
-        self._rows.extend(_row(index, source.read(slow)) for index, source in enumerate(self._sources))
+        try:
+            for index, source in enumerate(self._sources):
+                self._rows.append(_row(index, source.read(slow)))
+        except SourceUnavailable:  # as in the helper process
+            self._missed += 1
         self._ticks += 1
 
 

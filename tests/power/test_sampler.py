@@ -81,6 +81,25 @@ def test_slow_values_are_read_on_every_tenth_sample():
     assert not np.isnan(trace.column("power_w", "GPU-0")).any()
 
 
+def test_virtual_sampler_leaves_out_what_could_not_be_read_and_counts_it():
+    clock = VirtualClock(0.0)
+    source = FakeSource(clock)
+    read = source.read
+
+    def lost_between(slow: bool = True):
+        if 0.3 <= clock.now_s() < 0.5:
+            raise SourceUnavailable("The board does not answer.", "Look at it.")
+        return read(slow)
+
+    source.read = lost_between
+    sampler = VirtualSampler([source], clock, period_s=0.125)
+    sampler.start()
+    clock.sleep_s(1.0)
+    trace = sampler.stop()
+    assert list(trace.column("t_s", "GPU-0")) == [0.0, 0.125, 0.25, 0.5, 0.625, 0.75, 0.875, 1.0]
+    assert trace.missed_deadlines == 1  # at 0.375 s
+
+
 def test_sources_are_sampled_together_and_kept_apart():
     clock = VirtualClock(0.0)
     sources = [
