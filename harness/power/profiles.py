@@ -52,6 +52,9 @@ class SensorProfile(Frozen, strict=True):
     resolution_w: float = Field(NVML_RESOLUTION_W, ge=0, description="readings are whole multiples; 0: not rounded")
     counter_step_j: float | None = Field(None, gt=0, description="step of the energy counter; None without one")
     counter_period_s: float | None = Field(None, gt=0, description="how often the counter moves; None: not known")
+    counter_integrates: Literal["readings", "power"] | None = Field(
+        None, description="whether the counter adds up readings or sees what they miss; None: not known"
+    )
     source: str = ""
     note: str = ""
     not_trusted: str = Field(
