@@ -151,15 +151,17 @@ class SimulatedGpu:
         return math.floor(counter_j / self._counter_step_j) * self._counter_step_j
 
     def _counter_update(self, at_s: float) -> int:
-        """Number of the counter's last step by this time."""
-        return max(0, math.floor((at_s - self._counter_first_s) / self._counter_period_s))
+        """Number of the counter's last step by this time; negative before the first."""
+        return math.floor((at_s - self._counter_first_s) / self._counter_period_s)
 
     def _counted_by_j(self, update: int) -> float:
+        if update < 0 and (self._counter_apart or self._counter_kind == "truth"):
+            return 0.0
         if self._counter_kind == "truth":
             end_s = self._counter_first_s + update * self._counter_period_s
             return self.true_energy_j(self._counter_first_s, end_s)
         if not self._counter_apart:
-            return self._counted_j[min(update, len(self._counted_j) - 1)]
+            return self._counted_j[min(max(update, 0), len(self._counted_j) - 1)]
         end_s = self._counter_first_s + update * self._counter_period_s
         number = math.floor((end_s - self._first_s) / self._sensor.period_s)
         if number < 0:

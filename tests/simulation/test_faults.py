@@ -333,6 +333,17 @@ def test_counter_of_a_fast_period_adds_what_the_sensor_shows():
     assert sum(steps_j) == pytest.approx(sum(shown_w) * 0.0005, abs=0.021 * max(shown_w))
 
 
+def test_counter_stands_still_until_its_first_step():
+    for seed in range(5):
+        gpu = play(node_of(gpu="RTX-3090", counter_period_s=0.7, seed=seed), [], 0.02)
+        first_j = gpu.counter_j(START_S + 0.02)
+        gpu.power_w(START_S + 3.0)
+        values_j = [gpu.counter_j(START_S + index * 0.01) for index in range(300)]
+        assert values_j[2] == first_j
+        assert values_j == sorted(values_j)
+        assert len(set(values_j)) in (4, 5, 6)  # where it began, and after each step within 3 s
+
+
 def test_counter_of_a_fast_period_is_a_period_of_the_sensor_behind_the_truth():
     gpu = play(node_of(gpu="RTX-3090", counter_period_s=0.02), [(1.0, 0.8), (3.0, 0.0)], 5.0)
     # The step up at 1.0 s is counted a tenth of a second late, and so is the step down: seen from 0.5 to 3.0 s some
