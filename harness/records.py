@@ -166,6 +166,10 @@ class SourcesSpec(Frozen):
     kind: Literal["nvml", "simulated"] = "nvml"
     gpus: tuple[int | str, ...] = Field((0,), min_length=1, description="indices or UUIDs, as CUDA sees them")
     node: SimulatedNodeSpec | None = None
+    sensor_profile: str | None = Field(
+        None, description="profile file of the GPUs that run the model; `harness sensor characterize` writes one"
+    )
+    sensor_profile_sha256: str | None = Field(None, description="filled in: another content is another run")
 
     @model_validator(mode="before")
     @classmethod
@@ -248,6 +252,9 @@ class RunSpec(Frozen):
         content = self.model_dump(mode="json", exclude={"timeout_s"})
         if self.prompts.sha256 is not None:
             del content["prompts"]["path"]  # the same prompts are the same run, wherever they lie
+        for key in ("sensor_profile", "sensor_profile_sha256"):
+            if content["sources"][key] is None or (key == "sensor_profile" and self.sources.sensor_profile_sha256):
+                del content["sources"][key]  # likewise; and a run without one keeps the name it has always had
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
         stem = re.sub(r"[^a-z0-9]+", "-", self.model.id.rstrip("/").rsplit("/", 1)[-1].lower()).strip("-")
         return f"{stem[:40] or 'model'}-b{self.batch_size}-{digest}"
@@ -278,6 +285,9 @@ class SourceInfo(Frozen):
     gain_relative_u: float = Field(description="standard uncertainty of the gain, as a fraction")
     offset_u_w: float = Field(description="standard uncertainty of the offset")
     counter_step_j: float | None = Field(None, description="resolution of the energy counter; None without one")
+    counter_integrates: Literal["readings", "power"] | None = Field(
+        None, description="whether the counter adds up readings or sees what they miss; None: not known"
+    )
     provenance: Provenance
     runs_model: bool = Field(description="this device holds the model")
 
