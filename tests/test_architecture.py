@@ -29,7 +29,10 @@ store.duck
 power.base
 power.profiles
 power.recording
+power.publications
 power.sensor
+power.sensor_search
+power.sensor_fit
 power.trace
 power.sampler
 power.cuda_visible
@@ -85,6 +88,7 @@ cli.doctor
 cli.equivalents
 cli.run
 cli.sensor_simulate
+cli.sensor_fit
 cli.sensor
 cli.schema
 cli.show

@@ -8,6 +8,8 @@ from __future__ import annotations
 import typer
 
 from harness.cli.options import Json
+from harness.cli.sensor_fit import fit_command
+from harness.cli.sensor_integrate import integrate_command
 from harness.cli.sensor_simulate import simulate_command
 
 sensor_app = typer.Typer(
@@ -46,3 +48,5 @@ def profiles_command(as_json: Json = False) -> None:
 
 # --- commands that live in files of their own: import the function above, add one line here ---
 sensor_app.command("simulate")(simulate_command)
+sensor_app.command("fit")(fit_command)
+sensor_app.command("integrate")(integrate_command)

@@ -62,7 +62,10 @@ def test_phase_drawn_from_a_seed_is_the_same_again_and_within_a_period(folder):
         (["nowhere.csv", "--profile", "mine.yaml", "--json"], "There is no file nowhere.csv"),
         (["truth.csv", "--profile", "GA10", "--json"], "There is no sensor profile 'GA10'"),
         (["truth.csv", "--profile", "mine.yml", "--json"], "Cannot read the sensor profile mine.yml"),
-        (["truth.csv", "--profile", "GA100", "--phase-s", "0", "--seed", "1", "--json"], "--phase-s and --seed both set the phase"),
+        (
+            ["truth.csv", "--profile", "GA100", "--phase-s", "0", "--seed", "1", "--json"],
+            "--phase-s and --seed both set the phase",
+        ),
         (["truth.csv", "--profile", "GA100", "--at", "late.csv", "--json"], "late.csv asks for 100.000 to 101.000 s"),
         (["truth.csv", "--profile", "GA100", "--out", "no/such/place.csv"], "Cannot write no/such/place.csv"),
         (["text.csv", "--profile", "GA100", "--json"], "text.csv:3: 'watts' is 'n/a', not a number"),
