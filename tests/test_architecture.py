@@ -44,6 +44,7 @@ simulation.profiles
 simulation.load
 simulation.power
 simulation.faults
+simulation.recorded
 simulation.gpu
 simulation.nvml_answers
 simulation.nvml
