@@ -83,7 +83,7 @@ def test_a_real_model_on_a_simulated_gpu_is_measured_within_the_stated_interval(
     assert summary.node_energy_j is None
     assert summary.node_missing is not None
     beside_w = (summary.node_gpus_energy_j.value - summary.gpu_energy_j.value) / summary.duration_s
-    assert beside_w == pytest.approx(60 * others, abs=60 * others * 0.05 + 3.1)  # a board's own gain and offset
+    assert beside_w == pytest.approx(60 * others, abs=60 * others * 0.087 + 5.3)  # a board's gain and offset, 3 sd
 
     # The trace is the sampler's, from before the first window to after the last.
     trace = read_trace(tmp_path, record)
