@@ -1,0 +1,170 @@
+"""Accuracy benchmark: from windows to figures, and from figures to tables. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from _bench_accuracy_ours import COVERAGE
+from _bench_accuracy_world import load_class
+
+Windows = list[dict[str, Any]]
+PEERS = ("zeus", "codecarbon")
+TARGET_LENGTH_S, TARGET_RATIO, TARGET_COVERAGE = 10.0, 0.2, (0.93, 0.99)
+
+
+def figures(windows: dict[str, Windows]) -> dict[str, Any]:
+    """Everything that is reported of one load, counter and window length.
+
+    Args:
+        windows: By tool: "harness", and each peer that ran.
+
+    Returns:
+        By tool, `median` and `p95` of |error| as a fraction of the true energy, `n`; for ours, also calibrated, the
+        coverage of the 95 % interval, its median half-width, and what it costs.
+    """
+    ours = windows["harness"]
+    stated = [window for window in ours if not window["rejected"]]
+    found: dict[str, Any] = {name: _errors(windows[name]) for name in PEERS if name in windows}
+    for name, said, u in (("harness", "said_j", "u_j"), ("harness_calibrated", "calibrated_j", "calibrated_u_j")):
+        halfwidths = [COVERAGE * window[u] / window["true_j"] for window in stated]
+        found[name] = _errors(stated, said) | {
+            "coverage": _share(abs(w[said] - w["true_j"]) <= COVERAGE * w[u] for w in stated),
+            "missed_by_twice": _share(abs(w[said] - w["true_j"]) > 2 * COVERAGE * w[u] for w in stated),
+            "halfwidth_median": _quantile(halfwidths, 0.5),
+        }
+    found["without_figure"] = 1 - len(stated) / len(ours)
+    found["why"] = dict(Counter(code for window in ours for code in set(window["rejected"])))
+    found["caveats"] = dict(Counter(code for window in stated for code in set(window["caveats"])))
+    found["time_per_busy"] = _quantile([window["window_s"] / window["busy_s"] for window in ours], 0.5)
+    found["largest_term"] = dict(Counter(window["largest"] for window in stated))
+    return found
+
+
+def _errors(windows: Windows, said: str = "said_j") -> dict[str, Any]:
+    errors = [abs(w[said] / w["true_j"] - 1) for w in windows if w.get(said) is not None]
+    return {"n": len(errors), "median": _quantile(errors, 0.5), "p95": _quantile(errors, 0.95)}
+
+
+def _quantile(values: Sequence[float], fraction: float) -> float | None:
+    return round(float(np.quantile(values, fraction)), 6) if values else None
+
+
+def _share(cases: Iterable[bool]) -> float | None:
+    known = list(cases)
+    return round(sum(known) / len(known), 4) if known else None
+
+
+def verdicts(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The issue's targets against the figures: what is met and what is not, cell by cell."""
+    beating, others = [], []
+    for cell in cells:
+        peers = [cell[name]["p95"] for name in PEERS if name in cell and cell[name]["p95"] is not None]
+        if cell["window_s"] != TARGET_LENGTH_S or not peers:
+            continue
+        entry = {"load": cell["load"], "counter": cell["counter"], "better_peer_p95": min(peers)}
+        for name in ("harness", "harness_calibrated"):
+            p95 = cell[name]["p95"]
+            entry[name] = None if p95 is None else round(p95 / min(peers), 3)
+        (beating if load_class(cell["load"]).beats else others).append(entry)
+    return {
+        "p95_ratio_at_10_s_beating": beating,
+        "p95_ratio_at_10_s_others": others,
+        "coverage": {name: _pooled(cells, name) for name in ("harness", "harness_calibrated")},
+    }
+
+
+def _pooled(cells: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Share of all windows with a figure, by load and in all."""
+
+    def share(chosen: Sequence[dict[str, Any]]) -> float | None:
+        known = [(cell[name]["coverage"], cell[name]["n"]) for cell in chosen if cell[name]["n"]]
+        total = sum(n for _, n in known)
+        return round(math.fsum(coverage * n for coverage, n in known) / total, 4) if total else None
+
+    loads = dict.fromkeys(cell["load"] for cell in cells)
+    by_load = {load: share([cell for cell in cells if cell["load"] == load]) for load in loads}
+    return {"all": share(cells), "windows": sum(cell[name]["n"] for cell in cells), "by_load": by_load}
+
+
+# --- for people -----------------------------------------------------------------------------------------
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The result as a page: how it was made, the targets, and every cell."""
+    run = result["run"]
+    lines = [
+        "# Accuracy on virtual GPUs, beside Zeus and CodeCarbon",
+        "",
+        f"{run['date']}, commit {run['commit']}, {run['cpu']}, Python {run['python']}; `{run['command']}`, "
+        f"{run['elapsed_s']:.0f} s. {run['windows']} windows per cell on {run['boards']} boards, seed {run['seed']}.",
+        "",
+        *(f"- {tool}: {text}" for tool, text in result["tools"].items()),
+        *(f"- {note}" for note in result["notes"]),
+        "",
+        "Error: |energy said / true energy of the work - 1|, in per cent, median and 95th percentile. `calibrated`: "
+        "gain and offset known from a meter to 0.5 % and 0.5 W. Coverage: how often the 95 % interval holds the truth. "
+        "`no figure`: windows that the harness refuses. `time`: what a window takes per second of work.",
+    ]
+    for counter in dict.fromkeys(cell["counter"] for cell in result["cells"]):
+        lines += ["", f"## Energy counter: {COUNTERS[counter]}", "", *_table(result["cells"], counter)]
+    return "\n".join([*lines, "", "## Targets", "", *_targets(result["verdicts"]), ""])
+
+
+COUNTERS = {"sensor": "accumulates the sensor's readings", "truth": "true energy"}
+HEADER = (
+    "| load | window s | Zeus | CodeCarbon | harness | calibrated | coverage | calibrated | no figure | time |",
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+)
+
+
+def _table(cells: Sequence[dict[str, Any]], counter: str) -> list[str]:
+    rows = list(HEADER)
+    for cell in cells:
+        if cell["counter"] != counter:
+            continue
+        tools = [_pair(cell.get(name)) for name in (*PEERS, "harness", "harness_calibrated")]
+        covered = [_percent(cell[name]["coverage"], 0) for name in ("harness", "harness_calibrated")]
+        last = (_percent(cell["without_figure"], 0), f"{cell['time_per_busy']:.2f}")
+        rows.append("| " + " | ".join([cell["load"], f"{cell['window_s']:g}", *tools, *covered, *last]) + " |")
+    return rows
+
+
+def _pair(errors: dict[str, Any] | None) -> str:
+    if errors is None or not errors["n"]:
+        return "-"
+    return f"{_percent(errors['median'], 2)} / {_percent(errors['p95'], 2)}"
+
+
+def _percent(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _targets(found: dict[str, Any]) -> list[str]:
+    lines = []
+    for key, wanted in (("p95_ratio_at_10_s_beating", TARGET_RATIO), ("p95_ratio_at_10_s_others", 1.0)):
+        kind = "loads that beat with the sensor" if key.endswith("beating") else "other loads"
+        lines.append(f"95th percentile at 10 s over the better peer's, {kind} (at most {wanted:g} is wanted):")
+        for entry in found[key]:
+            pair = ", ".join(
+                f"{words} {_verdict(entry[name], wanted)}"
+                for name, words in (("harness", "uncalibrated"), ("harness_calibrated", "calibrated"))
+            )
+            lines.append(f"- {entry['load']}, {entry['counter']} counter: {pair}")
+        lines.append("")
+    low, high = TARGET_COVERAGE
+    lines.append(f"Coverage of the 95 % interval ({low:.0%} to {high:.0%} is wanted):")
+    for name, words in (("harness", "uncalibrated"), ("harness_calibrated", "calibrated")):
+        pooled = found["coverage"][name]
+        by_load = ", ".join(f"{load} {_percent(share, 1)}" for load, share in pooled["by_load"].items())
+        lines.append(f"- {words}: {_percent(pooled['all'], 1)} % of {pooled['windows']} windows ({by_load})")
+    return lines
+
+
+def _verdict(ratio: float | None, wanted: float) -> str:
+    if ratio is None:
+        return "no figure"
+    return f"{ratio:.2f}{'' if ratio <= wanted else ' (not met)'}"
