@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.cli.options import Json
+
+if TYPE_CHECKING:
+    from harness.power.profiles import SensorProfile
 
 EXTRAS = {
     "torch": "models",
@@ -17,13 +21,24 @@ EXTRAS = {
 }
 
 
-def doctor_command(as_json: Json = False) -> None:
-    """Check GPUs, host sensors and packages. Never fails: what is missing is told with what to do."""
+def doctor_command(
+    sensor_profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.yaml", help="Say for each GPU whether a run could use this sensor profile."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check GPUs, host sensors and packages. Never fails: what is missing is told with what to do.
+
+    Each GPU's sensor_profile is the one that a run uses: that on record unless --sensor-profile fits it.
+    """
     import json
 
+    from harness.power.profiles import read_profile
     from harness.run.environment import describe_environment
 
-    report = {"gpus": _gpus(), "host": _host(), "packages": _packages()}
+    given = read_profile(sensor_profile) if sensor_profile is not None else None
+    report = {"gpus": _gpus(given), "host": _host(), "packages": _packages()}
     report["environment"] = describe_environment(None).model_dump(mode="json")
     if as_json:
         typer.echo(json.dumps(report, indent=2))
@@ -31,7 +46,7 @@ def doctor_command(as_json: Json = False) -> None:
     _print(report)
 
 
-def _gpus() -> dict[str, Any]:
+def _gpus(sensor_profile: SensorProfile | None) -> dict[str, Any]:
     from dataclasses import asdict
 
     from harness.clock import RealClock
@@ -39,7 +54,9 @@ def _gpus() -> dict[str, Any]:
     from harness.power.inventory import nvml_summary
 
     try:
-        return {"ok": True, "devices": [asdict(summary) for summary in nvml_summary(RealClock())]}
+        summaries = nvml_summary(RealClock(), sensor_profile=sensor_profile)
+        told = [{"caveats": [caveat.message for caveat in summary.caveats]} for summary in summaries]
+        return {"ok": True, "devices": [asdict(summary) | more for summary, more in zip(summaries, told, strict=True)]}
     except HarnessError as error:
         return {"ok": False, "reason": error.message, "hint": error.hint}
 
@@ -76,8 +93,11 @@ def _print(report: dict[str, Any]) -> None:
     gpus = report["gpus"]
     if gpus["ok"]:
         for device in gpus["devices"]:
-            words = ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in device.items())
+            plain = {key: value for key, value in device.items() if key != "caveats"}
+            words = ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in plain.items())
             out.print(f"{good} GPU: {escape(words)}", soft_wrap=True)
+            for caveat in device["caveats"]:
+                out.print(f"[yellow]note[/]    {escape(caveat)}", soft_wrap=True)
     else:
         out.print(f"{bad} GPU: {escape(gpus['reason'])} {escape(gpus['hint'])}", soft_wrap=True)
     host = report["host"]

@@ -17,11 +17,12 @@ import psutil
 import pynvml
 
 from harness.clock import Clock
-from harness.errors import SourceUnavailable
+from harness.errors import SourceUnavailable, UserInputError
 from harness.power.base import Reading
 from harness.power.cuda_visible import NO_GPU_HINT, mig_refused, parse_visible_devices, resolve_selection
 from harness.power.processes import cuda_is_loaded, foreign_pids, own_process_tree
-from harness.power.profiles import profile_for
+from harness.power.profile_use import Board, profile_in_use
+from harness.power.profiles import NvmlField, SensorProfile, profile_for
 from harness.records import Caveat, Provenance, SourceInfo
 
 T = TypeVar("T")
@@ -162,22 +163,25 @@ class NvmlSource:
         clock: Clock,
         runs_model: bool,
         holds_context: Callable[[], bool] = cuda_is_loaded,
+        sensor_profile: SensorProfile | None = None,
     ) -> None:
-        """Open the board of that NVML index and find out what it can tell.
+        """Open the board of that NVML index and find out what it can tell; `sensor_profile` replaces that on record.
 
         Raises:
+            UserInputError: The sensor profile is that of another board or field.
             SourceUnavailable: No driver, no such board, or it has neither an energy counter nor a power reading.
         """
         _init()
         self.index = index
         self._clock, self._holds_context, self._closed = clock, holds_context, False
         self._name = "not identified"
+        self._given_profile = sensor_profile
         try:
             self._open(provenance, runs_model)
         except pynvml.NVMLError as error:
             self.close()
             raise self._failed("open", error) from error
-        except SourceUnavailable:
+        except (SourceUnavailable, UserInputError):
             self.close()
             raise
 
@@ -228,14 +232,15 @@ class NvmlSource:
 
     def _describe(self, provenance: Provenance, runs_model: bool) -> None:
         handle, driver = self._handle, pynvml.nvmlSystemGetDriverVersion()
-        profile = profile_for(self._name, driver, "power.draw" if self._plain_power else "power.draw.instant")
+        profile = self._given_profile or profile_for(self._name, driver, self.nvml_field)
+        board = Board(self.index, self._name, driver, self.nvml_field, provenance == "simulated")
+        in_use = profile_in_use(profile, board) if self._given_profile else None
         limit_mw = _optional(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle))
         architecture = _optional(lambda: pynvml.nvmlDeviceGetArchitecture(handle)) or 0
         capability = _optional(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(handle))
         # pynvml's "unknown architecture" is a large number: treated as newer than Ampere, the cautious side.
         averages = architecture >= pynvml.NVML_DEVICE_ARCH_AMPERE and capability != GA100
         is_mean = self._plain_power and (averages if profile.name == "unknown" else profile.mean_of > 1)
-        board = f"GPU {self.index} ({self._name})"
         caveats = (
             ("averaged-power", is_mean, f"{board} offers power only as a 1 s mean; short changes are not seen."),
             ("no-counter", not self.has_counter, f"{board} has no energy counter; its power is sampled."),
@@ -246,6 +251,8 @@ class NvmlSource:
             ),
         )
         self.caveats = tuple(Caveat(code=code, message=message) for code, applies, message in caveats if applies)
+        self.caveats += in_use.caveats if in_use else ()
+        self.profile = profile
         self.info = SourceInfo(
             id=pynvml.nvmlDeviceGetUUID(handle),
             kind="gpu",
@@ -256,12 +263,18 @@ class NvmlSource:
             sensor_profile=f"{profile.name} (1 s mean)" if is_mean else profile.name,
             sensor_period_s=profile.period_s,
             sensor_window_s=MEAN_WINDOW_S if is_mean else profile.window_s,
-            gain_relative_u=profile.gain_relative_u,
-            offset_u_w=profile.offset_u_w,
+            gain_relative_u=(in_use or profile).gain_relative_u,
+            offset_u_w=(in_use or profile).offset_u_w,
             counter_step_j=(profile.counter_step_j or COUNTER_UNIT_J) if self.has_counter else None,
+            counter_integrates=profile.counter_integrates if self.has_counter else None,
             provenance=provenance,
             runs_model=runs_model,
         )
+
+    @property
+    def nvml_field(self) -> NvmlField:
+        """The field that `power_w` is read from, as nvidia-smi calls it."""
+        return "power.draw" if self._plain_power else "power.draw.instant"
 
     def read(self, slow: bool = True) -> Reading:
         """Power; with `slow` also counter and driver's mean (in one NVML call where the board allows) and the rest.
@@ -366,6 +379,7 @@ def open_gpus(
     provenance: Provenance,
     clock: Clock,
     environ: Mapping[str, str] | None = None,
+    sensor_profile: SensorProfile | None = None,
 ) -> tuple[NvmlSource, ...]:
     """Open every GPU of the machine, in index order; those selected are marked as running the model.
 
@@ -374,12 +388,14 @@ def open_gpus(
         provenance: "simulated" when the simulated library is installed.
         clock: Stamps the readings.
         environ: Where CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER are; this process's environment unless given.
+        sensor_profile: Replaces that on record for the selected GPUs.
 
     Raises:
+        UserInputError: The sensor profile is that of another board or field.
         SourceUnavailable: No driver; a selected GPU does not exist, is hidden from CUDA or in MIG mode.
     """
     try:
-        return _open_gpus(selection, provenance, clock, os.environ if environ is None else environ)
+        return _open_gpus(selection, provenance, clock, os.environ if environ is None else environ, sensor_profile)
     except pynvml.NVMLError as error:  # a board that is lost or broken answers errors to the simplest questions
         raise SourceUnavailable(
             f'A GPU of this machine does not answer: NVML says "{error}".',
@@ -388,7 +404,11 @@ def open_gpus(
 
 
 def _open_gpus(
-    selection: Sequence[int | str], provenance: Provenance, clock: Clock, environ: Mapping[str, str]
+    selection: Sequence[int | str],
+    provenance: Provenance,
+    clock: Clock,
+    environ: Mapping[str, str],
+    sensor_profile: SensorProfile | None,
 ) -> tuple[NvmlSource, ...]:
     with _session():
         handles, hidden = _handles()
@@ -403,7 +423,8 @@ def _open_gpus(
         sources: list[NvmlSource] = []
         try:
             for (index, _), uuid in zip(handles, uuids, strict=True):
-                sources.append(NvmlSource(index, provenance, clock, runs_model=uuid in chosen))
+                given = sensor_profile if uuid in chosen else None
+                sources.append(NvmlSource(index, provenance, clock, uuid in chosen, sensor_profile=given))
                 if sources[-1].mig_enabled and uuid in chosen:
                     raise mig_refused(f"GPU {index} ({names[uuids.index(uuid)]}) is in MIG mode")
         except BaseException:

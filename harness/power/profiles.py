@@ -55,6 +55,7 @@ class SensorProfile(Frozen, strict=True):
     counter_integrates: Literal["readings", "power"] | None = Field(
         None, description="whether the counter adds up readings or sees what they miss; None: not known"
     )
+    simulated: bool = Field(False, description="found on a simulated board: says nothing about a real one")
     source: str = ""
     note: str = ""
     not_trusted: str = Field(

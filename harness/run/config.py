@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.engines.architectures import preset
 from harness.errors import HarnessError, UserInputError
+from harness.power.profiles import read_profile
 from harness.records import RunSpec
 from harness.simulation.profiles import board
 from harness.tasks.prompts import file_sha256
@@ -208,6 +209,7 @@ def _validated(content: dict[str, Any], where: _Where, index: int) -> RunSpec:
         return own if own in where.lines or ("defaults", *key) not in where.lines else ("defaults", *key)
 
     _resolve_prompt_file(content, where, place)
+    _resolve_sensor_profile(content, where, place)
     try:
         spec = RunSpec.model_validate(content)
     except ValidationError as error:
@@ -276,6 +278,20 @@ def _resolve_prompt_file(content: dict[str, Any], where: _Where, place: typing.C
         raise where.error(key, f"there is no prompt file {path}", "Paths are taken from the config's folder.")
     prompts["path"] = str(path)
     prompts["sha256"] = file_sha256(path)
+
+
+def _resolve_sensor_profile(content: dict[str, Any], where: _Where, place: typing.Callable[[Path_], Path_]) -> None:
+    """A sensor profile is found beside the config, and its content is part of the run's identity."""
+    sources, key = content.get("sources"), ("sources", "sensor_profile")
+    if not isinstance(sources, dict) or not isinstance(sources.get("sensor_profile"), str):
+        return
+    path = where.path.parent / sources["sensor_profile"]
+    try:
+        read_profile(path)
+    except HarnessError as error:
+        raise where.error(place(key), error.message.rstrip("."), error.hint) from error
+    sources["sensor_profile"] = str(path)
+    sources["sensor_profile_sha256"] = file_sha256(path)
 
 
 # --- nested mappings ------------------------------------------------------------------------------------

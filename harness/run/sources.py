@@ -10,15 +10,17 @@ from functools import partial
 from pathlib import Path
 
 from harness.clock import Clock, RealClock, VirtualClock
-from harness.errors import SourceUnavailable
+from harness.errors import SourceUnavailable, UserInputError
 from harness.measure.budget import TrueEnergy
 from harness.power.base import PowerSource
 from harness.power.host import open_rapl
 from harness.power.nvml import open_gpus
+from harness.power.profiles import SensorProfile, read_profile
 from harness.power.sampler import ProcessSampler, Sampler, SourceFactory, VirtualSampler
 from harness.records import Caveat, SourcesSpec
 from harness.simulation.gpu import NodeState, SimulatedNode
 from harness.simulation.nvml import installed, nvidia_smi_on_path, open_simulated_sources
+from harness.tasks.prompts import file_sha256
 
 FOREIGN_LOOKS, FOREIGN_PAUSE_S = 6, 0.5
 SIMULATED_HOST = "not measured: a simulated node has no CPU or DRAM meter"
@@ -57,13 +59,28 @@ def opened_sources(spec: SourcesSpec, scratch: Path | None) -> Iterator[OpenedSo
             only this process sees.
 
     Raises:
+        UserInputError: The sensor profile cannot be read, has changed, or is that of another board.
         SourceUnavailable: No driver, no such GPU, a GPU that cannot be metered.
     """
+    profile = _given_profile(spec)
     with ExitStack() as stack:
-        opened = _open_simulated(spec, scratch, stack) if spec.kind == "simulated" else _open_real(spec)
+        opened = _open_simulated(spec, profile, scratch, stack) if spec.node else _open_real(spec, profile)
         for source in opened.sources:
             stack.callback(source.close)
         yield opened
+
+
+def _given_profile(spec: SourcesSpec) -> SensorProfile | None:
+    """The profile file of a spec, with the content that made the run's id."""
+    if spec.sensor_profile is None:
+        return None
+    path = Path(spec.sensor_profile)
+    profile = read_profile(path)
+    if spec.sensor_profile_sha256 not in (None, file_sha256(path)):
+        raise UserInputError(
+            f"The sensor profile {path} has changed since the config was read.", "Start the command again."
+        )
+    return profile
 
 
 def refuse_shared(sources: Sequence[PowerSource]) -> None:
@@ -93,8 +110,8 @@ def _lasting_processes(source: PowerSource) -> tuple[int, ...] | None:
     return pids
 
 
-def _open_real(spec: SourcesSpec) -> OpenedSources:
-    gpus = open_gpus(spec.gpus, "measured", RealClock())
+def _open_real(spec: SourcesSpec, profile: SensorProfile | None) -> OpenedSources:
+    gpus = open_gpus(spec.gpus, "measured", RealClock(), sensor_profile=profile)
     host, missing = open_rapl()
     selected = tuple(gpu.info.id for gpu in gpus if gpu.info.runs_model)
     return OpenedSources(
@@ -112,7 +129,9 @@ def _reopen_real(uuids: tuple[str, ...]) -> tuple[PowerSource, ...]:
     return (*open_gpus(uuids, "measured", RealClock()), *open_rapl()[0])
 
 
-def _open_simulated(spec: SourcesSpec, scratch: Path | None, stack: ExitStack) -> OpenedSources:
+def _open_simulated(
+    spec: SourcesSpec, profile: SensorProfile | None, scratch: Path | None, stack: ExitStack
+) -> OpenedSources:
     assert spec.node is not None
     clock: Clock = VirtualClock() if spec.node.clock == "virtual" else RealClock()
     state = NodeState(
@@ -131,7 +150,7 @@ def _open_simulated(spec: SourcesSpec, scratch: Path | None, stack: ExitStack) -
     stack.enter_context(installed(node))
     stack.enter_context(nvidia_smi_on_path())
     selection = tuple(_simulated_uuid(node, gpu) for gpu in spec.gpus)
-    gpus = open_gpus(selection, "simulated", clock, environ={})
+    gpus = open_gpus(selection, "simulated", clock, environ={}, sensor_profile=profile)
     by_id = {gpu.info.id: node.gpu_by_uuid(gpu.info.id) for gpu in gpus}
     return OpenedSources(
         sources=gpus,
@@ -139,6 +158,7 @@ def _open_simulated(spec: SourcesSpec, scratch: Path | None, stack: ExitStack) -
         sampler_factory=partial(open_simulated_sources, state, selection),
         gpu_uuids=tuple(gpu.info.id for gpu in gpus if gpu.info.runs_model),
         host_missing=SIMULATED_HOST,
+        caveats=tuple(caveat for gpu in gpus if gpu.info.runs_model for caveat in gpu.caveats),
         node=node,
         truth=lambda source_id, start_s, end_s: by_id[source_id].true_energy_j(start_s, end_s),
     )
