@@ -28,6 +28,7 @@ records
 store.duck
 power.base
 power.profiles
+power.profile_use
 power.recording
 power.publications
 power.sensor
