@@ -74,7 +74,7 @@ def our_windows(cell: Cell, count: int) -> list[dict[str, Any]]:
                 clock=node.clock,
                 spec=spec,
                 workload=PlayedWorkload(node, Work(cell)),
-                seed=cell.board,
+                seed=random.Random(f"phases/{cell.key}").getrandbits(31),
                 batch_size=1,
                 truth=lambda _, start_s, end_s: gpu.true_energy_j(start_s, end_s),
             ).run()

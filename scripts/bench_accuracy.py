@@ -251,7 +251,7 @@ def summed_up(windows: dict[Cell, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for cell, tools in windows.items():
         group = grouped.setdefault((cell.load, cell.counter, cell.window_s), {})
         for tool, found in tools.items():
-            group.setdefault(tool, []).extend(found)
+            group.setdefault(tool, []).append(found)
     for (load, counter, window_s), tools in grouped.items():
         yield {"load": load, "counter": counter, "window_s": window_s} | figures(tools)
 

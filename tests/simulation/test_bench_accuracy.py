@@ -84,7 +84,7 @@ def test_figures_worked_by_hand():
 
     ours = [window(100, 101, 1), window(100, 97, 1), window(100, 90, 2), window(100, 100, 1)]
     refused = {"rejected": ["too-short"], "caveats": ["too-short"], "busy_s": 1.0, "window_s": 1.5}
-    found = figures({"harness": [*ours, refused], "zeus": [{"true_j": 50.0, "said_j": 60.0}]})
+    found = figures({"harness": [ours, [refused]], "zeus": [[{"true_j": 50.0, "said_j": 60.0}], []]})
     # Errors 1, 3, 10 and 0 %: median 2 %; 3 J at 1 J and 10 J at 2 J lie outside 1.96 u, the latter beyond twice that.
     assert found["harness"]["median"] == pytest.approx(0.02)
     assert found["harness"]["coverage"] == 0.5
@@ -95,17 +95,32 @@ def test_figures_worked_by_hand():
     assert found["zeus"] == {"n": 1, "median": 0.2, "p95": 0.2}
 
 
-def test_verdict_compares_with_the_better_peer_and_leaves_out_what_was_not_measured():
+def test_ratio_is_to_the_better_peer_with_an_interval_over_boards():
+    from _bench_accuracy_report import figures
+
+    def boards(*errors: float) -> list[list[dict]]:
+        return [[window(100.0, 100 * (1 + error), 1)] for error in errors]
+
+    def ratio(ours: list[list[dict]]) -> list[float] | None:
+        found = figures({"harness": ours, "zeus": boards(0.4, 0.4), "codecarbon": boards(-0.2, -0.2)})
+        return found["harness"]["p95_over_better_peer"]
+
+    assert ratio(boards(0.03, 0.03)) == pytest.approx([0.15, 0.15, 0.15])
+    # Two boards that differ: both, or one of them twice, may be drawn.
+    assert ratio(boards(0.03, 0.05)) == pytest.approx([0.245, 0.15, 0.25])
+    assert ratio([[window(100, 100, 1, rejected=["too-short"])]] * 2) is None
+
+
+def test_verdict_pools_what_was_stated_and_leaves_out_what_was_not():
     from _bench_accuracy_report import verdicts
 
-    def cell(load: str, ours: float | None) -> dict:
-        errors = {"n": 5 if ours else 0, "p95": ours, "coverage": 0.8 if ours else None}
-        peers = {"zeus": {"n": 5, "p95": 0.4}, "codecarbon": {"n": 5, "p95": 0.2}}
-        return {"load": load, "counter": "sensor", "window_s": 10.0} | peers | {
-            "harness": errors, "harness_calibrated": errors}  # fmt: skip
+    def cell(load: str, ratio: list[float] | None) -> dict:
+        ours = {"n": 5 if ratio else 0, "coverage": 0.8 if ratio else None, "p95_over_better_peer": ratio}
+        shared = {"load": load, "counter": "sensor", "window_s": 10.0, "zeus": {"n": 5, "p95": 0.2}}
+        return shared | {"harness": ours, "harness_calibrated": ours}
 
-    found = verdicts([cell("beat", 0.03), cell("steady", None)])
-    assert found["p95_ratio_at_10_s_beating"][0]["harness"] == pytest.approx(0.15)
+    found = verdicts([cell("beat", [0.15, 0.1, 0.3]), cell("steady", None)])
+    assert found["p95_ratio_at_10_s_beating"][0]["harness"] == [0.15, 0.1, 0.3]
     assert found["p95_ratio_at_10_s_others"][0]["harness"] is None
     assert found["coverage"]["harness"] == {"all": 0.8, "windows": 5, "by_load": {"beat": 0.8, "steady": None}}
 
