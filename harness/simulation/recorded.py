@@ -139,6 +139,9 @@ class RecordedPowerModel:
         """
         self._recording, self._idle_w = recording, idle_w
         self._tau_s, self._thermal_tau_s = profile.sensor.tau_s, profile.thermal_tau_s
+        # A board is fully warm at its power limit; a recording warms it by its mean power.
+        above_w = recording.energies_j[-1] / recording.duration_s - idle_w
+        self._full_warmth = min(max(above_w / (profile.power_limit_w - profile.idle_w), 0.0), 1.0)
         self._responses_w = recording.responses_w(self._tau_s)
         self._stretches = [_Stretch(start_s, 0.0, position_s, 0.0, 0.0, idle_w)]
         self._starts_s = [start_s]
@@ -187,7 +190,8 @@ class RecordedPowerModel:
     def warmth(self, t_s: float) -> float:
         """0 when cold, 1 when fully warm; the recorded power is not changed by it."""
         stretch, since_s = self._at(t_s)
-        return stretch.load + (stretch.warmth - stretch.load) * math.exp(-since_s / self._thermal_tau_s)
+        steady = stretch.load * self._full_warmth
+        return steady + (stretch.warmth - steady) * math.exp(-since_s / self._thermal_tau_s)
 
     def power_w(self, t_s: float) -> float:
         """True power, watts."""

@@ -139,6 +139,14 @@ def test_bad_recording_is_refused_in_one_sentence(t_s, watts, span, said):
     assert raised.value.hint
 
 
+def test_a_board_warms_by_the_mean_power_of_its_recording():
+    model = playing(Recording((0.0, 1.0), (230.0,)))
+    # 230 W is 170 W above idle: half of the A100's range from 60 to 400 W.
+    assert model.warmth(10.0) == 0.0
+    assert model.warmth(10.0 + A100.thermal_tau_s) == pytest.approx(0.5 * (1 - 1 / math.e))
+    assert model.warmth(1000.0) == pytest.approx(0.5)
+
+
 def test_a_planned_load_can_be_taken_back():
     model = playing()
     model.set_load(11.0, 0.0)
