@@ -214,9 +214,11 @@ def test_power_cap_weakens_the_window_it_is_in():
 
 
 def test_clock_that_steps_within_a_window_rejects_it():
-    hit = window()
+    hit = window(sample_period_s=0.02)  # clocks are read on every tenth sample: 18 times in a window
     middle_s, rest_s = (hit.start_s + hit.end_s) / 2, hit.end_s - hit.start_s
-    assert_only_hit(run(fault("clock-step", middle_s, rest_s / 2, 0.9)), "clock-step", also={"outlier"})
+    outcome = run(fault("clock-step", middle_s, rest_s / 2, 0.9), sample_period_s=0.02)
+    assert_only_hit(outcome, "clock-step", also={"outlier"})
+    assert any("meanwhile" in caveat.message for caveat in outcome.result.measurements[HIT].caveats)
 
 
 def test_clock_that_is_another_in_one_window_rejects_it_against_its_siblings():
