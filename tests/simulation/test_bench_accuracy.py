@@ -83,16 +83,19 @@ def test_figures_worked_by_hand():
     from _bench_accuracy_report import figures
 
     ours = [window(100, 101, 1), window(100, 97, 1), window(100, 90, 2), window(100, 100, 1)]
+    warned = window(100, 90, 2, caveats=["lock-in"])
     refused = {"rejected": ["too-short"], "caveats": ["too-short"], "busy_s": 1.0, "window_s": 1.5}
     found = figures({"harness": [ours, [refused]], "zeus": [[{"true_j": 50.0, "said_j": 60.0}], []]})
     # Errors 1, 3, 10 and 0 %: median 2 %; 3 J at 1 J and 10 J at 2 J lie outside 1.96 u, the latter beyond twice that.
     assert found["harness"]["median"] == pytest.approx(0.02)
     assert found["harness"]["coverage"] == 0.5
     assert found["harness"]["missed_by_twice"] == 0.25
+    assert found["harness"]["missed_silently"] == 1
     assert found["harness_calibrated"]["coverage"] == 1.0
     assert found["without_figure"] == pytest.approx(0.2)
     assert found["why"] == {"too-short": 1}
     assert found["zeus"] == {"n": 1, "median": 0.2, "p95": 0.2}
+    assert figures({"harness": [[warned]]})["harness"]["missed_silently"] == 0
 
 
 def test_ratio_is_to_the_better_peer_with_an_interval_over_boards():
@@ -115,7 +118,12 @@ def test_verdict_pools_what_was_stated_and_leaves_out_what_was_not():
     from _bench_accuracy_report import verdicts
 
     def cell(load: str, ratio: list[float] | None) -> dict:
-        ours = {"n": 5 if ratio else 0, "coverage": 0.8 if ratio else None, "p95_over_better_peer": ratio}
+        ours = {
+            "n": 5 if ratio else 0,
+            "coverage": 0.8 if ratio else None,
+            "p95_over_better_peer": ratio,
+            "missed_silently": 2,
+        }
         shared = {"load": load, "counter": "sensor", "window_s": 10.0, "zeus": {"n": 5, "p95": 0.2}}
         return shared | {"harness": ours, "harness_calibrated": ours}
 
@@ -123,6 +131,7 @@ def test_verdict_pools_what_was_stated_and_leaves_out_what_was_not():
     assert found["p95_ratio_at_10_s_beating"][0]["harness"] == [0.15, 0.1, 0.3]
     assert found["p95_ratio_at_10_s_others"][0]["harness"] is None
     assert found["coverage"]["harness"] == {"all": 0.8, "windows": 5, "by_load": {"beat": 0.8, "steady": None}}
+    assert found["missed_silently"]["harness"] == 4
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
