@@ -52,6 +52,10 @@ simulation.nvml
 measure.base
 measure.energy
 measure.uncertainty
+measure.sensor_evidence
+measure.undersampled
+measure.sampled_caveats
+measure.sampled
 measure.window
 measure.quality
 measure.delays
@@ -91,6 +95,7 @@ cli.equivalents
 cli.run
 cli.sensor_simulate
 cli.sensor_fit
+cli.sensor_integrate
 cli.sensor
 cli.schema
 cli.show
