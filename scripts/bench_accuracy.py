@@ -47,6 +47,13 @@ SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parent
 LENGTHS_S = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 WINDOWS_PER_BOARD = 5  # what a run measures at least
+NOTES = (
+    "A run does not apply a calibration itself: the calibrated figures are worked out from its windows, by the gain and "
+    "offset of the counter as a meter would find them. The other tools have no way to be told.",
+    "Ours waits between batches where the load could beat with the sensor, and takes those waits out again; the others "
+    "measure the same work without waits. `time` is the cost, edges and guard included, null window not.",
+    "Both counters move once per period of the sensor. Boards' gains and offsets: harness/simulation/gpu.py.",
+)
 ZEUS = "zeus==0.16.0"
 BESIDE_ZEUS = ("numpy", "pydantic", "pyyaml", "psutil", "nvidia-ml-py")  # what the harness's simulation imports
 
@@ -56,7 +63,7 @@ def main() -> int:
     arguments = parsed()
     cells = plan(arguments)
     started_s = time.monotonic()
-    notes = [f"{name} left out: its recording is not here." for name in missing_loads(arguments)]
+    notes = [*NOTES, *(f"{name} left out: its recording is not here." for name in missing_loads(arguments))]
     with tempfile.TemporaryDirectory() as folder:
         zeus = None if arguments.no_zeus else ZeusProcess(arguments.zeus_venv, cells, Path(folder))
         windows, tools = run_here(cells, arguments)
