@@ -13,6 +13,7 @@ import math
 import os
 import pickle
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -228,6 +229,8 @@ def _read_exactly(size: int) -> bytes:
 
 def main() -> None:
     """The helper process."""
+    # A Ctrl-C reaches every process of a terminal; the parent ends this one, by closing its standard input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     size = int.from_bytes(_read_exactly(8), "little")
     factory, path, period_s = pickle.loads(_read_exactly(size))
     try:
