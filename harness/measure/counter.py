@@ -1,0 +1,73 @@
+"""What an energy counter is made of: its step, and its mean power between two of its own increments. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.stats import FloatArray
+
+COUNTER_UNIT_J = 0.001  # NVML counts in whole millijoules
+FEWEST_INCREMENTS = 10
+
+
+@dataclass(frozen=True)
+class CounterRate:
+    """Mean power by a counter from one of its increments to another.
+
+    `u_w`: standard uncertainty from when the two increments were seen and from the counter's step.
+    """
+
+    start_s: float
+    end_s: float
+    power_w: float
+    u_w: float
+
+
+def counter_step_j(values_j: FloatArray) -> float | None:
+    """Step of an energy counter: the largest number of whole millijoules that divides every increment seen.
+
+    Ten increments of more than one size share a larger divisor by chance less than once in a thousand.
+
+    Args:
+        values_j: Counter values in the order they were seen, joules; NaN where nothing was read, shape (n,).
+
+    Returns:
+        Joules; None where fewer than ten increments, or increments of one size only, were seen.
+    """
+    known = values_j[~np.isnan(values_j)]
+    increments = np.diff(np.round(known / COUNTER_UNIT_J).astype(np.int64))
+    increments = increments[increments > 0]
+    if len(increments) < FEWEST_INCREMENTS or len(np.unique(increments)) < 2:
+        return None
+    return float(np.gcd.reduce(increments)) * COUNTER_UNIT_J
+
+
+def counter_rate(
+    t_s: FloatArray, energy_j: FloatArray, start_s: float, end_s: float, step_j: float
+) -> CounterRate | None:
+    """Mean power by the counter, from its first to its last increment inside a stretch of time.
+
+    Args:
+        t_s: Times of the looks, seconds, rising, shape (n,).
+        energy_j: What the counter showed; NaN where nothing was read, shape (n,).
+        start_s: Begin of the stretch.
+        end_s: End of it.
+        step_j: The counter's step.
+
+    Returns:
+        None where fewer than three increments were seen there, or the counter went backwards.
+    """
+    use = ~np.isnan(energy_j) & (t_s >= start_s) & (t_s <= end_s)
+    t_s, energy_j = t_s[use], energy_j[use]
+    moved = np.flatnonzero(np.diff(energy_j) != 0) + 1
+    if len(moved) < 3 or np.any(np.diff(energy_j) < 0):
+        return None
+    first, last = moved[0], moved[-1]
+    first_s, last_s = (t_s[first - 1] + t_s[first]) / 2, (t_s[last - 1] + t_s[last]) / 2
+    power_w = float((energy_j[last] - energy_j[first]) / (last_s - first_s))
+    looks_s = math.hypot(t_s[first] - t_s[first - 1], t_s[last] - t_s[last - 1])
+    u_j = math.hypot(power_w * looks_s / math.sqrt(12), math.sqrt(2 / 12) * step_j)
+    return CounterRate(float(first_s), float(last_s), power_w, u_j / float(last_s - first_s))
