@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from harness.cli.options import Json
+from harness.cli.sensor_characterize import characterize_command
 from harness.cli.sensor_fit import fit_command
 from harness.cli.sensor_integrate import integrate_command
 from harness.cli.sensor_simulate import simulate_command
@@ -50,3 +51,4 @@ def profiles_command(as_json: Json = False) -> None:
 sensor_app.command("simulate")(simulate_command)
 sensor_app.command("fit")(fit_command)
 sensor_app.command("integrate")(integrate_command)
+sensor_app.command("characterize")(characterize_command)
