@@ -51,6 +51,9 @@ simulation.nvml_answers
 simulation.nvml
 measure.base
 measure.energy
+measure.counter
+measure.findings
+measure.characterize
 measure.uncertainty
 measure.sensor_evidence
 measure.undersampled
@@ -75,11 +78,14 @@ engines.architectures
 engines.loading
 engines.transformers
 engines.diffusers
+engines.square_load
 engines.simulated
 store.files
 run.environment
 run.config
 run.sources
+run.load_pattern
+run.characterize
 run.worker
 run.executors
 run.runner
@@ -96,6 +102,7 @@ cli.run
 cli.sensor_simulate
 cli.sensor_fit
 cli.sensor_integrate
+cli.sensor_characterize
 cli.sensor
 cli.schema
 cli.show
@@ -107,7 +114,13 @@ HOMES = {
     "pynvml": {"power.nvml", "simulation.nvml", "simulation.nvml_answers"},
     "duckdb": {"store.duck"},
     "codecarbon": {"power.host"},
-    "torch": {"engines.architectures", "engines.loading", "engines.transformers", "engines.diffusers"},
+    "torch": {
+        "engines.architectures",
+        "engines.loading",
+        "engines.transformers",
+        "engines.diffusers",
+        "engines.square_load",
+    },
     "transformers": {"engines.architectures", "engines.loading", "engines.transformers"},
     "tokenizers": {"engines.architectures"},
     "diffusers": {"engines.architectures", "engines.diffusers"},
