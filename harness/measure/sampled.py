@@ -46,7 +46,7 @@ class SampledEnergy:
     """Energy of a window, joules, or an upper bound where the sensor cannot resolve it.
 
     `interval_j`: 95 %. `if_locked_j`: what the energy could be if the load kept step with an undersampling sensor and
-    its unseen time was spent at the lowest or highest power known; None where the sensor sees everything.
+    its unseen time was spent at the lowest or highest power shown; None where the sensor sees everything.
     `n_effective`: independent readings that the window is worth. `reading_count`: readings that speak of the window.
     """
 

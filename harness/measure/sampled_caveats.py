@@ -92,7 +92,8 @@ def about_sampling(
                 code="lock-in-suspected",
                 message=f"Readings swing by {doubt.rhythm.swing_w:.3g} W {every}{cycle}: so does a load whose period "
                 f"is close to a multiple or a fraction of the sensor's {period}. The sensor sees {share} of the time; "
-                f"if it is so, the energy may be anything from {bounds}. Random delays between batches exclude it.",
+                f"if it is so, the levels that the recording shows allow {bounds}. "
+                "Random delays between batches exclude it.",
             )
         )
     elif doubt.steady:
@@ -100,7 +101,7 @@ def about_sampling(
             Caveat(
                 code="lock-in-not-excluded",
                 message=f"Readings are steady, but the sensor sees only {share} of the time: a load in step with its "
-                f"{period} would look the same, and the energy then be anything from {bounds}. "
+                f"{period} would look the same, and the levels that the recording shows then allow {bounds}. "
                 "Random delays between batches exclude it.",
             )
         )
