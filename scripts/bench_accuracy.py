@@ -64,8 +64,10 @@ def main() -> int:
     cells = plan(arguments)
     started_s = time.monotonic()
     notes = [*NOTES, *(f"{name} left out: its recording is not here." for name in missing_loads(arguments))]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         zeus = None if arguments.no_zeus else ZeusProcess(arguments.zeus_venv, cells, Path(folder))
+        if zeus is not None:
+            stack.callback(zeus.close)
         windows, tools = run_here(cells, arguments)
         if zeus is None:
             tools["Zeus"] = "left out (--no-zeus)"
@@ -184,7 +186,8 @@ class ZeusProcess:
     """Zeus at work on the same cells, in a process and a virtual environment of its own."""
 
     def __init__(self, folder: Path, cells: Sequence[Cell], scratch: Path) -> None:
-        self._cells, self._answers = cells, scratch / "zeus.jsonl"
+        self._answers = scratch / "zeus.jsonl"
+        self._process: subprocess.Popen[bytes] | None = None
         self._trouble = install_zeus(folder)
         if self._trouble is not None:
             return
@@ -205,7 +208,7 @@ class ZeusProcess:
 
     def result(self) -> tuple[str, dict[Cell, Any]]:
         """What Zeus was, and its windows by cell; none if it failed, with the reason."""
-        if self._trouble is not None:
+        if self._process is None:
             return f"could not be had: {self._trouble}", {}
         if self._process.wait() != 0:
             last = (self._log.read_text().strip().splitlines() or ["no message"])[-1]
@@ -213,6 +216,12 @@ class ZeusProcess:
         lines = [json.loads(line) for line in self._answers.read_text().splitlines()]
         said = f"{lines[0]['version']}, ZeusMonitor.begin_window and end_window, sync_execution=False (no CUDA here)"
         return said, {Cell(**line["cell"]): line["windows"] for line in lines[1:]}
+
+    def close(self) -> None:
+        """End it, if the rest has failed before it was done."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
 
 
 def install_zeus(folder: Path) -> str | None:
