@@ -80,6 +80,22 @@ def test_the_second_board_of_a_node_is_the_one_that_is_loaded():
     assert found.info.runs_model
 
 
+def test_on_the_real_clock_a_sampler_process_finds_the_same():
+    found = characterize(spec("RTX-3090", 4, clock="real"), 20.0)
+    assert found.findings.update_period_s.value == pytest.approx(0.1, rel=0.01)
+    assert (found.findings.kernel, found.findings.counter_step_j) == ("boxcar", pytest.approx(0.001))
+    assert found.findings.window_s.value == pytest.approx(0.1, rel=0.1)  # a busy machine wakes the load late
+
+
+@pytest.mark.gpu
+def test_on_a_real_gpu_the_findings_are_those_of_a_power_sensor():
+    found = characterize(SourcesSpec(), 60.0).findings
+    assert 0.005 < found.update_period_s.value < 0.5
+    assert found.load_w.value > 1.5 * found.idle_settled_w.value
+    assert found.poll_interval_s < found.update_period_s.value / 5
+    assert found.delay_s.value > -0.005
+
+
 def test_shares_of_the_time_make_a_whole():
     assert sum(SHARES.values()) == pytest.approx(1.0)
 
