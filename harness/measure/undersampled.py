@@ -30,7 +30,6 @@ LONGEST_PATTERN = 8  # readings after which a locked load may repeat
 RESEMBLING = 0.7  # correlation of readings k apart above which they count as one phase of the load
 NOTABLE_SWING = 0.1  # of the mean: a slow swing below this may well be a warming board
 REST_OF_WORK = 0.5  # a board at rest draws less than half of what it draws at work
-SHORTEST_BLOCK = 8  # readings whose mean is compared with that of the next block
 MOST_CREDIT = 4.0  # evenly spread phases are worth at most so many independent readings each
 STEADY_SPREAD = 0.05  # of the mean: readings closer together than this look like a steady load
 
@@ -282,8 +281,7 @@ def _scatter(readings_w: FloatArray, part: Stretch) -> tuple[float, float, float
     n = len(inner)
     sd_w = float(np.std(inner, ddof=1)) if n > 1 else 0.0
     effective = effective_readings(inner)
-    groups = np.array_split(inner, max(1, n // SHORTEST_BLOCK))
-    blocks_u_w = block_mean_u(groups) if rhythm(inner) is None else None
+    blocks_u_w = block_mean_u(inner) if rhythm(inner) is None else None
     if blocks_u_w:
         effective = max(effective, min((sd_w / blocks_u_w) ** 2, MOST_CREDIT * n))
     if effective >= ENOUGH_EFFECTIVE or len(whole) <= n or len(whole) < 3:
