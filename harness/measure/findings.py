@@ -14,6 +14,8 @@ from harness.records import Caveat, Frozen, SourceInfo
 MIN_POLLS_PER_PERIOD = 5.0  # protocol.md: poll at P/5 or faster
 JITTER_FRACTION = 0.1
 SEES_ALL = 0.9
+MEAN_FROM_PERIODS = 3  # a boxcar this many periods wide is a driver's running mean, and runs must say so
+WHOLE_TOLERANCE = 0.05
 TOOL = "harness sensor characterize"
 
 
@@ -143,6 +145,7 @@ def profile_of(
     simulated = info.provenance == "simulated"
     board = f"{info.device_name}{' (simulated)' if simulated else ''}"
     other = f"{findings.runner_up} leaves {findings.runner_up_rmse_w:.3g} W"
+    window_s, mean_of = _as_readings(findings)
     unsure = "" if findings.distinguishable else f"the kernel: {other}; "
     return SensorProfile(
         name=profile_name(info.device_name),
@@ -151,9 +154,9 @@ def profile_of(
         driver_branch=int(branch.group()) if branch else None,
         kernel=findings.kernel,
         period_s=_rounded(findings.update_period_s.value),
-        window_s=_rounded(findings.window_s.value),
+        window_s=_rounded(window_s),
         delay_s=_rounded(max(0.0, findings.delay_s.value)),
-        mean_of=findings.mean_of,
+        mean_of=mean_of,
         counter_step_j=findings.counter_step_j,
         counter_period_s=None if findings.counter_period_s is None else _rounded(findings.counter_period_s.value),
         counter_integrates=findings.counter_integrates,
@@ -163,6 +166,16 @@ def profile_of(
         not_trusted=f"{unsure}gain and offset: no meter was used. The window includes how fast the board's own power "
         "follows its load",
     )
+
+
+def _as_readings(findings: SensorFindings) -> tuple[float, int]:
+    """Window and number of readings averaged: a mean over many periods is a mean of as many readings of one period."""
+    window_s, period_s = findings.window_s.value, findings.update_period_s.value
+    readings = round(window_s / period_s)
+    whole = abs(window_s - readings * period_s) < WHOLE_TOLERANCE * window_s
+    if findings.kernel == "boxcar" and findings.mean_of == 1 and readings >= MEAN_FROM_PERIODS and whole:
+        return window_s / readings, readings
+    return window_s, findings.mean_of
 
 
 def _rounded(value: float) -> float:

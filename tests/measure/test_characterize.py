@@ -115,6 +115,7 @@ def test_a_mean_of_ten_full_readings_is_told_as_a_memory_of_one_second():
     found = findings_of(recording, kernel_of(recording))
     profile = profile_of(found, source_info(), "power.draw", 60.0, "2026-01-01")
     assert profile.memory_s == pytest.approx(1.0, rel=0.05)
+    assert (profile.mean_of, profile.window_s) == (10, pytest.approx(0.1, rel=0.05))
 
 
 def test_a_counter_that_sees_what_the_readings_miss_is_told_from_one_that_adds_them_up():
