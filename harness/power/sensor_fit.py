@@ -35,12 +35,15 @@ MIN_READINGS = 8
 LONG_WINDOW_PERIODS = 2.5  # a boxcar over more periods than this is a mean of readings
 DOCUMENTED_MEAN_S = 1.0  # nvmlDeviceGetPowerUsage: averaged over 1 s on Ampere (except GA100) and newer
 WELL_EXPLAINED = 0.95  # of the readings' variance: with less, a mean of short windows is tried too
-MEAN_MUST_GAIN = 0.1  # of the squared misfit, before a mean of separate readings replaces one wide boxcar
 COARSEST_TRUTH_S = 0.05
-LEAST_CHANGE_W, LEAST_CHANGE_FRACTION = 3.0, 0.03  # less than this between the 5 % and 95 % quantile is steady power
+MOST_MEAN_OF = 15  # boards with a documented mean renew it every 100 ms
+LEAST_CHANGE_W, LEAST_CHANGE_FRACTION = 15.0, 0.1  # a sensor that sees less change than this sees steady power
 LEAST_EXPLAINED = 0.5
 LEAST_RMSE_W = 0.001  # NVML's unit
-MIN_LOG_ODDS, MIN_VUONG = 5.0, 1.645  # told apart: odds of e^5 on the effective sample, and 5 % by Vuong's test
+MIN_LOG_ODDS, MIN_VUONG = (
+    5.0,
+    1.96,
+)  # told apart: odds of e^5 on the effective sample, and 5 % by Vuong's two-sided test
 METER_GAIN_U = 0.005  # the least doubt after calibration against a meter (protocol: 0.005 to 0.01)
 
 
@@ -131,11 +134,13 @@ def _as_mean(
         about, delays_s = DOCUMENTED_MEAN_S / period_s, (EARLIEST_DELAY_S, period_s)
     else:
         return best, second, 1
-    if about <= LONG_WINDOW_PERIODS:
-        return best, second, 1
+    if not LONG_WINDOW_PERIODS < about < MOST_MEAN_OF or not _seen_range(problem, best, period_s)[2]:
+        return best, second, round(about) if wide else 1
     mean = best_mean(problem, about, delays_s, period_s)
-    if mean.rmse_w**2 < best.rmse_w**2 * (1 - MEAN_MUST_GAIN):
-        return mean, best if best.kernel == "first_order" else second, mean.mean_of
+    if mean.rmse_w < best.rmse_w:
+        log_odds, vuong = _odds(mean, best, effective_sample_size(mean.residuals_w))
+        if log_odds >= MIN_LOG_ODDS and vuong >= MIN_VUONG:
+            return mean, best if best.kernel == "first_order" else second, mean.mean_of
     return best, second, round(about) if wide else 1
 
 
@@ -153,14 +158,12 @@ def _judged(
     n_effective = min(float(n), effective_sample_size(best.residuals_w))
     r_squared = 1 - best.rmse_w**2 / max(float(np.var(problem.readings_w)), 1e-12)
     log_odds, vuong = _odds(best, second, n_effective)
-    seen_w = problem.predictors(best.kernel, best.window_s, np.array([best.delay_s]), best.mean_of, timing[1] or 0.0)
-    low_w, high_w = np.quantile(seen_w, [0.05, 0.95])
-    excited = bool(high_w - low_w >= max(LEAST_CHANGE_W, LEAST_CHANGE_FRACTION * float(seen_w.mean())))
+    low_w, high_w, excited = _seen_range(problem, best, timing[1] or 0.0)
     explained = r_squared >= LEAST_EXPLAINED
     distinguishable = excited and explained and log_odds >= MIN_LOG_ODDS and vuong >= MIN_VUONG
     if not excited:
         message = (
-            f"Power hardly changed (from {low_w:.1f} to {high_w:.1f} W for nine tenths of the readings), "
+            f"Power hardly changed (the sensor saw {low_w:.1f} to {high_w:.1f} W), "
             "so kernel, delay, gain and offset cannot be told; record a load that goes on and off."
         )
     elif not explained:
@@ -181,6 +184,13 @@ def _judged(
     return SensorFit(
         best, second, u, *timing, spans, n, n_effective, r_squared, log_odds, vuong, excited, distinguishable, message
     )
+
+
+def _seen_range(problem: FitProblem, fit: KernelFit, period_s: float) -> tuple[float, float, bool]:
+    """Least and most power that the kernel saw, watts, and whether that is a change to learn from."""
+    seen_w = problem.predictors(fit.kernel, fit.window_s, np.array([fit.delay_s]), fit.mean_of, period_s)
+    low_w, high_w = float(seen_w.min()), float(seen_w.max())
+    return low_w, high_w, high_w - low_w >= max(LEAST_CHANGE_W, LEAST_CHANGE_FRACTION * float(seen_w.mean()))
 
 
 def _odds(best: KernelFit, second: KernelFit, n_effective: float) -> tuple[float, float]:

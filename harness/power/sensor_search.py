@@ -20,10 +20,10 @@ from harness.stats import FloatArray
 
 KERNELS: tuple[Kernel, ...] = ("boxcar", "first_order")
 SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 0.001, 3.0
-WINDOWS_PER_DECADE = 20
+WINDOWS_PER_DECADE = 16
 EARLIEST_DELAY_S, LATEST_DELAY_S = -0.06, 0.6  # negative: the two files' clocks may differ by some milliseconds
 DELAY_STEP_S, LONGEST_DELAY_STEP_S = 0.002, 0.005
-COARSE_READINGS = 400  # enough for the grid; the last polish takes all
+COARSE_READINGS = 160  # enough for the grid; the last polish takes all
 STARTS = 5
 EDGE_S = 0.05  # what stands before the truth is the mean of its first 50 ms
 MEAN_WINDOWS = 10
@@ -208,7 +208,7 @@ def _refined(problem: FitProblem, place: _Place, period_s: float, finest: float,
             tried.append(replace(place, misfit=float(values[at]), window_s=window_s, delay_s=float(delays_s[at])))
         best = min(tried)
         stays = best.window_s == place.window_s and abs(best.delay_s - place.delay_s) < place.delay_step_s / 2
-        if stays or best.misfit > place.misfit * (1 - 1e-6):
+        if stays or best.misfit >= place.misfit * (1 - 1e-6):
             best = replace(best, window_step=place.window_step / 2, delay_step_s=place.delay_step_s / 2)
         place = best
     return place
