@@ -186,7 +186,7 @@ def test_driver_branch_and_field_choose_the_row(name, driver, field, profile):
 
 def test_plain_field_of_the_3090_was_the_instant_one_only_with_driver_530():
     means = {b: profile_for("NVIDIA GeForce RTX 3090", f"{b}.1", "power.draw").mean_of for b in (525, 530, 535)}
-    assert means == {525: 10, 530: 1, 535: 10}
+    assert means == {525: 10, 530: 1, 535: 11}  # eleven by the recording, ten (1 s / 100 ms) by the sheet
 
 
 def test_what_was_recorded_on_one_board_widens_the_doubt_and_corrects_nothing():
