@@ -43,7 +43,9 @@ class SensorProfile(Frozen, strict=True):
     kernel: Kernel
     period_s: float = Field(gt=0, description="a new reading this often (P)")
     window_s: float = Field(gt=0, description="what one reading of the kernel sees: boxcar width, or 2 tau (W_eff)")
-    delay_s: float = Field(0.0, ge=0, description="from the end of what a reading sees to its publication")
+    delay_s: float = Field(
+        0.0, description="from the end of what a reading sees to its publication; negative: two clocks differed"
+    )
     mean_of: int = Field(1, ge=1, description="a reading is the mean of this many kernel outputs, one per period")
     gain: float = Field(1.0, gt=0)
     offset_w: float = 0.0

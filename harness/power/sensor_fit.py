@@ -305,13 +305,13 @@ def fit_profile(fit: SensorFit, name: str, source: str) -> SensorProfile:
     best = fit.best
     notes = [fit.message]
     if best.delay_s < 0:
-        notes.append(f"The fitted delay is {best.delay_s * 1000:.1f} ms: the two clocks differ; 0 is written.")
+        notes.append(f"The fitted delay is {best.delay_s * 1000:.1f} ms: the meter's and the driver's clocks differ.")
     return SensorProfile(
         name=name,
         kernel=best.kernel,
         period_s=fit.period_s,
         window_s=best.window_s,
-        delay_s=max(0.0, best.delay_s),
+        delay_s=best.delay_s,
         mean_of=best.mean_of,
         gain=best.gain,
         offset_w=best.offset_w,
