@@ -194,12 +194,12 @@ class MeasureSpec(Frozen):
     min_repeats: Annotated[int, Field(ge=2)] = 5
     max_repeats: Annotated[int, Field(ge=2)] = 20
     max_duration_s: Positive = Field(1800.0, description="budget for all windows of one run")
-    window_s: Positive = Field(10.0, description="shortest window; whole batches are added until it is reached")
+    window_s: Positive = Field(4.0, description="shortest window; whole batches are added until it is reached")
     requests_per_window: Count | None = Field(
         None, description="requests per window, up to whole batches, instead of window_s"
     )
     null_window_s: Positive = Field(2.0, description="window without work right after each window")
-    idle_s: Positive = Field(5.0, description="idle measured before the load and, settled, after it")
+    idle_s: Positive = Field(3.0, description="idle measured before the load and, settled, after it")
     settle_s: Annotated[float, Field(ge=0)] = Field(2.0, description="wait after load before idle counts")
     warm_up_block_s: Positive = 2.0
     warm_up_max_s: Annotated[float, Field(ge=0)] = 120.0
@@ -298,6 +298,7 @@ class UncertaintyTerm(Frozen):
     name: str
     standard_uncertainty_j: float
     common: bool = Field(description="shared by all windows on this board: never averaged away")
+    averages: bool = Field(True, description="drawn anew in every window; False: the same in all windows of a run")
     reduced_by: str
 
 

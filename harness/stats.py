@@ -179,22 +179,40 @@ SHORTEST_BLOCK = 8
 FEWEST_BLOCKS, MOST_BLOCKS = 5, 12
 
 
-def block_mean_u(values: FloatArray) -> float | None:
-    """Standard uncertainty of the mean of a series whose neighbours may be correlated either way (batch means).
+def grouped_mean_u(groups: Sequence[FloatArray]) -> float | None:
+    """Standard uncertainty of the mean of a series made of groups that are independent or cancel each other's errors.
 
-    Means of successive blocks scatter by what does not average out within a block. Evenly spread samples, whose errors
-    cancel, are credited for it; `effective_sample_size` by its positive lags cannot do that. Few blocks are widened by
-    Student's t, so that a normal coverage factor may follow.
+    Batch means: the groups, each whole, are put together into up to twelve successive blocks, whose means scatter by
+    what does not average out within a block. Evenly spread groups, whose errors cancel, are credited for it, which
+    `effective_sample_size` by its positive lags cannot do; readings that repeat each other within a group are not taken
+    for independent. Few blocks are widened by Student's t, so that a normal coverage factor may follow.
+
+    Args:
+        groups: In order of time, values of shape (n_k,), n_k >= 1.
+
+    Returns:
+        In the unit of the values; None for fewer than five groups.
+    """
+    count = min(MOST_BLOCKS, len(groups))
+    if count < FEWEST_BLOCKS:
+        return None
+    parts = np.array_split(np.arange(len(groups)), count)
+    blocks = [np.concatenate([groups[index] for index in part]) for part in parts]
+    weights = np.array([len(block) for block in blocks]) / sum(len(block) for block in blocks)
+    means = np.array([block.mean() for block in blocks])
+    mean = float(weights @ means)
+    widened = student_t_quantile(0.95, count - 1) / NormalDist().inv_cdf(0.975)
+    return widened * math.sqrt(count / (count - 1) * float(np.sum((weights * (means - mean)) ** 2)))
+
+
+def block_mean_u(values: FloatArray) -> float | None:
+    """The same for a series without groups: up to twelve blocks of at least eight successive values.
 
     Args:
         values: Shape (n,), evenly spaced in time.
 
     Returns:
-        In the unit of the values; None for fewer than five blocks of eight.
+        In the unit of the values; None for fewer than 40 of them.
     """
     count = min(MOST_BLOCKS, len(values) // SHORTEST_BLOCK)
-    if count < FEWEST_BLOCKS:
-        return None
-    means = np.array([block.mean() for block in np.array_split(values, count)])
-    widened = student_t_quantile(0.95, count - 1) / NormalDist().inv_cdf(0.975)
-    return widened * float(np.std(means, ddof=1)) / math.sqrt(count)
+    return grouped_mean_u(np.array_split(values, count)) if count >= FEWEST_BLOCKS else None

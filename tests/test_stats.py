@@ -16,6 +16,7 @@ from harness.stats import (
     block_mean_u,
     combined,
     effective_sample_size,
+    grouped_mean_u,
     repeatability,
     student_t_quantile,
     student_t_two_sided,
@@ -254,23 +255,29 @@ def test_worth_lies_between_one_and_the_number_of_samples(values: list[float]) -
     assert 1.0 <= effective_sample_size(np.array(values)) <= len(values)
 
 
-def test_evenly_alternating_series_is_known_better_than_its_scatter_says():
-    # Errors +1 and -1 in turn cancel within every block of eight: the mean is exact.
-    assert block_mean_u(np.array([1.0, -1.0] * 40)) == pytest.approx(0.0)
+def test_groups_that_cancel_each_other_are_known_better_than_their_scatter_says():
+    # Errors +1 and -1 in turn cancel within every block of six groups: the mean is exact.
+    assert grouped_mean_u([np.array([(-1.0) ** k]) for k in range(72)]) == pytest.approx(0.0)
 
 
-def test_independent_series_is_known_as_its_scatter_says():
+def test_independent_groups_are_known_as_their_scatter_says():
     draws = np.random.default_rng(5)
-    stated = [block_mean_u(draws.normal(0.0, 1.0, 96)) for _ in range(400)]
-    # sd / sqrt(n) = 0.102, widened by t(11 degrees) / 1.96 = 1.123
+    stated = [grouped_mean_u([draws.normal(0.0, 1.0, 4) for _ in range(24)]) for _ in range(400)]
+    # sd / sqrt(96) = 0.102, widened by t(11 degrees) / 1.96 = 1.123
     assert np.sqrt(np.mean(np.square(stated))) == pytest.approx(1.123 / np.sqrt(96), rel=0.05)
 
 
-def test_blocks_of_one_level_each_are_not_averaged_within():
-    # Ten levels of eight equal values: sd of the levels 0..9 is 3.0277; over sqrt(10), times t(9)/1.96 = 1.1542.
-    assert block_mean_u(np.repeat(np.arange(10.0), 8)) == pytest.approx(3.0277 / np.sqrt(10) * 1.1542, rel=1e-3)
+def test_readings_that_repeat_each_other_within_a_group_are_not_independent():
+    # Ten groups of eight equal values: sd of the levels 0..9 is 3.0277; over sqrt(10), times t(9)/1.96 = 1.1542.
+    groups = [np.full(8, float(level)) for level in range(10)]
+    assert grouped_mean_u(groups) == pytest.approx(3.0277 / np.sqrt(10) * 1.1542, rel=1e-3)
 
 
-def test_short_series_has_no_blocks():
+def test_few_groups_say_nothing():
+    assert grouped_mean_u([np.ones(40)] * 4) is None
+    assert grouped_mean_u([np.ones(1)] * 5) is not None
+
+
+def test_series_without_groups_is_cut_into_blocks_of_eight():
     assert block_mean_u(np.ones(39)) is None
-    assert block_mean_u(np.ones(40)) is not None
+    assert block_mean_u(np.repeat(np.arange(10.0), 8)) == pytest.approx(3.0277 / np.sqrt(10) * 1.1542, rel=1e-3)

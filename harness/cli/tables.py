@@ -66,8 +66,8 @@ def print_budget(budget: RunBudget, out: Console) -> None:
     table.add_row("combined, standard", f"{budget.standard_uncertainty_j:.3g}", f"{relative:.2%}", "", "", "")
     out.print(table)
     out.print(
-        "common: shared by all runs on this board, cancels between them. The windows' own terms and their scatter show "
-        "the same thing twice: the larger counts.",
+        "per board: shared by all runs on this board, cancels between them; per run: the same in all its windows. The "
+        "windows' own terms and their scatter show the same thing twice: the larger counts.",
         soft_wrap=True,
     )
     for sensor in budget.sensors:

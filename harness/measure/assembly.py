@@ -58,6 +58,7 @@ def assembled(
         null, counter_expected, sampled_instead
     )
     void = [quality.no_work(raw.work), quality.too_short(readings, lead.sensor_period_s)]
+    void += [Caveat(code="source-failed", message=told) for told in dict.fromkeys((*readings.failures, *null.failures))]
     weak: list[Caveat | None] = []
     (weak if sampled_instead else void).append(stuck)
     if raw.foreign and not spec.allow_shared_gpu:
@@ -105,12 +106,11 @@ def _contamination(
 ) -> tuple[Caveats, Caveats]:
     """What rejects the window of a GPU that ran the model, and what only weakens it."""
     readings, null, trace, rested_s = raw.readings, raw.null, raw.trace, raw.rested_since_s
-    window = trace.between(readings.start_s, readings.end_s)
     void: Caveats = [quality.implausible(info, energy, readings.duration_s), quality.clock_stepped(working, info)]
     kappa = undersampled_fraction(info.sensor_period_s, info.sensor_window_s)
     weak: Caveats = [quality.power_capped(working, info), quality.locked_in(readings, info, kappa)]
     (weak if spec.allow_throttling else void).append(quality.slowed_down(working, info))
-    lost = quality.samples_lost(window, info, readings.start_s, readings.end_s)
+    lost = quality.samples_lost(trace, info, readings.start_s, readings.end_s)
     (void if method == "sampled" else weak).append(lost)
     if not spec.allow_shared_gpu:
         void.append(guards.guard_power(info, trace, readings, null, rested_s))

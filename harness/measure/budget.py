@@ -16,6 +16,7 @@ from harness.measure.uncertainty import (
     combined_u_j,
     gain_u_j,
     gap_u_j,
+    lag_u_j,
     offset_u_j,
     resolution_u_j,
     unaligned_edges_u_j,
@@ -25,7 +26,7 @@ from harness.measure.window import WindowReadings
 from harness.power.profiles import undersampled_fraction
 from harness.power.trace import PowerTrace
 from harness.records import SourceEnergy, SourceInfo, UncertaintyTerm
-from harness.stats import FloatArray, block_mean_u, effective_sample_size
+from harness.stats import FloatArray, effective_sample_size, grouped_mean_u
 
 Method = Literal["counter", "sampled"]
 TrueEnergy = Callable[[str, float, float], float]
@@ -41,10 +42,15 @@ class IdlePowerReading:
 
 @dataclass(frozen=True)
 class GapEnergy:
-    """Energy drawn in a window while no work ran, joules, and its uncertainty without gain and offset."""
+    """Energy drawn in a window while no work ran, joules, and its uncertainty without gain and offset.
+
+    `before_w`, `after_w`: power at rest just before the window's work and in the gaps that follow it.
+    """
 
     energy_j: float
     u_j: float
+    before_w: float
+    after_w: float
 
 
 def source_method(info: SourceInfo, readings: WindowReadings, wanted: Literal["auto", "counter", "sampled"]) -> Method:
@@ -67,7 +73,22 @@ def window_energy_j(info: SourceInfo, readings: WindowReadings, trace: PowerTrac
     start_j, end_j = readings.edges_j.get(info.id, (None, None))
     if method == "counter" and start_j is not None and end_j is not None:
         return counter_energy(start_j, end_j)
-    return integrate_power(*trace.power(info.id), readings.start_s, readings.end_s)
+    return sampled_energy_j(info, readings, trace)
+
+
+def sampled_energy_j(info: SourceInfo, readings: WindowReadings, trace: PowerTrace) -> float:
+    """Integral of the readings, each taken to speak of the middle of the time it stands for.
+
+    Raises:
+        MeasurementInvalid: The trace does not cover the window.
+    """
+    t_s, power_w = trace.power(info.id)
+    return integrate_power(t_s - mean_age_s(info), power_w, readings.start_s, readings.end_s)
+
+
+def mean_age_s(info: SourceInfo) -> float:
+    """How old what a poll tells is, on average: half the sensor's window, and half of the time it is shown."""
+    return (info.sensor_window_s + info.sensor_period_s) / 2
 
 
 def null_power(info: SourceInfo, null: WindowReadings, trace: PowerTrace, method: Method) -> IdlePowerReading:
@@ -87,29 +108,88 @@ def gap_energy(
 ) -> GapEnergy:
     """What the window's edges and delays drew.
 
-    Before the first batch the board idles as in the null window. Gaps that follow a batch are dearer: a board draws
-    up to tens of watts more for about two seconds after a load. A line through the first readings after the window's
-    last batch, seen from the middle of a mean gap, estimates that; a board without readings there counts as idle.
+    Before the first batch the board draws what it was seen to draw then. Gaps that follow a batch are dearer: a board
+    draws up to tens of watts more for about two seconds after a load. What it draws after the window's last batch tells
+    how (`settling`). Where there are no readings, the null window's power stands in. A counter need not share the
+    readings' gain and offset: what both say of the null window scales the readings to the counter.
     """
     spans = readings.busy_spans_s
     if not spans:
-        return GapEnergy(idle.power_w * readings.duration_s, idle.u_w * readings.duration_s)
+        energy_j, u_j = idle.power_w * readings.duration_s, idle.u_w * readings.duration_s
+        return GapEnergy(energy_j, u_j, idle.power_w, idle.power_w)
+    scale = _counter_per_reading(info, null, trace, idle)
+    before = _rest_before(info, readings, null, trace) or idle
     first_s = spans[0][0] - readings.start_s
     later_s = readings.duration_s - readings.busy_s - first_s
-    seen_from_s = info.sensor_period_s + info.sensor_window_s  # what is published before still shows the load
-    t_s, power_w = trace.between(spans[-1][1] + seen_from_s, min(spans[-1][1] + 7 * seen_from_s, null.end_s)).power(
-        info.id
-    )
-    after_w, after_u_w = idle.power_w, idle.u_w
-    if len(t_s) >= 3 and np.ptp(t_s) > info.sensor_period_s:
-        since_s = t_s - spans[-1][1]
-        slope, level = np.polyfit(since_s, power_w, 1)
-        rest_w = float(np.std(power_w - (level + slope * since_s)))
-        after_w = float(level + slope * later_s / len(spans) / 2)
-        after_u_w = math.hypot(rest_w, (after_w - float(np.mean(power_w))) / math.sqrt(3))
-    return GapEnergy(
-        idle.power_w * first_s + after_w * later_s, math.hypot(gap_u_j(first_s, idle.u_w), gap_u_j(later_s, after_u_w))
-    )
+    last_s = spans[-1][1]
+    shown_from_s = last_s + info.sensor_period_s + info.sensor_window_s  # what is published before still shows the load
+    t_s, power_w = trace.between(shown_from_s, null.end_s).power(info.id)
+    starts_s = [*(start for start, _ in spans[1:]), readings.end_s]
+    gaps_s = np.array([max(0.0, start - end) for start, (_, end) in zip(starts_s, spans, strict=True)])
+    after = settling(t_s - last_s - mean_age_s(info), power_w, gaps_s) if gaps_s.sum() > 0 else None
+    before_w = before.power_w * scale if before is not idle else idle.power_w
+    after_w, after_u_w = (after.power_w * scale, after.u_w) if after is not None else (idle.power_w, idle.u_w)
+    u_j = math.hypot(gap_u_j(first_s, before.u_w), gap_u_j(later_s, after_u_w))
+    return GapEnergy(before_w * first_s + after_w * later_s, u_j, before_w, after_w)
+
+
+LONGEST_LOOK_BACK_S = 0.5
+SHORTEST_COMPARISON_S = 1.0  # of counter and readings; over less, the edges of both would make the ratio
+
+
+def _counter_per_reading(info: SourceInfo, null: WindowReadings, trace: PowerTrace, idle: IdlePowerReading) -> float:
+    """Power by the source's method over power by its readings, in the null window."""
+    _, readings_w = trace.between(null.start_s, null.end_s).power(info.id)
+    if null.duration_s < SHORTEST_COMPARISON_S or len(readings_w) == 0 or float(np.mean(readings_w)) <= 0:
+        return 1.0
+    return idle.power_w / float(np.mean(readings_w))
+
+
+def _rest_before(
+    info: SourceInfo, readings: WindowReadings, null: WindowReadings, trace: PowerTrace
+) -> IdlePowerReading | None:
+    """Power just before the window's first batch, from readings that no longer show the work before.
+
+    Every window follows a null window of the same length, which bounds how far one may look back.
+    """
+    shown_s = info.sensor_period_s + info.sensor_window_s
+    back_s = min(LONGEST_LOOK_BACK_S, max(0.0, null.duration_s - shown_s))
+    first_s = readings.busy_spans_s[0][0] - trace.period_s
+    _, power_w = trace.between(readings.start_s - back_s, first_s).power(info.id)
+    return IdlePowerReading(float(np.mean(power_w)), float(np.std(power_w))) if len(power_w) >= 3 else None
+
+
+SETTLING_TAUS_S = np.geomspace(0.1, 4.0, 40)
+
+
+def settling(since_s: FloatArray, power_w: FloatArray, gaps_s: FloatArray) -> IdlePowerReading | None:
+    """Mean power over gaps that follow a load, from readings that begin a little after the last one.
+
+    A level and an exponential decay are fitted (linear least squares for each of a row of time constants). Its doubt
+    is the scatter about the fit and, as the bound of a rectangle, all that was extrapolated beyond the first reading.
+
+    Args:
+        since_s: Time after the end of the load, seconds, rising, shape (n,).
+        power_w: Readings at those times, shape (n,).
+        gaps_s: Lengths of the gaps, seconds, shape (m,), not all zero.
+
+    Returns:
+        None for fewer than four readings.
+    """
+    if len(since_s) < 4:
+        return None
+    best: tuple[float, float] | None = None
+    for tau_s in SETTLING_TAUS_S:
+        decay = np.exp(-since_s / tau_s)
+        design = np.column_stack([np.ones_like(decay), decay])
+        (level_w, uplift_w), *_ = np.linalg.lstsq(design, power_w, rcond=None)
+        misfit_w = float(np.std(power_w - design @ (level_w, uplift_w)))
+        mean_w = float(level_w + uplift_w * tau_s * np.sum(-np.expm1(-gaps_s / tau_s)) / np.sum(gaps_s))
+        if best is None or misfit_w < best[0]:
+            best = misfit_w, mean_w
+    assert best is not None
+    misfit_w, mean_w = best
+    return IdlePowerReading(mean_w, math.hypot(misfit_w, (mean_w - float(power_w[0])) / math.sqrt(3)))
 
 
 def source_energy(
@@ -140,17 +220,31 @@ def source_energy(
     duration_s, mean_w = readings.duration_s, energy_j / readings.duration_s
     kappa = undersampled_fraction(info.sensor_period_s, info.sensor_window_s)
     scatter_j, effective_samples = _scatter(info, readings, inside, kappa, mean_w)
-    edges_j = _edges_u_j(info, readings, method, idle.power_w)
     gap = gap_energy(info, readings, null, trace, idle)
+    edges_j = _edges_u_j(info, readings, method, idle.power_w)
+    lag_j = lag_u_j(info.sensor_period_s, gap.before_w, gap.after_w)
     busy_w = (energy_j - gap.energy_j) / readings.busy_s if readings.busy_s else 0.0
     steps_j = kappa * info.sensor_period_s * abs(busy_w - idle.power_w) * math.sqrt(2 / 12)
     budget = (
-        _term("sensor gain", gain_u_j(energy_j, info.gain_relative_u), True, "calibrate against a meter"),
-        _term("sensor offset", offset_u_j(duration_s, info.offset_u_w), True, "calibrate against a meter"),
-        _term("window edges", edges_j, False, "a longer window"),
-        _term("undersampling", scatter_j, False, "a longer window, or random delays between batches"),
-        _term("load steps", steps_j, False, "a longer window"),
-        _term("gaps", gap.u_j, False, "fewer delays, a longer window"),
+        UncertaintyTerm(
+            name="sensor gain",
+            standard_uncertainty_j=gain_u_j(energy_j, info.gain_relative_u),
+            common=True,
+            averages=False,
+            reduced_by="calibrate against a meter",
+        ),
+        UncertaintyTerm(
+            name="sensor offset",
+            standard_uncertainty_j=offset_u_j(duration_s, info.offset_u_w),
+            common=True,
+            averages=False,
+            reduced_by="calibrate against a meter",
+        ),
+        _term("window edges", edges_j, "a longer window"),
+        _term("undersampling", scatter_j, "a longer window, or random delays between batches"),
+        _term("load steps", steps_j, "a longer window"),
+        _term("lag at the edges", lag_j, "a longer window", averages=False),
+        _term("gaps", gap.u_j, "fewer delays, a longer window", averages=False),
     )
     sampled_j, sampled_u_j = _sampled_check(info, readings, trace, method, energy_j, idle, edges_j, scatter_j)
     return SourceEnergy(
@@ -171,9 +265,9 @@ def source_energy(
     )
 
 
-def _term(name: str, standard_uncertainty_j: float, common: bool, reduced_by: str) -> UncertaintyTerm:
+def _term(name: str, standard_uncertainty_j: float, reduced_by: str, averages: bool = True) -> UncertaintyTerm:
     return UncertaintyTerm(
-        name=name, standard_uncertainty_j=standard_uncertainty_j, common=common, reduced_by=reduced_by
+        name=name, standard_uncertainty_j=standard_uncertainty_j, common=False, averages=averages, reduced_by=reduced_by
     )
 
 
@@ -200,8 +294,12 @@ def _scatter(
         # Too few readings to know the scatter: anything between nothing and twice the mean, one sample.
         return undersampling_u_j(kappa, mean_w / math.sqrt(3), readings.duration_s, 1.0), 1.0
     sd_w, effective = float(np.std(values, ddof=1)), effective_sample_size(values)
-    if readings.phases_spread and (blocks_u_w := block_mean_u(values)) is not None and blocks_u_w > 0:
-        effective = max(effective, (sd_w / blocks_u_w) ** 2)
+    if readings.phases_spread:
+        at_s = published_readings(t_s[busy], t_s[busy], info.sensor_period_s)
+        batches = np.searchsorted([start for start, _ in readings.busy_spans_s], at_s, side="right")
+        blocks_u_w = grouped_mean_u([values[batches == number] for number in np.unique(batches)])
+        if blocks_u_w is not None and blocks_u_w > 0:
+            effective = (sd_w / blocks_u_w) ** 2
     return undersampling_u_j(kappa, sd_w, readings.duration_s, effective), effective
 
 
@@ -224,10 +322,10 @@ def _sampled_check(
     if method == "sampled":
         return None, None
     try:
-        sampled_j = integrate_power(*trace.power(info.id), readings.start_s, readings.end_s)
+        sampled_j = sampled_energy_j(info, readings, trace)
     except MeasurementInvalid:
         return None, None
-    lag_j = info.sensor_period_s * abs(energy_j / readings.duration_s - idle.power_w) / math.sqrt(3)
+    lag_j = lag_u_j(info.sensor_period_s, idle.power_w, energy_j / readings.duration_s)
     parts_j = (
         edges_j,
         unaligned_edges_u_j(info.sensor_period_s, idle.power_w, idle.power_w),

@@ -92,13 +92,14 @@ def implausible(info: SourceInfo, energy: SourceEnergy, duration_s: float) -> Ca
     )
 
 
-def samples_lost(window: PowerTrace, info: SourceInfo, start_s: float, end_s: float) -> Caveat | None:
+def samples_lost(trace: PowerTrace, info: SourceInfo, start_s: float, end_s: float) -> Caveat | None:
     """A stretch of the window without a power reading, longer than three periods of the sensor."""
-    t_s, _ = window.power(info.id)
-    if len(t_s) == 0:
+    known_s, _ = trace.power(info.id)
+    if len(known_s) == 0:
         return None  # a source without power readings is metered by its counter; one without either is void elsewhere
+    t_s = known_s[(known_s >= start_s) & (known_s <= end_s)]
     gap_s = float(np.max(np.diff(np.concatenate([[start_s], t_s, [end_s]]))))
-    if gap_s <= LONGEST_GAP_PERIODS * max(info.sensor_period_s, window.period_s):
+    if gap_s <= LONGEST_GAP_PERIODS * max(info.sensor_period_s, trace.period_s):
         return None
     return Caveat(
         code="samples-lost", message=f"No power of {info.device_name} was read for {gap_s:.2f} s of the window."

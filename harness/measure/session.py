@@ -13,8 +13,8 @@ from harness.errors import MeasurementInvalid
 from harness.measure import quality
 from harness.measure.assembly import Idles, RawWindow, assembled
 from harness.measure.base import Progress, Workload
-from harness.measure.budget import TrueEnergy, null_power, source_method
-from harness.measure.delays import PhaseSpread, group_length_s
+from harness.measure.budget import TrueEnergy, mean_age_s, null_power, source_method
+from harness.measure.delays import GOLDEN_FRACTION, SpreadPlan, spread_plan
 from harness.measure.siblings import with_strays_rejected
 from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeats_interval, seconds_left
 from harness.measure.warm_up import warm_up
@@ -73,7 +73,7 @@ class Session:
             MeasurementInvalid: No window could be measured.
             HarnessError: From the workload.
         """
-        self._random = random.Random(f"delays-{self.seed}")
+        self._first_phase = random.Random(f"delays-{self.seed}").random()  # that of each repeat is spread as well
         self._infos = [source.info for source in self.sources]
         self._host_read_s = self.clock.now_s()
         self._repeats: list[_Repeat] = []
@@ -95,7 +95,7 @@ class Session:
             self.report(Progress("measure"))
             repeats = self._repeat(batch_s)
             self.report(Progress("idle after load"))
-            self.clock.sleep_s(self.spec.settle_s)
+            self.clock.sleep_s(self._worked_until_s + self.spec.settle_s - self.clock.now_s())
             after = self._idle_window(self.spec.idle_s)
         finally:
             trace = self.sampler.stop()
@@ -169,11 +169,11 @@ class Session:
     def _repeat(self, batch_s: float) -> list[_Repeat]:
         batch_count = self._batches_per_window(batch_s)
         period_s, window_s = self._lead.sensor_period_s, self._lead.sensor_window_s
-        group_s = group_length_s(self.spec.random_delays, batch_s, period_s, window_s)
+        plan = spread_plan(self.spec.random_delays, batch_s, period_s, window_s)
         start_s = self.clock.now_s()
         repeats = self._repeats
         while True:
-            repeats.append(self._one_repeat(len(repeats), batch_count, group_s))
+            repeats.append(self._one_repeat(len(repeats), batch_count, plan))
             measurements = self._judged()
             elapsed_s = self.clock.now_s() - start_s
             interval = repeats_interval(measurements, self._active)
@@ -186,10 +186,10 @@ class Session:
         windows = [repeat.measurement for repeat in self._repeats]
         return with_strays_rejected(windows, self._active, self.spec.max_temperature_change_c)
 
-    def _one_repeat(self, index: int, batch_count: int, group_s: float) -> _Repeat:
+    def _one_repeat(self, index: int, batch_count: int, plan: SpreadPlan) -> _Repeat:
         batches = self.workload.prepare(batch_count)
         rested_since_s = self._worked_until_s
-        starts = PhaseSpread(self._lead.sensor_period_s, self._random.random(), group_s)
+        starts = plan.starts(math.fmod(self._first_phase + index * GOLDEN_FRACTION, 1.0))
         foreign = self._foreign_processes()
         for meter in self.references:
             meter.start()
@@ -206,7 +206,7 @@ class Session:
         other_tools = tuple(meter.stop() for meter in self.references)
         null = self._null_window(self.spec.null_window_s)
         foreign = foreign or self._foreign_processes()
-        readings = replace(window.readings, phases_spread=math.isfinite(group_s))
+        readings = replace(window.readings, phases_spread=plan.spreads)
         raw = RawWindow(
             f"repeat-{index + 1}", readings, null, self._trace_covering(null), work, rested_since_s, foreign
         )
@@ -239,10 +239,12 @@ class Session:
         return tuple(pids)
 
     def _trace_covering(self, readings: WindowReadings) -> PowerTrace:
-        """The trace, once it reaches past the window."""
+        """The trace, once it tells of all of the window: readings speak of the past."""
+        until_s = readings.end_s + max(mean_age_s(info) for info in self._infos)
+        self.clock.sleep_s(until_s - self.clock.now_s())
         for _ in range(5):
             trace = self.sampler.trace()
-            if all((trace.column("t_s", info.id)[-1:] > readings.end_s).any() for info in self._infos):
+            if all((trace.column("t_s", info.id)[-1:] > until_s).any() for info in self._infos):
                 return trace
             self.clock.sleep_s(self.spec.sample_period_s)
         return trace

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from harness.measure.energy import busy_energy_j
+from harness.measure.guards import GUARD_TOLERANCE_W
 from harness.measure.quality import MAX_CLOCK_CHANGE
 from harness.measure.uncertainty import window_u_j
 from harness.records import Caveat, Measurement, SourceEnergy
@@ -49,6 +50,7 @@ def _strange(
         siblings = [other for sibling in accepted for other in _of(sibling, {source.source_id})]
         found.append(_warmer(source, siblings, max_temperature_change_c))
         found.append(_clocked_otherwise(source, siblings))
+        found.append(_rested_otherwise(source, siblings))
     return tuple(caveat for caveat in found if caveat is not None)
 
 
@@ -90,6 +92,21 @@ def _warmer(source: SourceEnergy, siblings: Sequence[SourceEnergy], allowed_c: f
     return Caveat(
         code="temperature-change",
         message=f"The GPU was {abs(change_c):.1f} °C {how} than in the other windows; {allowed_c:g} °C is allowed.",
+    )
+
+
+def _rested_otherwise(source: SourceEnergy, siblings: Sequence[SourceEnergy]) -> Caveat | None:
+    """The null window drew other power than its siblings': 2 W and 3.5 robust standard deviations are allowed."""
+    alike_w = [other.idle_power_w for other in siblings if other.method == source.method]
+    if len(alike_w) < FEWEST_SIBLINGS:
+        return None  # a window whose counter stuck rests later, and is read otherwise
+    usual_w = median(alike_w)
+    robust_sd_w = MAD_TO_SD * median(abs(power_w - usual_w) for power_w in alike_w)
+    if abs(source.idle_power_w - usual_w) <= GUARD_TOLERANCE_W + FAR_OFF * robust_sd_w:
+        return None
+    return Caveat(
+        code="idle-change",
+        message=f"The null window drew {source.idle_power_w:.1f} W, those of the other windows {usual_w:.1f} W.",
     )
 
 

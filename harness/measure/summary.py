@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from harness.errors import MeasurementInvalid
 from harness.measure.energy import busy_energy_j, idle_share_j
 from harness.measure.quality import MAX_REJECTED_FRACTION
-from harness.measure.uncertainty import window_u_j
+from harness.measure.uncertainty import run_u_j, window_u_j
 from harness.records import HostEnergy, Measurement, SourceEnergy, SourceInfo, Summary, WorkCounts
 from harness.stats import Estimate, combined, repeatability
 
@@ -107,7 +107,7 @@ def _part(window: Measurement, infos: dict[str, SourceInfo], ids: set[str], whic
         if which == "gross":
             energy_j += gross_j
             own_square += gross_u_j**2
-            common_j += math.hypot(gross_j * info.gain_relative_u, offset_j)
+            common_j += math.hypot(gross_j * info.gain_relative_u, offset_j, run_u_j(source.budget))
         elif which == "idle":
             energy_j += idle_j
             own_square += idle_u_j**2
@@ -115,7 +115,7 @@ def _part(window: Measurement, infos: dict[str, SourceInfo], ids: set[str], whic
         else:  # above idle: the offset is in both and drops out
             energy_j += gross_j - idle_j
             own_square += gross_u_j**2 + idle_u_j**2
-            common_j += abs(gross_j - idle_j) * info.gain_relative_u
+            common_j += math.hypot((gross_j - idle_j) * info.gain_relative_u, run_u_j(source.budget))
     requests = window.work.requests
     return energy_j / requests, math.sqrt(own_square) / requests, common_j / requests
 

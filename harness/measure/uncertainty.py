@@ -58,6 +58,16 @@ def common_u_j(terms: Iterable[UncertaintyTerm]) -> float:
     return combined_u_j(term for term in terms if term.common)
 
 
+def run_u_j(terms: Iterable[UncertaintyTerm]) -> float:
+    """The part that all windows of one run share, but not all runs on the board."""
+    return combined_u_j(term for term in terms if not term.common and not term.averages)
+
+
 def window_u_j(terms: Iterable[UncertaintyTerm]) -> float:
     """The part that is drawn anew in every window."""
-    return combined_u_j(term for term in terms if not term.common)
+    return combined_u_j(term for term in terms if not term.common and term.averages)
+
+
+def lag_u_j(period_s: float, before_w: float, after_w: float) -> float:
+    """What is told at an edge is up to a period old, at both ends alike: a rectangle of P |P_after - P_before|."""
+    return period_s * abs(after_w - before_w) / math.sqrt(3)

@@ -74,6 +74,8 @@ def warm_up(
         if blocks and elapsed_s >= spec.warm_up_max_s:
             break
         blocks.append(_block(sources, lead, clock, spec, workload, trace_covering, durations_s))
+        # Windows are followed by a rest; a board that was warmed without would cool down while it is measured.
+        clock.sleep_s(spec.warm_up_block_s * spec.null_window_s / spec.window_s)
         reason = unsteady_because(blocks)
         report(Progress("warm-up", power_w=blocks[-1].power_w, left_s=max(0.0, spec.warm_up_max_s - elapsed_s)))
     duration_s = clock.now_s() - start_s

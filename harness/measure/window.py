@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from harness.clock import Clock
-from harness.errors import MeasurementInvalid
+from harness.errors import MeasurementInvalid, SourceUnavailable
 from harness.power.base import PowerSource
 
 POLL_S = 0.0005
@@ -26,7 +26,8 @@ class WindowReadings:
     """What was read at the edges of one window; energies are raw counter values in joules.
 
     `stamp_interval_s` is how exactly the edges are known in time, None when they are not aligned to a counter.
-    `phases_spread`: the batches started at evenly spread phases of the sensor's period (measure/delays).
+    `failures`: what sources answered instead of a counter value. `phases_spread`: the batches started at evenly spread
+    phases of the sensor's period (measure/delays).
     """
 
     start_s: float
@@ -36,6 +37,7 @@ class WindowReadings:
     aligned_source: str | None
     stamp_interval_s: float | None
     phases_spread: bool = False
+    failures: tuple[str, ...] = ()
 
     @property
     def busy_s(self) -> float:
@@ -91,31 +93,42 @@ class _Edge:
     at_s: float
     energies_j: dict[str, float | None]
     stamp_interval_s: float | None
+    failures: tuple[str, ...]
 
 
 def _edge(sources: Sequence[PowerSource], lead: PowerSource | None, clock: Clock, poll_s: float) -> _Edge:
     """Wait for the lead's counter to move and stamp it; then read the others, as they stand."""
     energies: dict[str, float | None] = {}
+    failures: list[str] = []
+
+    def read_j(source: PowerSource) -> float | None:
+        """One failure voids this window, not the run: drivers time out and come back."""
+        try:
+            return source.read_energy_j()
+        except SourceUnavailable as error:
+            failures.append(error.message)
+            return None
+
     at_s, interval_s = clock.now_s(), None
     if lead is not None:
         seen_s = clock.now_s()  # before each call: a value is at least as old as the asking for it
-        first_j = lead.read_energy_j()
+        first_j = read_j(lead)
         deadline_s = seen_s + EDGE_TIMEOUT_S
         while True:
             clock.sleep_s(poll_s)
             asked_s = clock.now_s()
-            current_j, now_s = lead.read_energy_j(), clock.now_s()
-            if current_j != first_j:
+            current_j, now_s = read_j(lead), clock.now_s()
+            if first_j is not None and current_j is not None and current_j != first_j:
                 energies[lead.info.id], at_s, interval_s = current_j, (seen_s + now_s) / 2, now_s - seen_s
                 break
             if now_s > deadline_s:
                 energies[lead.info.id], at_s = current_j, now_s
                 break
-            seen_s = asked_s
+            seen_s, first_j = asked_s, current_j if first_j is None else first_j
     for source in sources:
         if source.info.id not in energies:
-            energies[source.info.id] = source.read_energy_j()
-    return _Edge(at_s, energies, interval_s)
+            energies[source.info.id] = read_j(source)
+    return _Edge(at_s, energies, interval_s, tuple(dict.fromkeys(failures)))
 
 
 @contextmanager
@@ -143,13 +156,14 @@ def metered(
     lead = lead if use_counter else None
     synchronize()
     start = _edge(sources, lead, clock, poll_s)
+    active = [source.info for source in sources if source.info.runs_model]
+    if any(lead is None or info.counter_step_j is None for info in active):
+        # Readings are moved back by their mean age and smeared by as much: what begins now must stay inside.
+        clock.sleep_s(max((info.sensor_period_s + info.sensor_window_s for info in active), default=0.0) / 2)
     yield window
     synchronize()
-    # What ends with the work is shown, and may be counted, up to a period later.
-    guards_s = [
-        source.info.sensor_period_s + source.info.sensor_window_s for source in sources if source.info.runs_model
-    ]
-    clock.sleep_s(max(guards_s, default=0.0))
+    # What ends with the work is shown up to a period later, and may be counted another period after that.
+    clock.sleep_s(max((2 * info.sensor_period_s + info.sensor_window_s for info in active), default=0.0))
     end = _edge(sources, lead, clock, poll_s)
     intervals = (start.stamp_interval_s, end.stamp_interval_s)
     known = [interval for interval in intervals if interval is not None]
@@ -160,4 +174,5 @@ def metered(
         edges_j={key: (start.energies_j[key], end.energies_j[key]) for key in start.energies_j},
         aligned_source=lead.info.id if lead is not None and len(known) == 2 else None,
         stamp_interval_s=max(known) if len(known) == 2 else None,
+        failures=tuple(dict.fromkeys((*start.failures, *end.failures))),
     )

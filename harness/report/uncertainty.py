@@ -11,16 +11,16 @@ from harness.measure.energy import busy_energy_j
 from harness.power.profiles import UNCALIBRATED_GAIN_U, undersampled_fraction
 from harness.records import Frozen, Measurement, RunRecord, SourceEnergy, SourceInfo
 
-Kind = Literal["common", "per window", "scatter"]
+Kind = Literal["per board", "per run", "per window", "scatter"]
 SCATTER = "scatter of the repeats"
 
 
 class BudgetLine(Frozen):
     """One term: standard uncertainty per generation in joules, and as a fraction of the run's energy.
 
-    `kind`: common to all runs on the board and never averaged; drawn anew per window and averaged; or the observed
-    scatter of the windows. `counted`: it enters the result. Of the per-window terms together and the scatter, which
-    show the same thing, the larger counts.
+    `kind`: common to all runs on the board; the same in all windows of the run; drawn anew per window and averaged; or
+    the observed scatter of the windows. `counted`: it enters the result. Of the per-window terms together and the
+    scatter, which show the same thing, the larger counts.
     """
 
     term: str
@@ -75,7 +75,8 @@ def run_budget(record: RunRecord) -> RunBudget | None:
     own = _own(accepted, active)
     stated_u_j = math.hypot(*(u_j for _, u_j, _ in own))
     stated_counts = _stated_counts(record, stated_u_j)
-    lines = [_line(term, "common", u_j, energy.value, True, by) for term, u_j, by in _common(accepted, active)]
+    lines = [_line(term, "per board", u_j, energy.value, True, by) for term, u_j, by in _common(accepted, active)]
+    lines += [_line(term, "per run", u_j, energy.value, True, by) for term, u_j, by in _same_in_all(accepted, active)]
     lines += [_line(term, "per window", u_j, energy.value, stated_counts, by) for term, u_j, by in own]
     lines.append(_line(SCATTER, "scatter", scatter_u_j, energy.value, not stated_counts, "more windows"))
     return RunBudget(
@@ -126,13 +127,26 @@ def _common(accepted: Sequence[Measurement], active: dict[str, SourceInfo]) -> l
     return [("sensor gain", gain_j / len(accepted), by), ("sensor offset", offset_j / len(accepted), by)]
 
 
+def _same_in_all(accepted: Sequence[Measurement], active: dict[str, SourceInfo]) -> list[Term]:
+    totals_j: dict[str, float] = {}
+    reduced_by: dict[str, str] = {}
+    for window in accepted:
+        for source in _of(window, active):
+            for term in source.budget:
+                if not term.common and not term.averages:
+                    per_generation_j = term.standard_uncertainty_j / window.work.requests
+                    totals_j[term.name] = totals_j.get(term.name, 0.0) + per_generation_j
+                    reduced_by[term.name] = term.reduced_by
+    return [(name, total_j / len(accepted), reduced_by[name]) for name, total_j in totals_j.items()]
+
+
 def _own(accepted: Sequence[Measurement], active: dict[str, SourceInfo]) -> list[Term]:
     squares: dict[str, float] = {}
     reduced_by: dict[str, str] = {}
     for window in accepted:
         for source in _of(window, active):
             for term in source.budget:
-                if not term.common:
+                if not term.common and term.averages:
                     per_generation_j = term.standard_uncertainty_j / window.work.requests
                     squares[term.name] = squares.get(term.name, 0.0) + per_generation_j**2
                     reduced_by[term.name] = term.reduced_by

@@ -17,6 +17,7 @@ from harness.measure.budget import (
     IdlePowerReading,
     gap_energy,
     null_power,
+    settling,
     source_energy,
     source_method,
     window_energy_j,
@@ -47,6 +48,10 @@ IDLE = IdlePowerReading(power_w=100.0, u_w=0.2)
 def trace(power_w=lambda t: np.where((t >= 0.5) & (t < 10.5), 300.0, 100.0), end_s=14.0, step_s=0.01):
     t_s = np.arange(-1.0, end_s, step_s)
     return trace_of((t_s, power_w(t_s)))
+
+
+def decay(since_s, tau_s):
+    return np.exp(-np.maximum(since_s, 0.0) / tau_s)
 
 
 def term(energy, name):
@@ -130,14 +135,43 @@ def test_sampled_idle_power_is_blurred_by_unaligned_edges():
 def test_gaps_at_steady_idle_are_time_times_idle_power():
     gap = gap_energy(source_info(), COUNTER, NULL, trace(), IDLE)
     assert gap.energy_j == pytest.approx(100.0, abs=1e-6)  # 0.5 s before, 0.5 s after
-    assert gap.u_j == pytest.approx(0.5 * 0.2, abs=1e-6)
+    assert gap.u_j == pytest.approx(0.0, abs=1e-6)  # the readings on both sides are steady
 
 
 def test_gap_after_work_is_dearer_than_the_one_before():
-    # After the load the board draws 130 W, falling by 10 W/s; the middle of the later gap is 0.25 s after it.
-    uplifted = trace(lambda t: np.where(t >= 10.5, 130.0 - 10.0 * (t - 10.5), 300.0))
-    gap = gap_energy(source_info(), COUNTER, NULL, uplifted, IDLE)
-    assert gap.energy_j == pytest.approx(0.5 * 100.0 + 0.5 * 127.5, rel=1e-9)
+    # After the load the board draws 30 W more, decaying with 0.7 s; the readings tell of it 100 ms late.
+    uplifted = trace(lambda t: np.where(t < 0.5, 100.0, np.where(t < 10.6, 300.0, 100.0 + 30.0 * decay(t - 10.6, 0.7))))
+    null_w = float(np.mean(uplifted.between(11.0, 13.0).power("GPU-0")[1]))
+    gap = gap_energy(source_info(), COUNTER, NULL, uplifted, IdlePowerReading(null_w, 0.2))
+    later_j = 0.5 * 100.0 + 30.0 * 0.7 * (1 - math.exp(-0.5 / 0.7))
+    assert gap.energy_j == pytest.approx(0.5 * 100.0 + later_j, abs=0.1)
+    assert gap.before_w == pytest.approx(100.0)
+    assert gap.after_w == pytest.approx(later_j / 0.5, abs=0.2)
+    # Extrapolated from the first reading, 0.1 s of true time after the load: 0.5 s of that in a rectangle.
+    first_w = 100.0 + 30.0 * math.exp(-0.1 / 0.7)
+    assert gap.u_j == pytest.approx(0.5 * abs(first_w - later_j / 0.5) / math.sqrt(3), abs=0.05)
+
+
+def test_many_short_gaps_are_dearer_than_one_long_one():
+    uplifted_w = 100.0 + 30.0 * decay(np.arange(0.1, 2.0, 0.1), 0.7)
+    since_s = np.arange(0.1, 2.0, 0.1)
+    short, long = (settling(since_s, uplifted_w, np.array(gaps_s)) for gaps_s in ([0.05] * 10, [0.5]))
+    assert short is not None
+    assert long is not None
+    assert short.power_w == pytest.approx(100.0 + 30.0 * 0.7 / 0.05 * (1 - math.exp(-0.05 / 0.7)), abs=0.4)
+    assert long.power_w == pytest.approx(100.0 + 30.0 * 0.7 / 0.5 * (1 - math.exp(-0.5 / 0.7)), abs=0.2)
+
+
+def test_counter_of_another_gain_scales_what_the_readings_say_of_the_gaps():
+    # The counter says 110 W in the null window where the readings say 100 W.
+    gap = gap_energy(source_info(), COUNTER, NULL, trace(), IdlePowerReading(110.0, 0.2))
+    assert gap.energy_j == pytest.approx(110.0, abs=1e-6)
+
+
+def test_null_window_too_short_to_compare_scales_nothing():
+    brief = replace(NULL, end_s=11.9)
+    gap = gap_energy(source_info(), COUNTER, brief, trace(), IdlePowerReading(110.0, 0.2))
+    assert gap.energy_j == pytest.approx(100.0, abs=1e-6)
 
 
 def test_delays_between_batches_are_gaps():
@@ -147,14 +181,19 @@ def test_delays_between_batches_are_gaps():
 
 
 def test_window_without_work_is_one_gap():
-    assert gap_energy(source_info(), NULL, NULL, trace(), IDLE) == GapEnergy(200.0, 0.4)
+    assert gap_energy(source_info(), NULL, NULL, trace(), IDLE) == GapEnergy(200.0, 0.4, 100.0, 100.0)
 
 
-@pytest.mark.parametrize("kind", ["no readings", "too early an end"])
-def test_gap_without_readings_counts_as_idle(kind):
-    samples = trace_of(([0.0], [np.nan])) if kind == "no readings" else trace(end_s=10.6)
+@pytest.mark.parametrize(
+    ("samples", "u_j"),
+    [
+        pytest.param(trace_of(([0.0], [np.nan])), math.hypot(0.1, 0.1), id="no readings"),
+        pytest.param(trace_of((np.arange(-1.0, 10.6, 0.01), np.full(1160, 100.0))), 0.1, id="too early an end"),
+    ],
+)
+def test_gap_without_readings_counts_as_idle(samples, u_j):
     gap = gap_energy(source_info(), COUNTER, NULL, samples, IDLE)
-    assert gap == GapEnergy(100.0, pytest.approx(math.hypot(0.1, 0.1)))
+    assert gap == GapEnergy(pytest.approx(100.0), pytest.approx(u_j), pytest.approx(100.0), 100.0)
 
 
 # --- the whole window ---
@@ -171,7 +210,8 @@ def test_budget_of_a_board_that_sees_everything():
         math.hypot(0.001, 0.0005 * 100) / math.sqrt(6), rel=1e-9
     )
     assert term(energy, "undersampling").standard_uncertainty_j == 0.0
-    assert term(energy, "gaps").standard_uncertainty_j == pytest.approx(0.1, abs=1e-6)
+    assert term(energy, "gaps").standard_uncertainty_j == pytest.approx(0.0, abs=1e-6)
+    assert term(energy, "lag at the edges").standard_uncertainty_j == pytest.approx(0.0, abs=1e-6)
     assert [part.name for part in energy.budget if part.common] == ["sensor gain", "sensor offset"]
     assert energy.uncertainty_j == pytest.approx(
         math.sqrt(sum(part.standard_uncertainty_j**2 for part in energy.budget)), rel=1e-12

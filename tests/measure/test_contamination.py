@@ -182,7 +182,10 @@ def test_hidden_load_too_small_for_the_utilisation_is_seen_by_the_guards_power()
     # 4 % of 340 W are 13.6 W, at rest before the window and until its last batch ends, but not after it.
     hit = window()
     outcome = run(fault("hidden-load", hit.start_s - 1.0, hit.end_s - hit.start_s, 0.04))
-    assert_only_hit(outcome, "guard-power", also={"outlier"})
+    assert "guard-power" in outcome.rejected[HIT]
+    # The rest before this window is the null window of the one before, which is no longer like its siblings'.
+    assert outcome.rejected.keys() == {HIT - 1, HIT}
+    assert outcome.rejected[HIT - 1] == {"idle-change"}
 
 
 def test_load_on_another_board_is_no_contamination():
@@ -384,3 +387,16 @@ def test_run_with_too_many_rejected_windows_fails_with_the_reason_and_keeps_them
     assert f"3 of {WINDOWS} windows were rejected" in record.failure.message
     assert "slowed down" in record.failure.message
     assert [each.rejected for each in record.measurements] == [index in (1, 3, 5) for index in range(WINDOWS)]
+
+
+# --- what fails for a while ---
+
+
+def test_lost_stretch_at_an_edge_rejects_that_window_only():
+    outcome = run(fault("sensor-lost", window().end_s - 0.3, 0.5))
+    assert outcome.rejected.keys() == {HIT}
+
+
+def test_sensor_stuck_into_the_null_window_rejects_it():
+    outcome = run(fault("sensor-stuck", window().end_s - 1.0, 3.0))
+    assert HIT in outcome.rejected  # its idle power is 162 W instead of 67 W

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measure.delays import GOLDEN_FRACTION, PhaseSpread, group_length_s
+from harness.measure.delays import GOLDEN_FRACTION, STEPS, PhaseSpread, group_length_s, phase_step, spread_plan
 
 
 def start_phases(first: float, count: int, batch_s: float, period_s: float = 0.1) -> list[float]:
     """Phases at which `count` batches of one length start."""
-    starts, now_s, phases = PhaseSpread(period_s, first, 0.0), 17.03, []
+    starts, now_s, phases = PhaseSpread(period_s, first, GOLDEN_FRACTION, 0.0), 17.03, []
     for _ in range(count):
         wait_s = starts.wait_s(now_s)
         assert 0 <= wait_s < period_s
@@ -40,7 +40,7 @@ def test_no_two_phases_come_closer_than_the_golden_sequence_lets_them(first, bat
 
 
 def test_work_is_grouped_until_a_wait_is_due():
-    starts = PhaseSpread(0.1, 0.5, group_s=0.1)
+    starts = PhaseSpread(0.1, 0.5, GOLDEN_FRACTION, group_s=0.1)
     assert starts.wait_s(0.0) == pytest.approx(0.05)
     starts.worked(0.06)
     assert starts.wait_s(0.11) == 0.0
@@ -49,7 +49,7 @@ def test_work_is_grouped_until_a_wait_is_due():
 
 
 def test_without_groups_only_the_first_start_waits():
-    starts = PhaseSpread(0.1, 0.5, group_s=math.inf)
+    starts = PhaseSpread(0.1, 0.5, GOLDEN_FRACTION, group_s=math.inf)
     assert starts.wait_s(0.0) == pytest.approx(0.05)
     for _ in range(20):
         starts.worked(3.0)
@@ -76,3 +76,38 @@ def test_waits_are_due_where_the_load_could_beat(batch_s, period_s, window_s, gr
 def test_user_may_insist_on_waits_or_on_none():
     assert group_length_s("never", 0.1, 0.1, 0.025) == math.inf
     assert group_length_s("always", 30.0, 0.1, 0.1) == 0.0
+
+
+def test_steps_are_noble_numbers():
+    # [0; 1, 1, 1, ...] and [0; 2, 1, 1, ...] = 1 / (2 + 0.618...), [0; 1, 2, 1, ...] = 1 / (1 + 0.381...)
+    root = math.sqrt(5)
+    for step in ((root - 1) / 2, 2 / (3 + root), 1 / (1 + 2 / (3 + root))):
+        assert min(abs(step - known) for known in STEPS) < 1e-12
+    assert sorted(STEPS) == STEPS
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("count", [20, 50, 100])
+def test_every_step_spreads_the_phases_evenly(step, count):
+    phases = np.sort(np.arange(count) * step % 1)
+    gaps = np.diff(np.append(phases, phases[0] + 1))
+    assert gaps.max() < 5.5 / count  # random phases: ln(count) / count and more, about 5 to 8
+
+
+@given(st.floats(0.02, 3.0))
+def test_chosen_step_keeps_the_wait_short(batch_s):
+    step = phase_step(batch_s, 0.1)
+    wait = (step - batch_s / 0.1) % 1.0  # fraction of a period between the end of a batch and the next phase
+    assert 0.02 < wait < 0.42
+    assert step in STEPS
+
+
+def test_grouped_batches_are_planned_as_one():
+    plan = spread_plan("auto", 0.03, 0.1, 0.025)  # four of them fill a period: 0.12 s
+    assert plan.spreads
+    assert plan.step == phase_step(0.12, 0.1)
+
+
+def test_plan_without_waits_spreads_nothing():
+    assert not spread_plan("auto", 0.1, 0.1, 0.1).spreads
+    assert not spread_plan("never", 0.1, 0.1, 0.025).spreads

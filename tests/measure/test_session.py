@@ -86,7 +86,7 @@ def test_each_window_is_filled_with_whole_batches():
         assert window.batch_durations_s == pytest.approx([0.27] * 8)  # seven would be 1.89 s
         assert window.work.requests == 32
         assert window.busy_s == pytest.approx(2.16)
-        assert window.end_s - window.start_s < 2.16 + 0.4 + 0.001  # a random wait, a guard of 200 ms and the edge
+        assert window.end_s - window.start_s < 2.16 + 0.5 + 0.001  # a random wait, a guard of 300 ms and the edge
 
 
 def test_fixed_number_of_requests_is_rounded_up_to_batches():
@@ -502,7 +502,10 @@ def test_idle_of_a_calibrated_board_is_its_profiles():
 
 def test_beating_load_gets_random_delays():
     spread = simulated(TEXT).result.measurements[0]
-    assert spread.end_s - spread.start_s - spread.busy_s > 0.3 * spread.busy_s  # 50 ms on average after 64 ms each
+    # Each batch takes 64.1 ms of a period of 101.2 ms, 0.633 of it; the next noble step is 0.724: 9 ms, 31 times.
+    waited_s = spread.end_s - spread.start_s - spread.busy_s
+    assert waited_s == pytest.approx(31 * (0.72361 * 0.1012 - 0.0641), abs=0.1012 + 0.1012 + 0.35)
+    assert waited_s > 31 * 0.009
 
 
 @pytest.mark.parametrize(
@@ -515,7 +518,7 @@ def test_beating_load_gets_random_delays():
 )
 def test_other_loads_run_without_pause(gpu, task, measure):
     window = simulated(task, gpu=gpu, measure=measure).result.measurements[0]
-    assert window.end_s - window.start_s - window.busy_s < 0.41
+    assert window.end_s - window.start_s - window.busy_s < 0.51
 
 
 def test_only_selected_boards_make_the_gpu_energy():

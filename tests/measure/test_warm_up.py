@@ -88,7 +88,8 @@ def test_even_load_is_steady_after_two_blocks():
     # The wait for the counter, at 100 W, is no part of the block's power.
     assert told[-1].phase == "warm-up"
     assert told[-1].power_w == pytest.approx(300.0)
-    assert how.duration_s == pytest.approx(0.05 + 2 * 2.4, abs=0.15)
+    # Two blocks of about 2.5 s, a rest of 2 s * 2 s / 4 s after each, as between windows.
+    assert how.duration_s == pytest.approx(0.05 + 2 * (2.5 + 1.0), abs=0.15)
 
 
 def test_block_ends_with_the_batch_that_fills_it():

@@ -52,7 +52,7 @@ def test_shared_terms_are_not_averaged():
     # 29 J per generation, gain known to 1 %; 10 s at 0.5 W over 100 generations.
     assert line(budget, "sensor gain").standard_uncertainty_j == pytest.approx(0.29)
     assert line(budget, "sensor offset").standard_uncertainty_j == pytest.approx(0.05)
-    assert line(budget, "sensor gain").kind == "common"
+    assert line(budget, "sensor gain").kind == "per board"
 
 
 def test_terms_of_a_window_shrink_with_the_number_of_windows():
