@@ -284,6 +284,8 @@ class SourceInfo(Frozen):
     sensor_window_s: float = Field(description="how much of the past one reading sees (W_eff)")
     gain_relative_u: float = Field(description="standard uncertainty of the gain, as a fraction")
     offset_u_w: float = Field(description="standard uncertainty of the offset")
+    gain: float = Field(1.0, gt=0, description="calibration applied to this source's energies: (E - offset T) / gain")
+    offset_w: float = Field(0.0, description="calibration applied to this source's energies")
     counter_step_j: float | None = Field(None, description="resolution of the energy counter; None without one")
     counter_integrates: Literal["readings", "power"] | None = Field(
         None, description="whether the counter adds up readings or sees what they miss; None: not known"

@@ -69,11 +69,16 @@ def source_method(info: SourceInfo, readings: WindowReadings, wanted: Literal["a
 
 
 def window_energy_j(info: SourceInfo, readings: WindowReadings, trace: PowerTrace, method: Method) -> float:
-    """Energy of one source from edge to edge."""
+    """Energy of one source from edge to edge, corrected by its calibration where there is one."""
     start_j, end_j = readings.edges_j.get(info.id, (None, None))
     if method == "counter" and start_j is not None and end_j is not None:
-        return counter_energy(start_j, end_j)
+        return calibrated_j(info, counter_energy(start_j, end_j), readings.duration_s)
     return sampled_energy_j(info, readings, trace)
+
+
+def calibrated_j(info: SourceInfo, energy_j: float, duration_s: float) -> float:
+    """What a meter would have said: (E - offset T) / gain."""
+    return (energy_j - info.offset_w * duration_s) / info.gain
 
 
 def sampled_energy_j(info: SourceInfo, readings: WindowReadings, trace: PowerTrace) -> float:
@@ -83,7 +88,8 @@ def sampled_energy_j(info: SourceInfo, readings: WindowReadings, trace: PowerTra
         MeasurementInvalid: The trace does not cover the window.
     """
     t_s, power_w = trace.power(info.id)
-    return integrate_power(t_s - mean_age_s(info), power_w, readings.start_s, readings.end_s)
+    read_j = integrate_power(t_s - mean_age_s(info), power_w, readings.start_s, readings.end_s)
+    return calibrated_j(info, read_j, readings.duration_s)
 
 
 def mean_age_s(info: SourceInfo) -> float:
@@ -220,6 +226,9 @@ def source_energy(
     duration_s, mean_w = readings.duration_s, energy_j / readings.duration_s
     kappa = undersampled_fraction(info.sensor_period_s, info.sensor_window_s)
     scatter_j, effective_samples = _scatter(info, readings, inside, kappa, mean_w)
+    readings_scatter_j = scatter_j
+    if method == "counter" and info.counter_integrates == "power":
+        kappa, scatter_j, effective_samples = 0.0, 0.0, None  # it was seen to miss nothing
     gap = gap_energy(info, readings, null, trace, idle)
     edges_j = _edges_u_j(info, readings, method, idle.power_w)
     lag_j = lag_u_j(info.sensor_period_s, gap.before_w, gap.after_w)
@@ -246,7 +255,7 @@ def source_energy(
         _term("lag at the edges", lag_j, "a longer window", averages=False),
         _term("gaps", gap.u_j, "fewer delays, a longer window", averages=False),
     )
-    sampled_j, sampled_u_j = _sampled_check(info, readings, trace, method, energy_j, idle, edges_j, scatter_j)
+    sampled_j, sampled_u_j = _sampled_check(info, readings, trace, method, energy_j, idle, edges_j, readings_scatter_j)
     return SourceEnergy(
         source_id=info.id,
         energy_j=energy_j,

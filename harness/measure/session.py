@@ -15,7 +15,7 @@ from harness.measure.assembly import Idles, RawWindow, assembled
 from harness.measure.base import Progress, Workload
 from harness.measure.budget import TrueEnergy, mean_age_s, null_power, source_method
 from harness.measure.delays import GOLDEN_FRACTION, SpreadPlan, spread_plan
-from harness.measure.siblings import with_strays_rejected
+from harness.measure.siblings import unexplained_scatter, with_strays_rejected
 from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeats_interval, seconds_left
 from harness.measure.warm_up import warm_up
 from harness.measure.window import OpenWindow, WindowReadings, metered
@@ -266,7 +266,7 @@ class Session:
         )
 
     def _run_caveats(self, measurements: Sequence[Measurement], trace: PowerTrace) -> list[Caveat]:
-        found = [quality.samples_missed(trace)]
+        found = [quality.samples_missed(trace), unexplained_scatter(measurements, self._active)]
         found += [quality.unknown_sensor(info) for info in self._infos if info.runs_model and info.kind == "gpu"]
         relative = relative_halfwidth(repeats_interval(measurements, self._active))
         target = self.spec.target_relative_halfwidth

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
+from statistics import NormalDist, median
 
 from harness.measure.energy import busy_energy_j
 from harness.measure.guards import GUARD_TOLERANCE_W
@@ -42,6 +42,36 @@ def with_strays_rejected(
     )
 
 
+def unexplained_scatter(measurements: Sequence[Measurement], source_ids: set[str]) -> Caveat | None:
+    """The accepted windows differ by more than their budgets explain.
+
+    The sum of squared deviations over the stated variance is chi-squared with n - 1 degrees of freedom if the budgets
+    are right; its 99 % quantile is asked for (Wilson and Hilferty's approximation). This is what a load that beats with
+    the sensor inside its batches looks like, which no single window shows.
+    """
+    accepted = [window for window in measurements if not window.rejected]
+    if len(accepted) < FEWEST_SIBLINGS:
+        return None
+    values = [_per_generation(window, source_ids) for window in accepted]
+    mean, degrees = math.fsum(values) / len(values), len(values) - 1
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    stated = math.fsum(_stated_u_j(window, source_ids) ** 2 for window in accepted) / len(accepted)
+    third = 2 / (9 * degrees)
+    quantile = degrees * (1 - third + NormalDist().inv_cdf(0.99) * math.sqrt(third)) ** 3
+    if squares <= quantile * stated:
+        return None
+    scatter, explained = math.sqrt(squares / degrees) / mean, math.sqrt(stated) / mean
+    return Caveat(
+        code="unexplained-scatter",
+        message=f"The windows scatter by {scatter:.1%}, and {explained:.1%} would be explained: the work differs from "
+        "window to window, or its power beats with the sensor inside a batch. The interval covers it by the scatter.",
+    )
+
+
+def _stated_u_j(window: Measurement, source_ids: set[str]) -> float:
+    return math.hypot(*(window_u_j(source.budget) for source in _of(window, source_ids))) / window.work.requests
+
+
 def _strange(
     window: Measurement, accepted: Sequence[Measurement], source_ids: set[str], max_temperature_change_c: float
 ) -> tuple[Caveat, ...]:
@@ -63,10 +93,7 @@ def _far_off(window: Measurement, accepted: Sequence[Measurement], source_ids: s
     values = [_per_generation(sibling, source_ids) for sibling in accepted]
     middle = median(values)
     robust_sd = MAD_TO_SD * median(abs(value - middle) for value in values)
-    stated_u = median(
-        math.hypot(*(window_u_j(source.budget) for source in _of(sibling, source_ids))) / sibling.work.requests
-        for sibling in accepted
-    )
+    stated_u = median(_stated_u_j(sibling, source_ids) for sibling in accepted)
     value = _per_generation(window, source_ids)
     if abs(value - middle) <= FAR_OFF * max(robust_sd, stated_u):
         return None

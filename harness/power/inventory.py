@@ -58,7 +58,7 @@ def _summary(source: NvmlSource, given: SensorProfile | None) -> GpuSummary:
     info, used, caveats = source.info, source.profile, source.caveats
     if given is not None:
         simulated = info.provenance == "simulated"
-        board = Board(source.index, info.device_name, info.driver, source.nvml_field, simulated)
+        board = Board(source.index, info.device_name, info.driver, source.nvml_field, simulated, source.has_counter)
         try:
             caveats += profile_in_use(given, board).caveats
             used = given

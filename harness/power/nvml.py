@@ -233,7 +233,7 @@ class NvmlSource:
     def _describe(self, provenance: Provenance, runs_model: bool) -> None:
         handle, driver = self._handle, pynvml.nvmlSystemGetDriverVersion()
         profile = self._given_profile or profile_for(self._name, driver, self.nvml_field)
-        board = Board(self.index, self._name, driver, self.nvml_field, provenance == "simulated")
+        board = Board(self.index, self._name, driver, self.nvml_field, provenance == "simulated", self.has_counter)
         in_use = profile_in_use(profile, board) if self._given_profile else None
         limit_mw = _optional(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle))
         architecture = _optional(lambda: pynvml.nvmlDeviceGetArchitecture(handle)) or 0
@@ -263,6 +263,8 @@ class NvmlSource:
             sensor_profile=f"{profile.name} (1 s mean)" if is_mean else profile.name,
             sensor_period_s=profile.period_s,
             sensor_window_s=MEAN_WINDOW_S if is_mean else profile.window_s,
+            gain=in_use.gain if in_use is not None else 1.0,
+            offset_w=in_use.offset_w if in_use is not None else 0.0,
             gain_relative_u=(in_use or profile).gain_relative_u,
             offset_u_w=(in_use or profile).offset_u_w,
             counter_step_j=(profile.counter_step_j or COUNTER_UNIT_J) if self.has_counter else None,

@@ -13,13 +13,15 @@ from harness.records import Caveat
 
 @dataclass(frozen=True)
 class Board:
-    """What has to fit: NVML's index and name of a board, its driver's version, and the field its power is read by."""
+    """What has to fit: NVML's index and name of a board, its driver's version, the field its power is read by, and
+    whether it has an energy counter."""
 
     index: int
     device_name: str
     driver: str | None
     nvml_field: NvmlField
     simulated: bool
+    has_counter: bool
 
     def __str__(self) -> str:
         return f"GPU {self.index} ({self.device_name})"
@@ -27,8 +29,10 @@ class Board:
 
 @dataclass(frozen=True)
 class ProfileInUse:
-    """Standard uncertainties of gain and offset as this run has to take them, and what to tell its reader."""
+    """Gain and offset to correct by, their standard uncertainties as this run has to take them, and what to tell."""
 
+    gain: float
+    offset_w: float
     gain_relative_u: float
     offset_u_w: float
     caveats: tuple[Caveat, ...]
@@ -37,8 +41,9 @@ class ProfileInUse:
 def profile_in_use(profile: SensorProfile, board: Board) -> ProfileInUse:
     """Check a profile that a user gave against the board it is to be used on.
 
-    A gain or an offset in the profile is not applied to the readings of a run; what it says they are off by is added
-    to their uncertainty instead.
+    A gain and an offset are those of the power readings. They are applied where the energy is known to be made of
+    readings: without a counter, or with one that was seen to add them up (`counter_integrates`). Elsewhere what they
+    say the readings are off by is added to the uncertainty instead.
 
     Raises:
         UserInputError: It is the profile of another or a simulated board, or of another NVML field.
@@ -68,6 +73,8 @@ def profile_in_use(profile: SensorProfile, board: Board) -> ProfileInUse:
     branch = re.match(r"\d+", board.driver or "")
     moved = profile.driver_branch is not None and branch is not None and int(branch.group()) != profile.driver_branch
     corrected = profile.gain != 1.0 or profile.offset_w != 0.0
+    applies = corrected and (not board.has_counter or profile.counter_integrates == "readings")
+    stated = f"{told} says gain {profile.gain:g} and offset {profile.offset_w:g} W"
     found = (
         ("profile-unbound", not profile.matches, f"{told} names no board; nothing shows that it is that of {board}."),
         (
@@ -77,12 +84,15 @@ def profile_in_use(profile: SensorProfile, board: Board) -> ProfileInUse:
         ),
         (
             "profile-gain",
-            corrected,
-            f"{told} says gain {profile.gain:g} and offset {profile.offset_w:g} W: not applied, but counted as doubt.",
+            corrected and not applies,
+            f"{stated}: not applied, since nobody knows whether the energy counter shares them, but counted as doubt. "
+            "harness sensor characterize finds out.",
         ),
     )
     return ProfileInUse(
-        gain_relative_u=math.hypot(profile.gain_relative_u, profile.gain - 1.0),
-        offset_u_w=math.hypot(profile.offset_u_w, profile.offset_w),
-        caveats=tuple(Caveat(code=code, message=message) for code, applies, message in found if applies),
+        gain=profile.gain if applies else 1.0,
+        offset_w=profile.offset_w if applies else 0.0,
+        gain_relative_u=math.hypot(profile.gain_relative_u, 0.0 if applies else profile.gain - 1.0),
+        offset_u_w=math.hypot(profile.offset_u_w, 0.0 if applies else profile.offset_w),
+        caveats=tuple(Caveat(code=code, message=message) for code, is_so, message in found if is_so),
     )

@@ -343,3 +343,27 @@ def test_gross_energy_of_steady_powers_is_power_times_busy_time(idle_w, busy_w, 
     idle = null_power(source_info(), null, samples, "counter")
     energy = source_energy(source_info(), readings, null, samples, idle, "counter")
     assert energy.energy_j - energy.gap_energy_j == pytest.approx(busy_w * busy_s, rel=1e-6, abs=1e-6)
+
+
+# --- calibration ---
+
+
+def test_calibration_corrects_energy_and_idle():
+    # The sensor says 0.95 P - 2 W: a counter that adds up its readings said 3100 J in 11 s.
+    info = source_info(gain=0.95, offset_w=-2.0, counter_integrates="readings")
+    assert window_energy_j(info, COUNTER, trace(), "counter") == pytest.approx((3100.0 + 2.0 * 11.0) / 0.95)
+    assert null_power(info, NULL, trace(), "counter").power_w == pytest.approx(102.0 / 0.95)
+    sampled = window_energy_j(info, NO_COUNTER, trace(), "sampled")
+    assert sampled == pytest.approx((3100.0 + 22.0) / 0.95, rel=0.01)
+
+
+def test_counter_that_sees_everything_leaves_nothing_unseen():
+    swinging = trace(lambda t: 200.0 + 100.0 * np.sign(np.sin(40.0 * t)))
+    half_blind = source_info(sensor_window_s=0.025, counter_integrates="readings")
+    sharp = source_info(sensor_window_s=0.025, counter_integrates="power")
+    blind_u_j, seen_u_j = (
+        term(source_energy(info, COUNTER, NULL, swinging, IDLE, "counter"), "undersampling").standard_uncertainty_j
+        for info in (half_blind, sharp)
+    )
+    assert blind_u_j > 10.0
+    assert seen_u_j == 0.0

@@ -7,7 +7,7 @@ from fakes import measurement_of, source_energy_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measure.siblings import with_strays_rejected
+from harness.measure.siblings import unexplained_scatter, with_strays_rejected
 
 
 def windows(*energies_j: float, **states):
@@ -78,3 +78,17 @@ def test_windows_rejected_for_another_reason_say_nothing_about_the_rest():
 @given(st.lists(st.floats(1000, 5000), min_size=5, max_size=20))
 def test_never_are_half_of_the_windows_called_strays(energies_j):
     assert len(rejected(*energies_j)) <= len(energies_j) / 2
+
+
+@pytest.mark.parametrize(("spread_j", "flagged"), [(10.9, False), (11.2, True)])
+def test_windows_that_differ_more_than_their_budgets_explain_are_told(spread_j, flagged):
+    # 6 J stated each. Two windows at +spread, two at -spread, one in the middle: the squares sum to 4 spread^2.
+    # 99 % of chi-squared with four degrees of freedom: 13.28 (13.23 by the approximation), so 4 spread^2 = 13.23 * 36.
+    caveat = unexplained_scatter(
+        windows(3000 + spread_j, 3000 - spread_j, 3000, 3000 + spread_j, 3000 - spread_j), {"GPU-0"}
+    )
+    assert (caveat is not None) == flagged
+
+
+def test_scatter_of_few_windows_is_not_judged():
+    assert unexplained_scatter(windows(3000, 3500, 4000, 4500), {"GPU-0"}) is None

@@ -16,7 +16,7 @@ from harness.power.profiles import SensorProfile
 from harness.simulation.gpu import NodeState, SimulatedNode
 from harness.simulation.nvml import installed
 
-BOARD = Board(0, "NVIDIA H100 PCIe", "550.54.15", "power.draw.instant", simulated=False)
+BOARD = Board(0, "NVIDIA H100 PCIe", "550.54.15", "power.draw.instant", simulated=False, has_counter=True)
 
 
 def profile(**given) -> SensorProfile:
@@ -72,6 +72,21 @@ def test_a_gain_that_is_not_applied_is_counted_as_doubt():
     used = profile_in_use(profile(gain=0.96, offset_w=-3.0, gain_relative_u=0.03, offset_u_w=4.0), BOARD)
     assert used.gain_relative_u == pytest.approx(math.hypot(0.03, 0.04))
     assert used.offset_u_w == pytest.approx(5.0)  # 3, 4, 5
+
+
+@pytest.mark.parametrize(
+    ("given", "board"),
+    [({"counter_integrates": "readings"}, BOARD), ({}, replace(BOARD, has_counter=False))],
+)
+def test_a_gain_is_applied_where_the_energy_is_made_of_readings(given, board):
+    used = profile_in_use(profile(gain=0.96, offset_w=-3.0, gain_relative_u=0.008, offset_u_w=0.5, **given), board)
+    assert (used.gain, used.offset_w, used.gain_relative_u, used.offset_u_w) == (0.96, -3.0, 0.008, 0.5)
+    assert used.caveats == ()
+
+
+def test_a_gain_that_is_not_applied_corrects_nothing():
+    used = profile_in_use(profile(gain=0.96, offset_w=-3.0, counter_integrates="power"), BOARD)
+    assert (used.gain, used.offset_w) == (1.0, 0.0)
 
 
 # --- on a node ------------------------------------------------------------------------------------------
