@@ -24,6 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from harness.clock import RealClock
@@ -35,7 +36,6 @@ from harness.power.sampler import ProcessSampler, SourceFactory
 from harness.records import ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
 from harness.run.environment import describe_environment
 from harness.run.sources import OpenedSources, opened_sources
-from harness.stats import repeatability
 from harness.tasks.base import endless_batches
 from harness.tasks.prompts import load_requests
 
@@ -62,7 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
     turns = 3 if arguments.quick else 20
     result: dict[str, Any] = {"start": bench_start(turns)}
-    result |= bench_sampler(seconds=4 if arguments.quick else 30, turns=turns * 15)
+    result |= bench_sampler(seconds=4 if arguments.quick else 30, turns=turns * 30)
     result["campaign"] = bench_campaign(6 if arguments.quick else 88)
     environment = describe_environment(None)
     result["environment"] = {
@@ -215,11 +215,27 @@ def bench_slowdown(sources: OpenedSources, folder: Path, turns: int) -> dict[str
     result: dict[str, Any] = {"turns": turns, "alone_s": statistics.median(times["alone"])}
     for name in ("sampler", "codecarbon"):
         # Logarithms, so that a slow turn above and one below weigh the same.
-        logs = [math.log(with_s / alone_s) for with_s, alone_s in zip(times[name], times["alone"], strict=True)]
-        ratio = repeatability(logs)
-        result[name] = {"ratio": math.exp(ratio.value), "low": math.exp(ratio.low), "high": math.exp(ratio.high)}
-        result[name]["median_ratio"] = math.exp(statistics.median(logs))
+        logs = np.log(np.array(times[name]) / np.array(times["alone"]))
+        value, low, high = blocked_median(logs)
+        result[name] = {"ratio": math.exp(value), "low": math.exp(low), "high": math.exp(high)}
+        result[name]["mean_ratio"] = math.exp(float(np.mean(logs)))
     return result
+
+
+def blocked_median(values: Any, block: int = 20, resamples: int = 4000) -> tuple[float, float, float]:
+    """Median with a 95 % bootstrap interval over whole blocks of turns.
+
+    Neighbouring turns share what the machine does meanwhile, so blocks of them are drawn, not turns; and a turn in
+    which the machine was taken away for a while says nothing about the sampler, hence the median.
+    """
+    draws = np.random.default_rng(0)
+    blocks = np.array_split(values, max(2, len(values) // block))
+    medians = [
+        np.median(np.concatenate([blocks[index] for index in draws.integers(0, len(blocks), len(blocks))]))
+        for _ in range(resamples)
+    ]
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return float(np.median(values)), float(low), float(high)
 
 
 def opened(folder: Path) -> Any:
