@@ -264,10 +264,14 @@ class RunSpec(Frozen):
 
 
 class Caveat(Frozen):
-    """What makes a number weaker but usable. Shown beside the number, never only logged."""
+    """What makes a number weaker but usable. Shown beside the number, never only logged.
+
+    `window_only`: it weakens one window's own interval; over a run, the scatter of its windows shows what it is about.
+    """
 
     code: str
     message: str
+    window_only: bool = False
 
 
 class SourceInfo(Frozen):

@@ -87,7 +87,7 @@ def _window(window: Measurement, cell: Cell, gpu: SimulatedGpu) -> dict[str, Any
     found: dict[str, Any] = {
         "busy_s": window.busy_s,
         "window_s": window.end_s - window.start_s,
-        "rejected": [caveat.code for caveat in window.caveats] if window.rejected else [],
+        "rejected": [caveat.code for caveat in window.caveats if not caveat.window_only] if window.rejected else [],
     }
     found["caveats"] = [caveat.code for caveat in window.caveats]
     if not window.sources:

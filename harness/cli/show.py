@@ -266,8 +266,9 @@ def _print_windows(record: RunRecord, out: Console) -> None:
         requests, known = window.work.requests, {source.source_id for source in window.sources} >= active
         energy = f"{gross_j(window, active) / requests:.5g}" if requests and known else "-"
         warmth = [s.busy_temperature_c for s in window.sources if s.source_id in active and s.busy_temperature_c]
-        why = "; ".join(caveat.message for caveat in window.caveats)
-        counted = f"[red]rejected[/]: {escape(why)}" if window.rejected else "yes"
+        why = "; ".join(caveat.message for caveat in window.caveats if not caveat.window_only)
+        weak = ", ".join(caveat.code for caveat in window.caveats)
+        counted = f"[red]rejected[/]: {escape(why)}" if window.rejected else f"yes{f', {weak}' if weak else ''}"
         heat = f"{max(warmth):.1f}" if warmth else "-"
         table.add_row(window.label, f"{window.busy_s:.2f}", str(requests), energy, heat, counted)
     out.print(table)

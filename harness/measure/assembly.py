@@ -108,7 +108,13 @@ def _contamination(
     readings, null, trace, rested_s = raw.readings, raw.null, raw.trace, raw.rested_since_s
     void: Caveats = [quality.implausible(info, energy, readings.duration_s), quality.clock_stepped(working, info)]
     kappa = undersampled_fraction(info.sensor_period_s, info.sensor_window_s)
-    weak: Caveats = [quality.power_capped(working, info), quality.locked_in(readings, info, kappa)]
+    if method == "counter" and info.counter_integrates == "power":
+        kappa = 0.0
+    weak: Caveats = [
+        quality.power_capped(working, info),
+        quality.locked_in(readings, info, kappa),
+        quality.beat_not_excluded(readings, info, kappa),
+    ]
     (weak if spec.allow_throttling else void).append(quality.slowed_down(working, info))
     lost = quality.samples_lost(trace, info, readings.start_s, readings.end_s)
     (void if method == "sampled" else weak).append(lost)

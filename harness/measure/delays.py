@@ -20,7 +20,6 @@ from typing import Literal
 
 GOLDEN_FRACTION = (math.sqrt(5) - 1) / 2
 JITTER_FRACTION = 0.03  # of the period: batches vary, and one that overshoots its wait costs a whole period
-LONGEST_PERIODS = 20.0  # a batch this long is off by at most 1/40 of its variation when in step: not worth a delay
 
 
 def _noble(*quotients: int) -> float:
@@ -119,12 +118,13 @@ def group_length_s(
     """How much work may run between two waits, seconds; infinite where no wait is needed.
 
     A sensor that sees everything (window >= period) cannot beat. Batches shorter than the sensor's window are averaged
-    by it; those up to half a period are grouped to one period of work, which keeps the waiting short beside it.
+    by it; those up to half a period are grouped to one period of work, which keeps the waiting short beside it. Long
+    batches wait too: it costs less than a period each, and what swings inside one may keep step with the sensor.
     """
     if wanted == "never":
         return math.inf
     if wanted == "always":
         return 0.0
-    if window_s >= period_s or batch_s < window_s or batch_s > LONGEST_PERIODS * period_s:
+    if window_s >= period_s or batch_s < window_s:
         return math.inf
     return period_s / 2 if batch_s >= period_s / 2 else period_s

@@ -17,6 +17,7 @@ LONGEST_GAP_PERIODS = 3.0
 LOCKED_RESULTANT = 0.6
 FEWEST_LOCKED = 8  # batches; the resultant of fewer random phases passes 0.6 by chance in more than 5 % of windows
 LONGEST_LOCKED_PERIODS = 20.0
+FEWEST_SPREAD = 5  # batches at different phases whose scatter says what the sensor misses (stats.grouped_mean_u)
 # NVML clocks-event reasons. Slowed down against its will: hardware slowdown, thermal (software, hardware), power
 # brake. Held at its own power limit: software power cap. Idle (1) and application clocks (2) are neither.
 SLOWDOWN_BITS = 0x8 | 0x20 | 0x40 | 0x80
@@ -130,6 +131,23 @@ def locked_in(readings: WindowReadings, info: SourceInfo, kappa: float) -> Cavea
         code="lock-in",
         message=f"Batches of {cycle_s * 1000:.0f} ms keep step with the sensor's {info.sensor_period_s * 1000:.0f} ms: "
         "it may have seen the same moments of each. Allow random_delays.",
+    )
+
+
+def beat_not_excluded(readings: WindowReadings, info: SourceInfo, kappa: float) -> Caveat | None:
+    """Too few batches at spread phases to show whether the power swings in step with the sensor inside a batch."""
+    count = len(readings.busy_spans_s)
+    if kappa == 0 or count == 0 or (readings.phases_spread and count >= FEWEST_SPREAD):
+        return None
+    longest_s = max(end - start for start, end in readings.busy_spans_s)
+    if not readings.phases_spread and longest_s < info.sensor_window_s:
+        return None  # shorter than what a reading sees: averaged by the sensor itself
+    return Caveat(
+        code="beat-not-excluded",
+        message=f"The window holds {count} batch{'es' if count > 1 else ''} of {longest_s:.2g} s, and this sensor sees "
+        f"{1 - kappa:.0%} of the time: power that swings in step with it inside a batch is read wrong, which only the "
+        "windows' scatter shows. A longer window, or a counter that harness sensor characterize finds to see all.",
+        window_only=True,
     )
 
 

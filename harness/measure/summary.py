@@ -35,7 +35,9 @@ def summarize(
     accepted = [window for window in measurements if not window.rejected]
     rejected = len(measurements) - len(accepted)
     if rejected > MAX_REJECTED_FRACTION * len(measurements):
-        reasons = sorted({c.message for window in measurements if window.rejected for c in window.caveats})
+        reasons = sorted(
+            {c.message for window in measurements if window.rejected for c in window.caveats if not c.window_only}
+        )
         raise MeasurementInvalid(
             f"{rejected} of {len(measurements)} windows were rejected, so no figure is stated: {' '.join(reasons)}",
             "harness show RUN lists them; the record keeps every window.",

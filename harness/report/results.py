@@ -111,8 +111,9 @@ def result_row(record: RunRecord, editions: Editions) -> ResultRow:
 
 
 def all_caveats(record: RunRecord) -> tuple[Caveat, ...]:
-    """The run's caveats and its windows', the first of each kind."""
-    found = [*record.caveats, *(caveat for window in record.measurements for caveat in window.caveats)]
+    """The run's caveats and those of its windows that weaken the run as well, the first of each kind."""
+    of_windows = (caveat for window in record.measurements for caveat in window.caveats if not caveat.window_only)
+    found = [*record.caveats, *of_windows]
     first_of_code: dict[str, Caveat] = {}
     for caveat in found:
         first_of_code.setdefault(caveat.code, caveat)

@@ -60,13 +60,14 @@ class Outcome:
 
     @property
     def weakened(self) -> dict[int, set[str]]:
-        """The same of the windows that count, where they have any."""
+        """The same of the windows that count, where they have any that weaken the run too."""
         windows = self.result.measurements
-        return {index: codes(window) for index, window in enumerate(windows) if window.caveats and not window.rejected}
+        found = {index: codes(window) for index, window in enumerate(windows) if not window.rejected}
+        return {index: weak for index, weak in found.items() if weak}
 
 
 def codes(window: Measurement) -> set[str]:
-    return {caveat.code for caveat in window.caveats}
+    return {caveat.code for caveat in window.caveats if not caveat.window_only}
 
 
 def spec_of(faults=(), node=(), **measure) -> RunSpec:
@@ -374,7 +375,8 @@ def test_rejected_window_stays_in_the_record(tmp_path: Path):
     assert record.summary.rejected_windows == 1
     stored = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
     assert [each["rejected"] for each in stored["measurements"]] == [index == HIT for index in range(WINDOWS)]
-    assert [caveat["code"] for caveat in stored["measurements"][HIT]["caveats"]] == ["throttled"]
+    told = stored["measurements"][HIT]["caveats"]
+    assert [caveat["code"] for caveat in told if not caveat["window_only"]] == ["throttled"]
     assert stored["spec"]["sources"]["node"]["faults"][0]["kind"] == "throttle"
 
 

@@ -272,3 +272,16 @@ def test_batches_in_step_with_the_sensor_are_named(cycle_s, count, flagged):
 def test_spread_batches_and_sensors_that_see_everything_cannot_lock():
     assert quality.locked_in(batches(0.1, 30, spread=True), source_info(), 0.75) is None
     assert quality.locked_in(batches(0.1, 30), source_info(), 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "spread", "flagged"), [(4, True, True), (5, True, False), (1, True, True), (30, False, True)]
+)
+def test_beat_inside_a_batch_needs_five_phases_to_show(count, spread, flagged):
+    caveat = quality.beat_not_excluded(batches(2.0, count, spread), source_info(sensor_window_s=0.025), 0.75)
+    assert (caveat is not None) == flagged
+
+
+def test_sensors_that_see_everything_and_batches_they_average_leave_no_beat():
+    assert quality.beat_not_excluded(batches(2.0, 1), source_info(), 0.0) is None
+    assert quality.beat_not_excluded(batches(0.02, 100), source_info(sensor_window_s=0.025), 0.75) is None

@@ -186,6 +186,12 @@ def test_caveats_of_run_and_windows_come_together_once_each():
     assert [caveat.code for caveat in all_caveats(record)] == ["not-steady", "throttled"]
 
 
+def test_what_the_scatter_of_windows_shows_is_no_caveat_of_the_run():
+    beat = Caveat(code="beat-not-excluded", message="The window holds 4 batches.", window_only=True)
+    record = record_of(measurement_of(caveats=(beat, SLOW)), *[measurement_of(caveats=(beat,))] * 4)
+    assert [caveat.code for caveat in all_caveats(record)] == ["throttled"]
+
+
 def test_caveat_lines_count_runs_and_not_windows():
     rows = [
         row_of(*[measurement_of(caveats=(SLOW,))] * 5),
