@@ -19,6 +19,7 @@ SCHEMA_VERSION = 1
 
 Provenance = Literal["measured", "modelled", "assumed", "simulated"]
 Task = Literal["text-generation", "text-to-image"]
+Kernel = Literal["boxcar", "first_order"]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -286,6 +287,7 @@ class SourceInfo(Frozen):
     sensor_profile: str
     sensor_period_s: float = Field(description="how often the power reading is renewed (P)")
     sensor_window_s: float = Field(description="how much of the past one reading sees (W_eff)")
+    sensor_kernel: Kernel | None = Field(None, description="how it weighs that past; None: not known")
     gain_relative_u: float = Field(description="standard uncertainty of the gain, as a fraction")
     offset_u_w: float = Field(description="standard uncertainty of the offset")
     gain: float = Field(1.0, gt=0, description="calibration applied to this source's energies: (E - offset T) / gain")
@@ -296,6 +298,14 @@ class SourceInfo(Frozen):
     )
     provenance: Provenance
     runs_model: bool = Field(description="this device holds the model")
+
+    @property
+    def shows_past_s(self) -> float:
+        """For how long what has ended may still show in what a poll tells: one period, and what a reading remembers.
+
+        A first-order answer has forgotten all but exp(-6) = 0.25 % after 6 tau, three of its windows.
+        """
+        return self.sensor_period_s + self.sensor_window_s * (3 if self.sensor_kernel == "first_order" else 1)
 
 
 class UncertaintyTerm(Frozen):

@@ -26,7 +26,7 @@ from harness.measure.window import WindowReadings
 from harness.power.profiles import undersampled_fraction
 from harness.power.trace import PowerTrace
 from harness.records import SourceEnergy, SourceInfo, UncertaintyTerm
-from harness.stats import FloatArray, effective_sample_size, grouped_mean_u
+from harness.stats import FloatArray, effective_sample_size, phased_mean_u
 
 Method = Literal["counter", "sampled"]
 TrueEnergy = Callable[[str, float, float], float]
@@ -128,7 +128,7 @@ def gap_energy(
     first_s = spans[0][0] - readings.start_s
     later_s = readings.duration_s - readings.busy_s - first_s
     last_s = spans[-1][1]
-    shown_from_s = last_s + info.sensor_period_s + info.sensor_window_s  # what is published before still shows the load
+    shown_from_s = last_s + info.shows_past_s  # what is polled before still shows the load
     t_s, power_w = trace.between(shown_from_s, null.end_s).power(info.id)
     starts_s = [*(start for start, _ in spans[1:]), readings.end_s]
     gaps_s = np.array([max(0.0, start - end) for start, (_, end) in zip(starts_s, spans, strict=True)])
@@ -158,8 +158,7 @@ def _rest_before(
 
     Every window follows a null window of the same length, which bounds how far one may look back.
     """
-    shown_s = info.sensor_period_s + info.sensor_window_s
-    back_s = min(LONGEST_LOOK_BACK_S, max(0.0, null.duration_s - shown_s))
+    back_s = min(LONGEST_LOOK_BACK_S, max(0.0, null.duration_s - info.shows_past_s))
     first_s = readings.busy_spans_s[0][0] - trace.period_s
     _, power_w = trace.between(readings.start_s - back_s, first_s).power(info.id)
     return IdlePowerReading(float(np.mean(power_w)), float(np.std(power_w))) if len(power_w) >= 3 else None
@@ -296,7 +295,7 @@ def _scatter(
     if kappa == 0 or not readings.busy_spans_s:
         return 0.0, None
     t_s, power_w = inside.power(info.id)
-    settled_s = readings.busy_spans_s[0][0] + info.sensor_period_s + info.sensor_window_s
+    settled_s = readings.busy_spans_s[0][0] + info.shows_past_s
     busy = (t_s >= settled_s) & (t_s <= readings.busy_spans_s[-1][1])
     values: FloatArray = published_readings(t_s[busy], power_w[busy], info.sensor_period_s)
     if len(values) < 3:
@@ -305,11 +304,19 @@ def _scatter(
     sd_w, effective = float(np.std(values, ddof=1)), effective_sample_size(values)
     if readings.phases_spread:
         at_s = published_readings(t_s[busy], t_s[busy], info.sensor_period_s)
-        batches = np.searchsorted([start for start, _ in readings.busy_spans_s], at_s, side="right")
-        blocks_u_w = grouped_mean_u([values[batches == number] for number in np.unique(batches)])
-        if blocks_u_w is not None and blocks_u_w > 0:
-            effective = (sd_w / blocks_u_w) ** 2
+        mean_u_w = _batches_u_w(info, readings, at_s, values)
+        if mean_u_w is not None and mean_u_w > 0:
+            effective = (sd_w / mean_u_w) ** 2
     return undersampling_u_j(kappa, sd_w, readings.duration_s, effective), effective
+
+
+def _batches_u_w(info: SourceInfo, readings: WindowReadings, at_s: FloatArray, values_w: FloatArray) -> float | None:
+    """Standard uncertainty of the readings' mean where batches start at phases that are spread evenly."""
+    starts_s = np.array([start for start, _ in readings.busy_spans_s])
+    batch = np.searchsorted(starts_s, at_s, side="right") - 1
+    numbers, counts = np.unique(batch, return_counts=True)
+    means_w = np.array([values_w[batch == number].mean() for number in numbers])
+    return phased_mean_u(starts_s[numbers] % info.sensor_period_s, means_w, counts / counts.sum())
 
 
 def _sampled_check(

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.power.profiles import Kernel, NvmlField, SensorProfile
-from harness.records import Caveat, Frozen, SourceInfo
+from harness.power.profiles import NvmlField, SensorProfile
+from harness.records import Caveat, Frozen, Kernel, SourceInfo
 
 MIN_POLLS_PER_PERIOD = 5.0  # protocol.md: poll at P/5 or faster
 JITTER_FRACTION = 0.1

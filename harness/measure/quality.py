@@ -17,7 +17,7 @@ LONGEST_GAP_PERIODS = 3.0
 LOCKED_RESULTANT = 0.6
 FEWEST_LOCKED = 8  # batches; the resultant of fewer random phases passes 0.6 by chance in more than 5 % of windows
 LONGEST_LOCKED_PERIODS = 20.0
-FEWEST_SPREAD = 5  # batches at different phases whose scatter says what the sensor misses (stats.grouped_mean_u)
+FEWEST_SPREAD = 5  # batches at different phases whose scatter says what the sensor misses (stats.phased_mean_u)
 # NVML clocks-event reasons. Slowed down against its will: hardware slowdown, thermal (software, hardware), power
 # brake. Held at its own power limit: software power cap. Idle (1) and application clocks (2) are neither.
 SLOWDOWN_BITS = 0x8 | 0x20 | 0x40 | 0x80

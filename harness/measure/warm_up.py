@@ -108,7 +108,7 @@ def _block(
 
 def _power_w(lead: PowerSource, readings: WindowReadings, trace_covering: TraceCovering) -> float:
     """Mean of the samples that show work; from the counter, edges included, where there are none."""
-    shown_s = readings.busy_spans_s[0][0] + lead.info.sensor_period_s + lead.info.sensor_window_s
+    shown_s = readings.busy_spans_s[0][0] + lead.info.shows_past_s
     _, sampled_w = trace_covering(readings).between(shown_s, readings.busy_spans_s[-1][1]).power(lead.info.id)
     start_j, end_j = readings.edges_j[lead.info.id]
     if len(sampled_w):

@@ -263,6 +263,7 @@ class NvmlSource:
             sensor_profile=f"{profile.name} (1 s mean)" if is_mean else profile.name,
             sensor_period_s=profile.period_s,
             sensor_window_s=MEAN_WINDOW_S if is_mean else profile.window_s,
+            sensor_kernel="boxcar" if is_mean else profile.kernel,
             gain=in_use.gain if in_use is not None else 1.0,
             offset_w=in_use.offset_w if in_use is not None else 0.0,
             gain_relative_u=(in_use or profile).gain_relative_u,

@@ -19,14 +19,13 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from harness.errors import UserInputError
-from harness.records import Frozen
+from harness.records import Frozen, Kernel
 
 # Rectangular ±5 %, NVML's own statement for power readings; and ±3 W for the offset (protocol.md).
 UNCALIBRATED_GAIN_U = 0.05 / math.sqrt(3)
 UNCALIBRATED_OFFSET_U_W = 3.0 / math.sqrt(3)
 NVML_RESOLUTION_W = 0.001  # NVML answers in whole milliwatts
 
-Kernel = Literal["boxcar", "first_order"]
 NvmlField = Literal["power.draw", "power.draw.instant", "power.draw.average"]
 
 
