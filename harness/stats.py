@@ -177,28 +177,27 @@ def effective_sample_size(values: FloatArray) -> float:
 
 SHORTEST_BLOCK = 8
 FEWEST_BLOCKS, MOST_BLOCKS = 5, 12
+FEWEST_PHASES = 5
 
 
-def grouped_mean_u(groups: Sequence[FloatArray]) -> float | None:
-    """Standard uncertainty of the mean of a series made of groups that are independent or cancel each other's errors.
+def block_mean_u(values: FloatArray) -> float | None:
+    """Standard uncertainty of the mean of a series whose neighbours resemble or cancel each other.
 
-    Batch means: the groups, each whole, are put together into up to twelve successive blocks, whose means scatter by
-    what does not average out within a block. Evenly spread groups, whose errors cancel, are credited for it, which
-    `effective_sample_size` by its positive lags cannot do; readings that repeat each other within a group are not taken
-    for independent. Few blocks are widened by Student's t, so that a normal coverage factor may follow.
+    Batch means: up to twelve blocks of at least eight successive values scatter by what does not average out within a
+    block. Errors that cancel are credited for it, which `effective_sample_size` by its positive lags cannot do. Few
+    blocks are widened by Student's t, so that a normal coverage factor may follow.
 
     Args:
-        groups: In order of time, values of shape (n_k,), n_k >= 1.
+        values: Shape (n,), evenly spaced in time.
 
     Returns:
-        In the unit of the values; None for fewer than five groups.
+        In the unit of the values; None for fewer than 40 of them.
     """
-    count = min(MOST_BLOCKS, len(groups))
+    count = min(MOST_BLOCKS, len(values) // SHORTEST_BLOCK)
     if count < FEWEST_BLOCKS:
         return None
-    parts = np.array_split(np.arange(len(groups)), count)
-    blocks = [np.concatenate([groups[index] for index in part]) for part in parts]
-    weights = np.array([len(block) for block in blocks]) / sum(len(block) for block in blocks)
+    blocks = np.array_split(values, count)
+    weights = np.array([len(block) for block in blocks]) / len(values)
     means = np.array([block.mean() for block in blocks])
     mean = float(weights @ means)
     widened = student_t_quantile(0.95, count - 1) / NormalDist().inv_cdf(0.975)
@@ -223,22 +222,9 @@ def phased_mean_u(phases: FloatArray, means: FloatArray, weights: FloatArray) ->
         In the unit of the means; None for fewer than five groups.
     """
     count = len(means)
-    if count < FEWEST_BLOCKS:
+    if count < FEWEST_PHASES:
         return None
     parts = (count * weights * (means - weights @ means))[np.argsort(phases, kind="stable")]
     mean_square = float(np.sum((parts - np.roll(parts, -1)) ** 2)) / (2 * count)
     widened = student_t_quantile(0.95, 2 / 3 * count) / NormalDist().inv_cdf(0.975)
     return widened * math.sqrt(mean_square / count)
-
-
-def block_mean_u(values: FloatArray) -> float | None:
-    """As `grouped_mean_u` for a series without groups: up to twelve blocks of at least eight successive values.
-
-    Args:
-        values: Shape (n,), evenly spaced in time.
-
-    Returns:
-        In the unit of the values; None for fewer than 40 of them.
-    """
-    count = min(MOST_BLOCKS, len(values) // SHORTEST_BLOCK)
-    return grouped_mean_u(np.array_split(values, count)) if count >= FEWEST_BLOCKS else None

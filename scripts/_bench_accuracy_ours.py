@@ -14,7 +14,7 @@ from _bench_accuracy_world import Batch, Cell, Work, node_of, play
 from harness.clock import VirtualClock
 from harness.measure.energy import busy_energy_j
 from harness.measure.session import Session
-from harness.measure.uncertainty import window_u_j
+from harness.measure.uncertainty import run_u_j, window_u_j
 from harness.power.nvml import open_gpus
 from harness.power.sampler import VirtualSampler
 from harness.records import Measurement, MeasureSpec, SourceEnergy, WorkCounts
@@ -53,7 +53,8 @@ class PlayedWorkload:
 
 
 def our_windows(cell: Cell, count: int) -> list[dict[str, Any]]:
-    """A run's windows: truth, figure and standard uncertainty, uncalibrated and calibrated; why one was rejected."""
+    """A run's windows: truth, figure and standard uncertainty, and calibrated where there is an error to calibrate away;
+    why one was rejected."""
     node = node_of(cell)
     assert isinstance(node.clock, VirtualClock)
     spec = MeasureSpec(
@@ -93,18 +94,19 @@ def _window(window: Measurement, cell: Cell, gpu: SimulatedGpu) -> dict[str, Any
     if not window.sources:
         return found
     (source,) = window.sources
-    gain, offset_w = calibration(cell, gpu)
-    calibrated_j = (busy_energy_j(source) - offset_w * window.busy_s) / gain
-    own_j = window_u_j(source.budget) / gain
-    parts_j = (own_j, METER_GAIN_U * calibrated_j, METER_OFFSET_U_W * window.busy_s)
-    return found | {
+    found |= {
         "true_j": source.true_busy_energy_j,
         "said_j": busy_energy_j(source),
         "u_j": source.uncertainty_j,
-        "calibrated_j": calibrated_j,
-        "calibrated_u_j": math.hypot(*parts_j),
         "largest": _largest(source),
     }
+    if cell.counter == "truth":  # exact: any meter would make it worse
+        return found
+    gain, offset_w = calibration(cell, gpu)
+    calibrated_j = (busy_energy_j(source) - offset_w * window.busy_s) / gain
+    own_j = math.hypot(window_u_j(source.budget), run_u_j(source.budget)) / gain
+    parts_j = (own_j, METER_GAIN_U * calibrated_j, METER_OFFSET_U_W * window.busy_s)
+    return found | {"calibrated_j": calibrated_j, "calibrated_u_j": math.hypot(*parts_j)}
 
 
 def _largest(source: SourceEnergy) -> str:
@@ -113,7 +115,6 @@ def _largest(source: SourceEnergy) -> str:
 
 
 def calibration(cell: Cell, gpu: SimulatedGpu) -> tuple[float, float]:
-    """Gain and offset as a meter would find them: the counter's own, each off by a draw of the meter's uncertainty."""
+    """Gain and offset as a meter would find them: the sensor's own, each off by a draw of the meter's uncertainty."""
     rng = random.Random(f"meter/{cell.seed}/{cell.board}")
-    gain, offset_w = (gpu.gain, gpu.offset_w) if cell.counter == "sensor" else (1.0, 0.0)
-    return gain * (1 + rng.gauss(0, METER_GAIN_U)), offset_w + rng.gauss(0, METER_OFFSET_U_W)
+    return gpu.gain * (1 + rng.gauss(0, METER_GAIN_U)), gpu.offset_w + rng.gauss(0, METER_OFFSET_U_W)

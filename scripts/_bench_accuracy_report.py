@@ -33,12 +33,13 @@ def figures(boards: dict[str, list[Windows]]) -> dict[str, Any]:
     peers = {name: _errors_by_board(boards[name], "said_j") for name in PEERS if name in boards}
     found: dict[str, Any] = {name: _summary(errors) for name, errors in peers.items()}
     for name, (said, u) in SAID.items():
-        halfwidths = [COVERAGE * window[u] / window["true_j"] for window in stated]
+        told = [window for window in stated if said in window]
+        halfwidths = [COVERAGE * window[u] / window["true_j"] for window in told]
         errors = _errors_by_board(boards["harness"], said)
         found[name] = _summary(errors) | {
-            "coverage": _share(abs(w[said] - w["true_j"]) <= COVERAGE * w[u] for w in stated),
-            "missed_by_twice": _share(_far(w, said, u) for w in stated),
-            "missed_silently": sum(_far(w, said, u) and not w["caveats"] for w in stated),
+            "coverage": _share(abs(w[said] - w["true_j"]) <= COVERAGE * w[u] for w in told),
+            "missed_by_twice": _share(_far(w, said, u) for w in told),
+            "missed_silently": sum(_far(w, said, u) and not w["caveats"] for w in told),
             "halfwidth_median": _quantile(halfwidths, 0.5),
             "p95_over_better_peer": _p95_ratio(errors, list(peers.values())),
         }
@@ -108,7 +109,12 @@ def verdicts(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "p95_ratio_at_10_s_beating": beating,
         "p95_ratio_at_10_s_others": others,
-        "coverage": {name: _pooled(cells, name) for name in SAID},
+        "coverage": {
+            f"{name}, {counter} counter": pooled
+            for counter in COUNTERS
+            for name in SAID
+            if (pooled := _pooled([cell for cell in cells if cell["counter"] == counter], name))["windows"]
+        },
         "missed_silently": {name: sum(cell[name]["missed_silently"] for cell in cells) for name in SAID},
     }
 
@@ -179,6 +185,9 @@ def _percent(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{100 * value:.{digits}f}"
 
 
+WORDS = {"harness": "uncalibrated", "harness_calibrated": "calibrated"}
+
+
 def _targets(found: dict[str, Any]) -> list[str]:
     lines = []
     for key, wanted in (("p95_ratio_at_10_s_beating", TARGET_RATIO), ("p95_ratio_at_10_s_others", 1.0)):
@@ -188,18 +197,16 @@ def _targets(found: dict[str, Any]) -> list[str]:
             "with a 95 % interval over boards:"
         )
         for entry in found[key]:
-            pair = ", ".join(
-                f"{words} {_verdict(entry[name], wanted)}"
-                for name, words in (("harness", "uncalibrated"), ("harness_calibrated", "calibrated"))
-            )
+            pair = ", ".join(f"{words} {_verdict(entry[name], wanted)}" for name, words in WORDS.items() if entry[name])
             lines.append(f"- {entry['load']}, {entry['counter']} counter: {pair}")
         lines.append("")
     low, high = TARGET_COVERAGE
     lines.append(f"Coverage of the 95 % interval ({low:.0%} to {high:.0%} is wanted):")
-    for name, words in (("harness", "uncalibrated"), ("harness_calibrated", "calibrated")):
-        pooled = found["coverage"][name]
+    for name, pooled in found["coverage"].items():
         by_load = ", ".join(f"{load} {_percent(share, 1)}" for load, share in pooled["by_load"].items())
-        lines.append(f"- {words}: {_percent(pooled['all'], 1)} % of {pooled['windows']} windows ({by_load})")
+        lines.append(f"- {name}: {_percent(pooled['all'], 1)} % of {pooled['windows']} windows ({by_load})")
+    lines += ["", "Intervals that exclude the truth by far:"]
+    for name, words in WORDS.items():
         silent = found["missed_silently"][name]
         lines.append(
             f"- {words}: {silent} windows miss by more than twice the half-width without a Caveat (none wanted)"

@@ -16,7 +16,7 @@ from harness.stats import (
     block_mean_u,
     combined,
     effective_sample_size,
-    grouped_mean_u,
+    phased_mean_u,
     repeatability,
     student_t_quantile,
     student_t_two_sided,
@@ -255,29 +255,58 @@ def test_worth_lies_between_one_and_the_number_of_samples(values: list[float]) -
     assert 1.0 <= effective_sample_size(np.array(values)) <= len(values)
 
 
-def test_groups_that_cancel_each_other_are_known_better_than_their_scatter_says():
-    # Errors +1 and -1 in turn cancel within every block of six groups: the mean is exact.
-    assert grouped_mean_u([np.array([(-1.0) ** k]) for k in range(72)]) == pytest.approx(0.0)
+# --- means whose errors cancel ---
 
 
-def test_independent_groups_are_known_as_their_scatter_says():
+def test_values_that_cancel_within_a_block_are_known_better_than_their_scatter_says():
+    assert block_mean_u(np.array([(-1.0) ** k for k in range(96)])) == pytest.approx(0.0)
+
+
+def test_independent_values_are_known_as_their_scatter_says():
     draws = np.random.default_rng(5)
-    stated = [grouped_mean_u([draws.normal(0.0, 1.0, 4) for _ in range(24)]) for _ in range(400)]
+    stated = [block_mean_u(draws.normal(0.0, 1.0, 96)) for _ in range(400)]
     # sd / sqrt(96) = 0.102, widened by t(11 degrees) / 1.96 = 1.123
     assert np.sqrt(np.mean(np.square(stated))) == pytest.approx(1.123 / np.sqrt(96), rel=0.05)
 
 
-def test_readings_that_repeat_each_other_within_a_group_are_not_independent():
-    # Ten groups of eight equal values: sd of the levels 0..9 is 3.0277; over sqrt(10), times t(9)/1.96 = 1.1542.
-    groups = [np.full(8, float(level)) for level in range(10)]
-    assert grouped_mean_u(groups) == pytest.approx(3.0277 / np.sqrt(10) * 1.1542, rel=1e-3)
-
-
-def test_few_groups_say_nothing():
-    assert grouped_mean_u([np.ones(40)] * 4) is None
-    assert grouped_mean_u([np.ones(1)] * 5) is not None
-
-
-def test_series_without_groups_is_cut_into_blocks_of_eight():
+def test_series_is_cut_into_blocks_of_eight():
+    # Ten blocks of eight equal values: sd of the levels 0..9 is 3.0277; over sqrt(10), times t(9)/1.96 = 1.1542.
     assert block_mean_u(np.ones(39)) is None
     assert block_mean_u(np.repeat(np.arange(10.0), 8)) == pytest.approx(3.0277 / np.sqrt(10) * 1.1542, rel=1e-3)
+
+
+EVEN = np.full(5, 0.2)
+
+
+def test_successive_differences_in_order_of_phase_worked_by_hand():
+    # Round the circle -2, -1, 0, 1, 2: squares of steps 1 + 1 + 1 + 1 + 16 = 20; over 2 n = 2; sqrt(2 / 5) = 0.6325.
+    # Worth 2/3 of 5 degrees, 3 in whole: t = 3.182, over 1.960.
+    phases, means_w = np.array([0.61, 0.02, 0.43, 0.22, 0.85]), np.array([4.0, 1.0, 3.0, 2.0, 5.0])
+    assert phased_mean_u(phases, means_w, EVEN) == pytest.approx(0.6325 * 3.182 / 1.960, rel=1e-3)
+    assert phased_mean_u(np.arange(5.0), means_w, EVEN) > phased_mean_u(phases, means_w, EVEN)
+    assert phased_mean_u(phases[:4], means_w[:4], np.full(4, 0.25)) is None
+
+
+def test_what_varies_smoothly_with_phase_is_hardly_in_doubt():
+    # Steps of 2 pi / n along a sine of amplitude 1: mean square step (2 pi / n)^2 / 2, and half of that.
+    n = 60
+    phases = np.arange(n) * 0.6180339887 % 1
+    stated = phased_mean_u(phases, np.sin(2 * np.pi * phases), np.full(n, 1 / n))
+    even = 2 * np.pi / n / 2 / np.sqrt(n)
+    assert even < stated < 1.6 * even
+    assert stated < 0.12 * np.sqrt(0.5 / n)  # of the ordinary scatter
+
+
+def test_noise_is_in_doubt_as_its_scatter_says():
+    draws, n = np.random.default_rng(8), 30
+    stated = [phased_mean_u(draws.random(n), draws.normal(size=n), np.full(n, 1 / n)) for _ in range(600)]
+    # t(20 degrees) / 1.96 = 1.0643; half the mean square difference of independent neighbours is their variance, 1.
+    assert np.sqrt(np.mean(np.square(stated))) == pytest.approx(1.0643 / np.sqrt(n), rel=0.04)
+
+
+@given(st.integers(5, 40), st.floats(-1e3, 1e3), st.floats(0.1, 10.0))
+def test_doubt_of_spread_groups_scales_with_their_swing_alone(n, level, swing):
+    phases = np.arange(n) * 0.6180339887 % 1
+    means, weights = np.cos(9 * phases), np.full(n, 1 / n)
+    stated = phased_mean_u(phases, level + swing * means, weights)
+    assert stated == pytest.approx(swing * phased_mean_u(phases, means, weights), rel=1e-6)

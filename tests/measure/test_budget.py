@@ -152,6 +152,25 @@ def test_gap_after_work_is_dearer_than_the_one_before():
     assert gap.u_j == pytest.approx(0.5 * abs(first_w - later_j / 0.5) / math.sqrt(3), abs=0.05)
 
 
+def test_reading_that_still_remembers_the_load_says_nothing_of_the_gap():
+    # tau = 12.5 ms; published 30 ms after the load's end: exp(-2.4) = 9 % of 200 W are in it, shown until 10.63 s.
+    def first_order(t):
+        return np.where(t < 0.5, 100.0, np.where(t < 10.53, 300.0, np.where(t < 10.63, 100.0 + 200.0 * 0.0907, 100.0)))
+
+    info = source_info(sensor_window_s=0.025, sensor_kernel="first_order")
+    gap = gap_energy(info, COUNTER, NULL, trace(first_order, step_s=0.001), IDLE)
+    assert gap.after_w == pytest.approx(100.0, abs=0.01)
+    forgets_at_once = gap_energy(
+        source_info(sensor_window_s=0.025), COUNTER, NULL, trace(first_order, step_s=0.001), IDLE
+    )
+    assert forgets_at_once.after_w > 100.5
+
+
+def test_past_is_shown_for_a_period_and_as_long_as_the_kernel_remembers():
+    assert source_info(sensor_window_s=0.025, sensor_kernel="first_order").shows_past_s == pytest.approx(0.175)
+    assert source_info(sensor_window_s=0.025, sensor_kernel="boxcar").shows_past_s == pytest.approx(0.125)
+
+
 def test_many_short_gaps_are_dearer_than_one_long_one():
     uplifted_w = 100.0 + 30.0 * decay(np.arange(0.1, 2.0, 0.1), 0.7)
     since_s = np.arange(0.1, 2.0, 0.1)
