@@ -48,7 +48,7 @@ ROOT = SCRIPTS.parent
 LENGTHS_S = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 WINDOWS_PER_BOARD = 5  # what a run measures at least
 NOTES = (
-    "Calibrated: worked out from the run's windows by the gain and offset of the counter as a meter would find them, as a "
+    "Calibrated: worked out from the run's windows by the gain and offset of the counter as a meter finds them, as a "
     "run with `sources.sensor_profile` does. The other tools have no way to be told. A counter of true energy is exact "
     "here, and nothing is left to calibrate; that a user cannot know it is why its stated interval is as wide.",
     "Ours waits between batches where the load could beat with the sensor, and takes those waits out again; the others "

@@ -130,7 +130,11 @@ def test_verdict_pools_what_was_stated_and_leaves_out_what_was_not():
     found = verdicts([cell("beat", [0.15, 0.1, 0.3]), cell("steady", None)])
     assert found["p95_ratio_at_10_s_beating"][0]["harness"] == [0.15, 0.1, 0.3]
     assert found["p95_ratio_at_10_s_others"][0]["harness"] is None
-    assert found["coverage"]["harness"] == {"all": 0.8, "windows": 5, "by_load": {"beat": 0.8, "steady": None}}
+    assert found["coverage"]["harness, sensor counter"] == {
+        "all": 0.8,
+        "windows": 5,
+        "by_load": {"beat": 0.8, "steady": None},
+    }
     assert found["missed_silently"]["harness"] == 4
 
 
