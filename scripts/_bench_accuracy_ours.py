@@ -53,7 +53,7 @@ class PlayedWorkload:
 
 
 def our_windows(cell: Cell, count: int) -> list[dict[str, Any]]:
-    """A run's windows: truth, figure, standard uncertainty, why one was rejected; calibrated where there is an error."""
+    """A run's windows: truth, figure, standard uncertainty, why one was rejected; calibrated where it errs."""
     node = node_of(cell)
     assert isinstance(node.clock, VirtualClock)
     spec = MeasureSpec(
