@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import QUICK, config, environment, harness
+from command import QUICK, config, environment, harness, harness_apart
 
 from harness.store.files import find_runs
 
@@ -139,7 +139,7 @@ def test_a_model_folder_without_weights_becomes_a_failed_record(tmp_path: Path) 
 
 def test_a_hub_id_without_network_becomes_a_failed_record(tmp_path: Path) -> None:
     env = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
-    answer = harness("run", config(tmp_path, REAL.format(model="some/model")), cwd=tmp_path, env=env)
+    answer = harness_apart("run", config(tmp_path, REAL.format(model="some/model")), cwd=tmp_path, env=env)
     assert answer.code == 1
     (run,) = find_runs([tmp_path / "results"])
     assert run.record.failure is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command import QUICK, config, environment, harness
+from command import QUICK, config, environment, harness, harness_apart
 
 from harness.store.files import find_runs
 
@@ -40,7 +40,7 @@ def test_a_campaign_runs_prints_its_table_and_a_second_start_does_nothing(tmp_pa
 
 def test_json_is_one_document_and_nothing_else(tmp_path: Path) -> None:
     path = config(tmp_path)
-    answer = harness("run", path, "--json", "--in-process", cwd=tmp_path)
+    answer = harness_apart("run", path, "--json", "--in-process", cwd=tmp_path)
     document = answer.document
     assert document["completed"] == 2
     rows = document["runs"]
@@ -54,7 +54,7 @@ def test_json_is_one_document_and_nothing_else(tmp_path: Path) -> None:
         assert same["carbon_g_co2e"] == pytest.approx(energy["value"] * 473)
         assert same["car_km"] == pytest.approx(energy["value"] * 473 / 393 * 1.609344)
     for command in (["show"], ["list"], ["list", "models"], ["list", "gpus"], ["doctor"], ["schema"]):
-        assert harness(*command, "--json", cwd=tmp_path).document
+        assert harness_apart(*command, "--json", cwd=tmp_path).document
 
 
 def test_editions_are_chosen_by_name(tmp_path: Path) -> None:

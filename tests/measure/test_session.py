@@ -440,7 +440,7 @@ def share_covered(seeds: range, task: dict, **options) -> float:
 @pytest.mark.parametrize("task", [TEXT, IMAGE], ids=["text", "image"])
 def test_true_energy_lies_within_the_stated_interval(task, counter):
     # Gain and offset of each board are drawn with the standard deviations of ±5 % and ±3 W; the interval says 95 %.
-    assert share_covered(range(40), task, counter=counter) >= 0.95
+    assert share_covered(range(20), task, counter=counter) >= 0.95
 
 
 @pytest.mark.parametrize(
@@ -455,7 +455,7 @@ def test_true_energy_lies_within_the_stated_interval(task, counter):
     ],
 )
 def test_random_part_alone_covers_the_truth(gpu, task, counter):
-    assert share_covered(range(16), task, gpu=gpu, counter=counter, calibrated=True) >= 0.9
+    assert share_covered(range(10), task, gpu=gpu, counter=counter, calibrated=True) >= 0.9
 
 
 @pytest.mark.parametrize("gpu", ["A100-SXM4-80GB", "RTX-3090"])
