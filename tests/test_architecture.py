@@ -81,6 +81,7 @@ engines.diffusers
 engines.square_load
 engines.simulated
 store.files
+store.imports
 run.environment
 run.config
 run.sources
@@ -91,6 +92,9 @@ run.executors
 run.runner
 footprint.factors
 footprint.equivalents
+importers.codecarbon_table
+importers.codecarbon_checks
+importers.codecarbon
 report.results
 report.uncertainty
 cli.options
@@ -98,6 +102,7 @@ cli.tables
 cli.progress
 cli.doctor
 cli.equivalents
+cli.imports
 cli.run
 cli.sensor_simulate
 cli.sensor_fit

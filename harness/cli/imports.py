@@ -1,0 +1,136 @@
+"""`harness import`: runs that other tools recorded. Each format has one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.options import Json, Results
+
+if TYPE_CHECKING:
+    from harness.importers.codecarbon import Reading
+    from harness.importers.codecarbon_table import Problem
+    from harness.store.imports import Kept
+
+EXIT_REFUSED = 2
+SHOWN_OF_A_KIND = 5
+
+import_app = typer.Typer(
+    help="Take over runs that other tools recorded, their accounting kept.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+@import_app.callback()
+def _group() -> None:
+    """Take over runs that other tools recorded, their accounting kept."""
+
+
+@import_app.command("codecarbon")
+def codecarbon_command(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="CSV files, folders, or globs in quotes.")],
+    campaign: Annotated[str, typer.Option(metavar="NAME", help="Campaign to store them in.")] = "codecarbon",
+    results: Results = Path("results"),
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="What these runs did, e.g. text-generation; the files do not say."),
+    ] = None,
+    generations: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Requests that the last phase of each run answered.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Read and check the files, store nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Import CodeCarbon CSV files (2.3 to 3.x): all rows of a file or none; every problem is told and counted."""
+    import json
+
+    from harness.importers.codecarbon import read_codecarbon, records, require_rows
+    from harness.store.imports import Kept, keep_imports
+
+    _check_campaign(campaign)
+    reading = require_rows(read_codecarbon(paths))
+    kept = Kept()
+    if not check:
+        kept = keep_imports(results, campaign, list(records(reading, campaign, task, generations)))
+    document = _document(reading, kept, check)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        _print(document, results / campaign)
+    _tell(reading.problems, kept)
+    if reading.refused or kept.conflicting:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _check_campaign(campaign: str) -> None:
+    import re
+
+    from harness.errors import UserInputError
+
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", campaign):
+        raise UserInputError(f"The campaign name {campaign!r} cannot be a folder.", "Use letters, digits, . _ and -.")
+
+
+def _document(reading: Reading, kept: Kept, check: bool) -> dict[str, Any]:
+    from collections import Counter
+    from dataclasses import asdict
+
+    from harness.importers.codecarbon_table import counted
+
+    table = reading.table
+    runs = set(zip(table.file.tolist(), table.text["run_id"], strict=True))
+    return {
+        "files": len(reading.paths),
+        "files_refused": list(reading.refused),
+        "rows": len(table.file),
+        "runs": len(runs),
+        "stored": None if check else {"written": kept.written, "already_there": kept.already},
+        "files_in_conflict": kept.conflicting,
+        "versions": dict(sorted(Counter(table.text["codecarbon_version"]).items())),
+        "energy_kwh": float(table.number["energy_consumed"].sum()),
+        "gpu_energy_kwh": float(table.number["gpu_energy"].sum()),
+        "emissions_kg": float(table.number["emissions"].sum()),
+        "problem_counts": counted(reading.problems),
+        "problems": [asdict(problem) for problem in reading.problems],
+    }
+
+
+def _print(document: dict[str, Any], folder: Path) -> None:
+    versions = ", ".join(f"{version} ({rows:,} rows)" for version, rows in document["versions"].items())
+    refused = f", {len(document['files_refused'])} refused" if document["files_refused"] else ""
+    typer.echo(
+        f"{document['files']:,} files{refused}: {document['runs']:,} runs, {document['rows']:,} rows; "
+        f"CodeCarbon {versions}"
+    )
+    typer.echo(
+        f"{document['energy_kwh']:,.4f} kWh as recorded, of which GPUs {document['gpu_energy_kwh']:,.4f} kWh "
+        "(measured); CPU and memory are modelled"
+    )
+    if document["stored"] is None:
+        typer.echo("checked only, nothing stored")
+    else:
+        stored = document["stored"]
+        typer.echo(f"{stored['written']:,} runs written to {folder}, {stored['already_there']:,} already there")
+
+
+def _tell(problems: tuple[Problem, ...], kept: Kept) -> None:
+    """Every kind of problem with its count and its first few places, on standard error."""
+    kinds: dict[tuple[str, bool], list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault((problem.code, problem.refused), []).append(problem)
+    for (code, refused), found in kinds.items():
+        what = "refused" if refused else "note"
+        typer.echo(f"{what}: {code}, {len(found)} time{'s' if len(found) > 1 else ''}", err=True)
+        for problem in found[:SHOWN_OF_A_KIND]:
+            where = problem.file if problem.line is None else f"{problem.file}:{problem.line}"
+            typer.echo(f"  {where}: {problem.message}", err=True)
+        if len(found) > SHOWN_OF_A_KIND:
+            typer.echo(f"  and {len(found) - SHOWN_OF_A_KIND} more; --json lists them all", err=True)
+    for name in kept.conflicting:
+        typer.echo(
+            f"refused: {name}: its runs are stored already, with other content; choose another --campaign", err=True
+        )

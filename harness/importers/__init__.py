@@ -1,0 +1,1 @@
+"""Foreign files -> records, one file per format."""
