@@ -16,6 +16,7 @@ from harness.cli.run import run_command
 from harness.cli.schema import schema_command
 from harness.cli.sensor import sensor_app
 from harness.cli.show import list_command, show_command
+from harness.cli.study import study_app
 from harness.errors import HarnessError
 
 EXIT_USER_ERROR = 2
@@ -37,6 +38,7 @@ app.command("equivalents")(equivalents_command)
 app.command("schema")(schema_command)
 app.add_typer(sensor_app, name="sensor")
 app.add_typer(import_app, name="import")
+app.add_typer(study_app, name="study")
 
 
 @app.callback(invoke_without_command=True)
