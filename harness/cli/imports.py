@@ -10,8 +10,10 @@ import typer
 from harness.cli.options import Json, Results
 
 if TYPE_CHECKING:
+    from harness.errors import StoreError
     from harness.importers.codecarbon import Reading
     from harness.importers.codecarbon_table import Problem
+    from harness.records import ImportedRecord
     from harness.store.imports import Kept
 
 EXIT_REFUSED = 2
@@ -134,3 +136,79 @@ def _tell(problems: tuple[Problem, ...], kept: Kept) -> None:
         typer.echo(
             f"refused: {name}: its runs are stored already, with other content; choose another --campaign", err=True
         )
+
+
+def show_imports(what: list[str], results: Path, as_json: bool) -> bool:
+    """Show imported runs where every name means some: campaigns, beginnings of run ids, or folders; else False."""
+    import json
+
+    from harness.store.imports import find_imports
+
+    stored = find_imports([results]) if results.exists() else []
+    chosen: dict[tuple[str, str], ImportedRecord] = {}
+    for name in what:
+        found = [each for each in stored if each.campaign == name or each.run_id.startswith(name)]
+        if not found and Path(name).exists():
+            found = find_imports([Path(name)])
+        if not found:
+            return False
+        chosen.update({(each.campaign, each.run_id): each for each in found})
+    records = list(chosen.values())
+    if as_json:
+        typer.echo(json.dumps({"imported": [each.model_dump(mode="json") for each in records]}, indent=2))
+    else:
+        _print_imports(records)
+    return True
+
+
+def import_rows(results: Path, unreadable: list[StoreError]) -> list[dict[str, object]]:
+    """Imported runs as `harness list` shows runs. Their time is local, of the machine, and is not told as UTC."""
+    from harness.store.imports import find_imports
+
+    return [
+        {
+            "campaign": each.campaign,
+            "run_id": each.run_id,
+            "status": "imported",
+            "origin": each.origin,
+            "task": each.task,
+            "started_at_utc": None,
+            "failure": None,
+        }
+        for each in (find_imports([results], unreadable) if results.exists() else [])
+    ]
+
+
+def _print_imports(records: list[ImportedRecord]) -> None:
+    """Phases with their energies, each part marked, then what the parts are and what to doubt."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from harness.cli.tables import console
+    from harness.units import format_si
+
+    out = console()
+    table = Table(title="Imported from CodeCarbon, as recorded", title_justify="left")
+    for name in ("project", "phase", "ended, local"):
+        table.add_column(name, overflow="fold")
+    for name in ("s", "GPUs", "CPU, modelled", "memory, modelled", "in all", "g CO2e"):
+        table.add_column(name, justify="right")
+    for each in records:
+        for phase in each.phases:
+            gpu = "not metered" if phase.gpu_energy_j is None else format_si(phase.gpu_energy_j, "J")
+            cpu = "-" if phase.cpu_energy_j is None else format_si(phase.cpu_energy_j, "J")
+            dram = "-" if phase.dram_energy_j is None else format_si(phase.dram_energy_j, "J")
+            table.add_row(
+                *(escape(each.project_name), phase.name or "whole run", phase.finished_at_local.replace("T", " ")),
+                *(f"{phase.duration_s:,.1f}", gpu, cpu, dram, format_si(phase.node_energy_j, "J")),
+                f"{phase.carbon_g_co2e:.4g}",
+            )
+    out.print(table)
+    for told in dict.fromkeys(
+        f"{part.kind}: {part.device_name or 'not told'}, {part.provenance}: {part.note}"
+        for each in records
+        for part in each.parts
+    ):
+        out.print(escape(told), soft_wrap=True)
+    for message in dict.fromkeys(caveat.message for each in records for caveat in each.caveats):
+        out.print(f"[yellow]{escape(message)}[/]", soft_wrap=True)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import typer
 
 from harness.cli.options import Json
 
 
-def schema_command(as_json: Json = False) -> None:
+def schema_command(
+    imported: Annotated[bool, typer.Option("--imported", help="That of imported.json, a run of another tool.")] = False,
+    as_json: Json = False,
+) -> None:
     """Print the JSON Schema of record.json."""
-    from harness.records import json_schema
+    from harness.records import ImportedRecord, json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=None if as_json else 2))
+    schema = ImportedRecord.model_json_schema() if imported else json_schema()
+    typer.echo(json.dumps(schema, indent=None if as_json else 2))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.imports import import_rows, show_imports
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def show_command(
     from harness.cli.tables import console, print_results
     from harness.report.results import result_row
 
+    if what and show_imports(what, results, as_json):
+        return
     chosen = editions(phone, car, grid)
     unreadable: list[StoreError] = []
     runs = _select(what or [], results, unreadable)
@@ -115,7 +118,7 @@ def _run_rows(results: Path, unreadable: list[StoreError]) -> list[dict[str, obj
     from harness.store.files import find_runs
 
     runs = find_runs([results], unreadable) if results.exists() else []
-    return [
+    rows: list[dict[str, object]] = [
         {
             "campaign": run.record.campaign,
             "run_id": run.record.run_id,
@@ -127,6 +130,7 @@ def _run_rows(results: Path, unreadable: list[StoreError]) -> list[dict[str, obj
         }
         for run in runs
     ]
+    return rows + import_rows(results, unreadable)
 
 
 def _model_rows(_: Path) -> list[dict[str, object]]:

@@ -123,18 +123,17 @@ def print_accounting(accounting: StudyAccounting) -> None:
         parts = (share.active_gpu, share.idle_gpus, share.ram_assumed, share.cpu_assumed)
         table.add_row(task, *(f"{part:.1%}" for part in parts))
     out.print(table)
-    table = _table("The same by model")
-    _columns(
-        table, "model", "task", "node", "8 GPUs", "active GPU", "above idle", "fair share", "node / active", "active W"
-    )
+    table = _table("The same by model (ranges: --json)")
+    _columns(table, "model", "node", "8 GPUs", "active GPU", "above idle", "fair share", "node / active", "active W")
     for task, row in accounting.tasks.items():
+        table.add_row(f"[bold]{task}[/]")
         for model in row.models:
-            table.add_row(escape(model.model), task, *_accounting_cells(model))
+            table.add_row(escape(model.model), *_accounting_cells(model, ranges=False))
         table.add_section()
+    table.add_row("[bold]multi-purpose[/]")
     for model in accounting.multi_purpose:
-        table.add_row(
-            escape(model.model) + ("" if model.in_paper else " *"), "multi-purpose", *_accounting_cells(model)
-        )
+        name = escape(model.model) + ("" if model.in_paper else " *")
+        table.add_row(name, *_accounting_cells(model, ranges=False))
     out.print(table)
     for name, words in accounting.assumptions.items():
         out.print(f"{name}: {words}", soft_wrap=True)
@@ -205,14 +204,14 @@ def print_compared(rows: Sequence[Compared]) -> None:
         if row.why_not is not None:
             table.add_row(name, task, "", "", "", f"not comparable: {escape(row.why_not)}")
         for side in row.sides:
-            ratio = f"{side.ratio:.3g}" if side.ratio is not None else f"not comparable: {escape(side.why_not or '')}"
+            ratio = _ratio(side.ratio, side.why_not)
             table.add_row(
                 name, task, side.boundary, _ours(side.ours_kwh, side.ours_low_kwh), f"{side.study_kwh:.4g}", ratio
             )
             name, task = "", ""
         if row.per_unit is not None:
             unit = row.per_unit
-            ratio = f"{unit.ratio:.3g}" if unit.ratio is not None else f"not comparable: {escape(unit.why_not or '')}"
+            ratio = _ratio(unit.ratio, unit.why_not)
             ours, theirs = f"{unit.ours_j:.4g} J", f"{unit.study_j:.4g} J"
             table.add_row(name, task, f"active GPU, per {unit.unit}", ours, theirs, ratio)
         table.add_section()
@@ -227,6 +226,10 @@ def _print_reference(out: Console) -> None:
     out.print(
         "study: harness/data/study.csv; its active GPU is estimated, see harness study accounting.", soft_wrap=True
     )
+
+
+def _ratio(ratio: float | None, why_not: str | None) -> str:
+    return f"not comparable: {escape(why_not or '')}" if ratio is None else format_significant(ratio)
 
 
 def _ours(value: float | None, low: float | None) -> str:

@@ -83,7 +83,7 @@ def compare_run(record: RunRecord, known: Sequence[Reference]) -> Compared:
     work = None
     if spec.text is not None and spec.text.new_tokens != STUDY_NEW_TOKENS:
         work = f"your runs make {spec.text.new_tokens} tokens each, the study's {STUDY_NEW_TOKENS}"
-    node = None if len(gpus) == STUDY_GPUS else f"your machine has {len(gpus)} GPUs, the study's {STUDY_GPUS}"
+    node = None if len(gpus) == STUDY_GPUS else f"your machine has {_gpus(len(gpus))}, the study's {STUDY_GPUS}"
     assumed = "the study assumed 473 W for CPU and memory; yours is measured"
     if summary.node_energy_j is None:
         assumed = summary.node_missing or "your CPU and memory were not measured"
@@ -119,7 +119,7 @@ def compare_import(record: ImportedRecord, known: Sequence[Reference]) -> Compar
     if found is None:
         return head.model_copy(update={"why_not": _absent(record.project_name, record.task, known)})
     gpus = gpu.device_count if gpu and gpu.device_count else 0
-    node = None if gpus == STUDY_GPUS else f"CodeCarbon saw {gpus:g} GPUs, in the study {STUDY_GPUS}"
+    node = None if gpus == STUDY_GPUS else f"CodeCarbon saw {_gpus(round(gpus))}, in the study {STUDY_GPUS}"
     if node is None and record.boundary != "node":
         node = "CodeCarbon metered one process, in the study the whole machine"
     major = record.tool_version.split(".")[0]
@@ -133,6 +133,10 @@ def compare_import(record: ImportedRecord, known: Sequence[Reference]) -> Compar
     )
     notes = (f"energies of the last phase ({last.name or 'the whole run'}) over {record.generations} generations",)
     return head.model_copy(update={"in_study": True, "sides": sides, "notes": notes})
+
+
+def _gpus(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"
 
 
 def _find(model: str, task: str, known: Sequence[Reference]) -> Reference | None:

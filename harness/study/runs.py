@@ -18,8 +18,6 @@ LOAD, QUERY = "load model", "query model"
 _HINT = (
     "Give a clone of github.com/sashavor/co2_inference, or its data folder, with emissions/base and emissions/complete."
 )
-# Files of the repository that hold no energy: recognised by what their headers start with.
-_OTHER_FILES = ("input,output,model", "model_name,num_parameters", "model,task,type", "table,item,quantity")
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def load_study(folder: Path) -> Study:
     """Read the study's raw data from wherever below a folder it lies.
 
     CSV files are told apart by their headers: CodeCarbon's task form (emissions/base), its run form with a name that
-    tells task and dataset (emissions/complete), and the repository's other tables, which are left alone.
+    tells task and dataset (emissions/complete). What lies in other folders and is neither is left alone.
 
     Raises:
         UserInputError: No CSV files; none of CodeCarbon; a file of other columns, malformed or truncated; a run
@@ -111,12 +109,14 @@ def load_study(folder: Path) -> Study:
         raise UserInputError(f"There is no folder {folder}.", _HINT)
     paths = find_files([folder])
     table = read_table(paths)
-    refused = [problem for problem in table.problems if problem.refused and not _known_other(problem)]
+    refused = [problem for problem in table.problems if problem.refused and not _beside(problem, table)]
     if refused:
         first = refused[0]
         where = first.file if first.line is None else f"{first.file}, line {first.line}"
         more = f" ({len(refused) - 1} more such problems)" if len(refused) > 1 else ""
         raise UserInputError(f"The study's data cannot be used: {where}: {first.message}{more}.", _HINT)
+    if not table.files:
+        raise UserInputError(f"{folder} holds {len(paths)} CSV files, but none of CodeCarbon.", _HINT)
     forms = np.array([source.form == "tasks" for source in table.files], dtype=bool)
     in_base = forms[table.file] if len(forms) else np.zeros(0, dtype=bool)
     base, complete = table.only(in_base), table.only(~in_base)
@@ -127,12 +127,10 @@ def load_study(folder: Path) -> Study:
     return Study(tuple(runs), _totals(base), table.problems, len(paths))
 
 
-def _known_other(problem: Problem) -> bool:
-    """A table of the repository, or of NOTES beside it, that holds no energy."""
-    if problem.code != "not-codecarbon":
-        return False
-    with Path(problem.file).open(encoding="utf-8") as file:
-        return file.readline().lower().startswith(_OTHER_FILES)
+def _beside(problem: Problem, table: Table) -> bool:
+    """A CSV file of something else that lies in no folder of CodeCarbon's files: lengths, parameters, a user's own."""
+    homes = {source.path.parent for source in table.files}
+    return problem.code == "not-codecarbon" and Path(problem.file).parent not in homes
 
 
 def _runs(base: Table, complete: Table) -> list[StudyRun]:
