@@ -1,0 +1,61 @@
+"""Imported runs on disk: once, all of a file or none."""
+
+from __future__ import annotations
+
+import pytest
+from codecarbon_files import RUN_COLUMNS, row, write
+
+from harness.errors import StoreError
+from harness.importers.codecarbon import read_codecarbon, records
+from harness.records import SCHEMA_VERSION
+from harness.store.files import find_runs
+from harness.store.imports import IMPORTED, find_imports, keep_imports, read_import
+
+
+def two_runs(folder, **cells):
+    path = write(folder / "a.csv", RUN_COLUMNS, row(**cells), row(run_id="run-2", **cells))
+    return list(records(read_codecarbon([path]), "c"))
+
+
+def test_runs_come_back_as_they_were_and_are_no_measured_runs(tmp_path):
+    made = two_runs(tmp_path)
+    assert keep_imports(tmp_path / "results", "c", made).written == 2
+    assert find_imports([tmp_path / "results"]) == made
+    assert find_runs([tmp_path / "results"]) == []
+
+
+def test_the_same_again_changes_nothing(tmp_path):
+    keep_imports(tmp_path / "results", "c", two_runs(tmp_path))
+    again = keep_imports(tmp_path / "results", "c", two_runs(tmp_path))
+    assert (again.written, again.already, again.conflicting) == (0, 2, [])
+
+
+def test_other_content_under_a_stored_run_leaves_its_whole_file_out(tmp_path):
+    results = tmp_path / "results"
+    keep_imports(results, "c", two_runs(tmp_path)[:1])
+    kept = keep_imports(results, "c", two_runs(tmp_path, project_name="other")[::-1])
+    assert (kept.written, kept.conflicting) == (0, ["a.csv"])
+    assert [record.run_id for record in find_imports([results])] == ["run-1"]
+
+
+def test_folder_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(StoreError, match="Cannot write"):
+        keep_imports(tmp_path / "results", "c", two_runs(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not a whole JSON"),
+        ("{}", "not a valid record"),
+        (f'{{"schema_version": {SCHEMA_VERSION + 1}}}', "schema version"),
+    ],
+)
+def test_a_broken_record_is_named(tmp_path, text, says):
+    (tmp_path / IMPORTED).write_text(text)
+    with pytest.raises(StoreError, match=says):
+        read_import(tmp_path / IMPORTED)
+    unreadable: list[StoreError] = []
+    assert find_imports([tmp_path], unreadable) == []
+    assert len(unreadable) == 1
