@@ -239,8 +239,8 @@ def _ours(value: float | None, low: float | None) -> str:
 
 
 def _accounting_cells(row: Accounting, ranges: bool = True) -> list[str]:
-    def with_range(value: str, span: Range, digits: int = 3) -> str:
-        return f"{value} ({_range(span, digits)})" if ranges else value
+    def with_range(value: str, span: Range | None, digits: int = 3) -> str:
+        return f"{value} ({_range(span, digits)})" if ranges and span else value
 
     return [
         format_significant(row.node_kwh),
@@ -248,7 +248,9 @@ def _accounting_cells(row: Accounting, ranges: bool = True) -> list[str]:
         with_range(format_significant(row.active_gpu_kwh), row.active_gpu_range_kwh),
         with_range(format_significant(row.above_idle_kwh), row.above_idle_range_kwh),
         format_significant(row.fair_share_kwh),
-        with_range(f"{row.node_over_active:.1f}", row.node_over_active_range, 2),
+        "-"
+        if row.node_over_active is None
+        else with_range(f"{row.node_over_active:.1f}", row.node_over_active_range, 2),
         f"{row.active_gpu_w:.0f}",
     ]
 

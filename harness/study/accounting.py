@@ -19,6 +19,7 @@ from statistics import fmean
 
 from pydantic import Field
 
+from harness.errors import UserInputError
 from harness.records import Frozen
 from harness.study.catalog import TASKS, study_models
 from harness.study.runs import Study, StudyRun
@@ -57,11 +58,13 @@ class Accounting(Frozen):
     active_gpu_kwh: float
     above_idle_kwh: float
     fair_share_kwh: float
-    node_over_active: float = Field(description="mean node energy over mean active-GPU energy")
+    node_over_active: float | None = Field(
+        description="mean node energy over mean active-GPU energy; None where that estimate is not above zero"
+    )
     active_gpu_range_kwh: Range
     above_idle_range_kwh: Range
     fair_share_range_kwh: Range
-    node_over_active_range: Range
+    node_over_active_range: Range | None
     node_with_codecarbon3_ram_kwh: float = Field(description="the node, had CodeCarbon 3 guessed the memory's power")
     idle_w_per_gpu: float
     active_gpu_w: float
@@ -156,8 +159,9 @@ def account(runs: Sequence[StudyRun]) -> Accounting:
     node, active = fmean(run.node_kwh for run in runs), fmean(map(active_gpu_kwh, runs))
     actives = _corners(runs, active_gpu_kwh)
     # A lower idle of the others leaves more for the active one, so high and low change sides in the ratio.
-    highest = node / actives.low if actives.low > 0 else None
-    ratio = Range(low=node / (actives.high or active), high=highest)
+    ratio = None
+    if active > 0 and actives.high is not None:
+        ratio = Range(low=node / actives.high, high=node / actives.low if actives.low > 0 else None)
     ram3 = fmean(
         run.node_kwh - run.ram_kwh + ram_power_v3_w(run.memory_gb) * run.duration_s / J_PER_KWH for run in runs
     )
@@ -168,7 +172,7 @@ def account(runs: Sequence[StudyRun]) -> Accounting:
         active_gpu_kwh=active,
         above_idle_kwh=fmean(map(above_idle_kwh, runs)),
         fair_share_kwh=fmean(map(fair_share_kwh, runs)),
-        node_over_active=node / active,
+        node_over_active=node / active if active > 0 else None,
         active_gpu_range_kwh=actives,
         above_idle_range_kwh=_corners(runs, above_idle_kwh),
         fair_share_range_kwh=_corners(runs, fair_share_kwh),
@@ -182,7 +186,11 @@ def account(runs: Sequence[StudyRun]) -> Accounting:
 
 
 def study_accounting(study: Study) -> StudyAccounting:
-    """Every task and model of the study under the five boundaries."""
+    """Every task and model of the study under the five boundaries.
+
+    Raises:
+        UserInputError: No run is of the paper's models.
+    """
     tasks = {}
     for task in TASKS:
         runs = study.paper_runs(task)
@@ -194,6 +202,8 @@ def study_accounting(study: Study) -> StudyAccounting:
     every = [run for task in tasks for run in study.paper_runs(task)] + [
         run for run in study.runs if run.prompted and in_paper.get(run.model, False)
     ]
+    if not every:
+        raise UserInputError("None of these runs is of the study's models.", "See them with: harness study models")
     return StudyAccounting(
         assumptions=ASSUMPTIONS,
         tasks=tasks,

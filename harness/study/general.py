@@ -92,7 +92,11 @@ def general_purpose(study: Study, lengths: Lengths) -> GeneralPurpose:
     """
     multi = {entry.model: entry for entry in study_models() if entry.kind == "multi-purpose"}
     size = {entry.model: entry.parameters for entry in study_models()}
-    prompted = [task for task in TASKS if any(run.prompted and run.task == task for run in study.runs)]
+    prompted = [
+        task
+        for task in TASKS
+        if study.paper_runs(task) and any(run.prompted and run.task == task for run in study.runs)
+    ]
     slopes, active, general = {}, {}, {}
     for task in TASKS:
         groups = [(size[name], account(own)) for name, own in by_model(study.paper_runs(task)).items() if name in size]
@@ -201,8 +205,8 @@ def _group(runs: Sequence[StudyRun], base: Accounting | None, lengths: Lengths) 
         duration_s=figures.duration_s,
         output_words=words,
         node_j_per_word=figures.node_kwh * J_PER_KWH / INFERENCES / words if words else None,
-        ratio_node=figures.node_kwh / base.node_kwh if base else None,
-        ratio_active_gpu=figures.active_gpu_kwh / base.active_gpu_kwh if base else None,
+        ratio_node=_over(figures.node_kwh, base.node_kwh) if base else None,
+        ratio_active_gpu=_over(figures.active_gpu_kwh, base.active_gpu_kwh) if base else None,
         ratio_duration=figures.duration_s / base.duration_s if base else None,
     )
 
@@ -212,6 +216,10 @@ def _words(runs: Sequence[StudyRun], lengths: Lengths) -> float | None:
     words = [lengths.get((run.model, run.dataset or "")) for run in runs]
     known = [count for count in words if count is not None]
     return statistics.fmean(known) if len(known) == len(words) and known else None
+
+
+def _over(value: float, base: float) -> float | None:
+    return value / base if base > 0 else None
 
 
 def _in_paper(multi: Mapping[str, StudyModel], model: str) -> bool:

@@ -81,8 +81,8 @@ def family_ratio(study: Study, families: Sequence[str], active: bool = False) ->
             if runs and specific:
                 mine, theirs = account(runs), account(specific)
                 pair = (mine.active_gpu_kwh, theirs.active_gpu_kwh) if active else (mine.node_kwh, theirs.node_kwh)
-                ratios.append(pair[0] / pair[1])
-    return max(ratios, default=None)
+                ratios.append(over(*pair))
+    return max((ratio for ratio in ratios if ratio is not None), default=None)
 
 
 def worst_over_best(study: Study) -> float | None:

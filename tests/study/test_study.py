@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from codecarbon_files import RUN_COLUMNS, TASK_COLUMNS, phases, row, small_study, write
@@ -79,7 +80,7 @@ def test_a_printed_number_is_met_by_rounding_or_by_cutting_off():
 def test_runs_are_joined_to_task_and_dataset_and_the_query_phase_is_taken(study):
     assert len(study.runs) == 8
     assert [run.model for run in study.paper_runs("text-generation")] == ["gpt2", "gpt2", "distilgpt2", "distilgpt2"]
-    run = study.runs[0]
+    run = study.paper_runs("text-generation")[0]
     assert (run.task, run.dataset, run.prompted, run.gpu_count) == ("text-generation", "oscar", False, 8)
     assert run.node_kwh * J_PER_KWH == pytest.approx(99_250)
     assert run.all_phases_kwh * J_PER_KWH == pytest.approx(99_250 + 9_575)  # and 957.5 W for 10 s
@@ -198,6 +199,12 @@ def test_accounting_has_the_keys_that_others_read(study):
     keys = {"node_kwh", "gpus_kwh", "active_gpu_kwh", "above_idle_kwh", "fair_share_kwh", "node_over_active"}
     assert keys <= set(task)
     assert {model["model"] for model in task["models"]} == {"gpt2", "distilgpt2"}
+
+
+def test_an_estimate_below_nothing_has_no_ratio_and_is_counted(study):
+    odd = account([replace(study.runs[0], gpus_kwh=400 * 100 / J_PER_KWH)])  # 400 W: less than seven idle boards
+    assert odd.node_over_active is None
+    assert (odd.runs_below_idle, odd.active_gpu_kwh * J_PER_KWH) == (1, pytest.approx(-2_000))
 
 
 # --- general purpose ---
