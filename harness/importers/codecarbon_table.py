@@ -230,9 +230,10 @@ def _reason(reject: RejectedLine) -> str:
         return f"{reject.column} is not a number"
     if reject.reason == "missing columns":
         return f"has too few fields: it ends before {reject.column}"
-    return {"too many columns": "has too many fields", "unclosed quote": "has a quote that is not closed"}.get(
-        reject.reason, f"cannot be read ({reject.reason})"
-    )
+    return {
+        "too many columns": "has too many fields",
+        "stray quote": "has a quote that is not closed or in the wrong place",
+    }.get(reject.reason, f"cannot be read ({reject.reason})")
 
 
 def _joined(files: list[SourceFile], parts: list[Part], problems: list[Problem]) -> Table:

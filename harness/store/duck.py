@@ -6,6 +6,7 @@ One process holds a DuckDB database file, so nothing is kept in one: files are w
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,10 @@ def read_column(path: Path, column: str) -> list[str]:
     return [str(row[0]) for row in _run(path, query).fetchall()]
 
 
+_CELL = rb'(?:[^",]*|"(?:[^"]|"")*")'
+_QUOTED_LINE = re.compile(_CELL + rb"(?:," + _CELL + rb")*")  # RFC 4180
+
+
 @dataclass(frozen=True)
 class RejectedLine:
     """A line that does not fit the declared columns: its number (from 1) in the text that was given, and why."""
@@ -107,8 +112,10 @@ def read_csv_lines(
     Raises:
         StoreError: DuckDB cannot read the text, loses a line, or there is no room for a temporary file.
     """
-    unclosed = [RejectedLine(n, None, "unclosed quote") for n, line in enumerate(lines, 1) if line.count(b'"') % 2]
-    numbers = [n for n, line in enumerate(lines, 1) if line.count(b'"') % 2 == 0]  # such a quote would swallow the rest
+    # DuckDB goes astray at a stray quote and swallows what follows, so such lines never reach it.
+    stray = [RejectedLine(n, None, "stray quote") for n, line in enumerate(lines, 1) if not _well_quoted(line)]
+    lost = {line.number for line in stray}
+    numbers = [n for n in range(1, len(lines) + 1) if n not in lost]
     lines = [lines[n - 1] for n in numbers]
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
         path = Path(folder) / "lines.csv"
@@ -137,7 +144,11 @@ def read_csv_lines(
     rejected = [RejectedLine(numbers[line - 1], column, str(kind).lower()) for line, column, kind in rejects]
     if len(next(iter(arrays.values()))) + len({line.number for line in rejected}) != len(lines):
         raise StoreError(f"Of {len(lines)} CSV lines some were neither read nor rejected.", "Please report this.")
-    return arrays, sorted([*rejected, *unclosed], key=lambda line: line.number)
+    return arrays, sorted([*rejected, *stray], key=lambda line: line.number)
+
+
+def _well_quoted(line: bytes) -> bool:
+    return b'"' not in line or _QUOTED_LINE.fullmatch(line) is not None
 
 
 def _plain(values: Any, sql_type: str) -> np.ndarray[Any, Any]:

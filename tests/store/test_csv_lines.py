@@ -21,7 +21,7 @@ def test_each_kind_of_line_worked_by_hand():
         (3, "cast"),
         (4, "missing columns"),
         (5, "too many columns"),
-        (6, "unclosed quote"),
+        (6, "stray quote"),
     ]
 
 
