@@ -23,28 +23,28 @@ begun = time.perf_counter()
 from harness.importers.codecarbon import read_codecarbon, records
 from harness.importers.codecarbon_table import find_files, read_table
 from harness.store.imports import keep_imports
-loaded = time.perf_counter()
+loaded, spent = time.perf_counter(), time.process_time()
 if sys.argv[2] == "read":
     table = read_table(find_files([sys.argv[1]]))
 else:
     reading = read_codecarbon([sys.argv[1]])
     table = reading.table
     if sys.argv[2] == "records":
-        with tempfile.TemporaryDirectory() as folder:
-            keep_imports(Path(folder), "bench", list(records(reading, "bench")))
-done = time.perf_counter()
+        folder = tempfile.TemporaryDirectory()
+        keep_imports(Path(folder.name), "bench", list(records(reading, "bench")))
+done, spent = time.perf_counter(), time.process_time() - spent
 total = float(table.number["energy_consumed"].sum())
-print(loaded - begun, done - loaded, len(table.file), total)
+print(loaded - begun, done - loaded, spent, len(table.file), total)
 """
 PANDAS = """
 import resource, sys, time
 from pathlib import Path
 begun = time.perf_counter()
 import pandas as pd
-loaded = time.perf_counter()
+loaded, spent = time.perf_counter(), time.process_time()
 rows = pd.concat([pd.read_csv(path) for path in sorted(Path(sys.argv[1]).rglob("*.csv"))])
-done = time.perf_counter()
-print(loaded - begun, done - loaded, len(rows), float(rows["energy_consumed"].sum()))
+done, spent = time.perf_counter(), time.process_time() - spent
+print(loaded - begun, done - loaded, spent, len(rows), float(rows["energy_consumed"].sum()))
 """
 MEMORY = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
 READERS = {"harness, read": (HARNESS, "read"), "harness, checked": (HARNESS, "checked")}
@@ -65,19 +65,25 @@ def main() -> None:
             runs[name].append(tuple(map(float, done.stdout.split())))
     report = {}
     for name, figures in runs.items():
-        load_s, work_s, rows, energy_kwh, memory_mb = (
+        load_s, work_s, cpu_s, rows, energy_kwh, memory_mb = (
             statistics.median(column) for column in zip(*figures, strict=True)
         )
         spread = [min(figure[1] for figure in figures), max(figure[1] for figure in figures)]
-        report[name] = {"load_s": load_s, "work_s": work_s, "work_range_s": spread, "memory_mb": memory_mb}
+        report[name] = {
+            "load_s": load_s,
+            "work_s": work_s,
+            "work_range_s": spread,
+            "cpu_s": cpu_s,
+            "memory_mb": memory_mb,
+        }
         report[name] |= {"rows": rows, "energy_kwh": energy_kwh}
     pandas_s, read_s = report["pandas loop, read"]["work_s"], report["harness, read"]["work_s"]
     checked_s = report["harness, checked"]["work_s"]
     for name, row in report.items():
         low, high = row["work_range_s"]
         print(
-            f"{name:18} {row['work_s']:6.2f} s ({low:.2f} to {high:.2f}), imports {row['load_s']:.2f} s, "
-            f"{row['memory_mb']:.0f} MB, {row['rows']:,.0f} rows, {row['energy_kwh']:.4f} kWh"
+            f"{name:18} {row['work_s']:6.2f} s ({low:.2f} to {high:.2f}), CPU {row['cpu_s']:.2f} s, "
+            f"imports {row['load_s']:.2f} s, {row['memory_mb']:.0f} MB, {row['rows']:,.0f} rows, {row['energy_kwh']:.4f} kWh"
         )
     print(f"pandas / harness: {pandas_s / read_s:.1f} to read, {pandas_s / checked_s:.1f} to read and check")
     if options.json:
