@@ -83,7 +83,8 @@ def main() -> None:
         low, high = row["work_range_s"]
         print(
             f"{name:18} {row['work_s']:6.2f} s ({low:.2f} to {high:.2f}), CPU {row['cpu_s']:.2f} s, "
-            f"imports {row['load_s']:.2f} s, {row['memory_mb']:.0f} MB, {row['rows']:,.0f} rows, {row['energy_kwh']:.4f} kWh"
+            f"imports {row['load_s']:.2f} s, {row['memory_mb']:.0f} MB, {row['rows']:,.0f} rows, "
+            f"{row['energy_kwh']:.4f} kWh"
         )
     print(f"pandas / harness: {pandas_s / read_s:.1f} to read, {pandas_s / checked_s:.1f} to read and check")
     if options.json:

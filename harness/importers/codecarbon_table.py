@@ -232,7 +232,7 @@ def _reason(reject: RejectedLine) -> str:
         return f"has too few fields: it ends before {reject.column}"
     return {
         "too many columns": "has too many fields",
-        "stray quote": "has a quote that is not closed or in the wrong place",
+        "stray character": "has a quote that is not closed or not at a cell's edge, or a control character",
     }.get(reject.reason, f"cannot be read ({reject.reason})")
 
 

@@ -112,8 +112,8 @@ def read_csv_lines(
     Raises:
         StoreError: DuckDB cannot read the text, loses a line, or there is no room for a temporary file.
     """
-    # DuckDB goes astray at a stray quote and swallows what follows, so such lines never reach it.
-    stray = [RejectedLine(n, None, "stray quote") for n, line in enumerate(lines, 1) if not _well_quoted(line)]
+    # DuckDB goes astray at a stray quote or line end and swallows what follows, so such lines never reach it.
+    stray = [RejectedLine(n, None, "stray character") for n, line in enumerate(lines, 1) if not _well_formed(line)]
     lost = {line.number for line in stray}
     numbers = [n for n in range(1, len(lines) + 1) if n not in lost]
     lines = [lines[n - 1] for n in numbers]
@@ -147,7 +147,9 @@ def read_csv_lines(
     return arrays, sorted([*rejected, *stray], key=lambda line: line.number)
 
 
-def _well_quoted(line: bytes) -> bool:
+def _well_formed(line: bytes) -> bool:
+    if b"\r" in line or b"\0" in line:
+        return False
     return b'"' not in line or _QUOTED_LINE.fullmatch(line) is not None
 
 

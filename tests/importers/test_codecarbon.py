@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from codecarbon_files import RUN_COLUMNS, STUDY, TASK_COLUMNS, V3_COLUMNS, phases, row, write
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UserInputError
@@ -232,6 +232,8 @@ def test_every_finite_energy_comes_through_exactly(tmp_path, values):
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=60), max_size=4))
+@example(["\r0"])
+@example(['a,"b" c,"d'])
 def test_garbage_between_rows_never_passes_and_never_crashes(tmp_path, lines):
     path = write(tmp_path / "a.csv", TASK_COLUMNS, *phases("run-1", "gpt2"))
     with path.open("a", encoding="utf-8", newline="") as file:
