@@ -25,8 +25,8 @@ _ROWS = (
 
 def equivalents_command(
     amount: Annotated[
-        str | None,
-        typer.Argument(help="An energy or a mass of CO2e: 11.49kWh, '42 kJ', '1594 g', '0.5 t CO2e'."),
+        list[str] | None,
+        typer.Argument(help="An energy or a mass of CO2e: 11.49kWh, 42 kJ, 1594 g, 0.5 t CO2e."),
     ] = None,
     phone: Annotated[
         str | None, typer.Option(metavar="EDITION", help="Edition of the energy of one smartphone charge.")
@@ -43,19 +43,25 @@ def equivalents_command(
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON document.")] = False,
 ) -> None:
     """Convert an energy or a mass of CO2e into things people know, each with its factor and source."""
+    import difflib
+
     from harness.errors import UserInputError
     from harness.footprint.equivalents import DEFAULT_CAR, DEFAULT_GRID, DEFAULT_PHONE, equivalents, parse_amount
 
+    for word in amount or ():
+        if word.startswith("--"):  # a negative amount looks like an option, so that options are not checked before
+            near = difflib.get_close_matches(word, ["--phone", "--car", "--grid", "--list", "--json"], n=1)
+            raise UserInputError(f"There is no option {word}.", f"Did you mean {near[0]}?" if near else "See --help.")
     if show_list:
-        if amount is not None:
+        if amount:
             raise UserInputError("--list takes no amount.")
         _list(as_json)
         return
-    if amount is None:
+    if not amount:
         raise UserInputError(
             "An amount is missing.", "Try: harness equivalents 11.49kWh, or harness equivalents --list"
         )
-    parsed = parse_amount(amount)
+    parsed = parse_amount(" ".join(amount))
     result = equivalents(
         parsed.energy_kwh,
         parsed.carbon_g_co2e,

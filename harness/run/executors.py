@@ -100,7 +100,7 @@ def _follow(process: subprocess.Popen[bytes], read_fd: int, timeout_s: float, re
         timed_out.set()
         _kill_group(process.pid, signal.SIGKILL)
 
-    timer = threading.Timer(timeout_s, end_it)
+    timer = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), end_it)
     timer.daemon = True
     timer.start()
     try:

@@ -13,7 +13,7 @@ from harness.records import RunRecord, RunSpec, SourcesSpec
 from harness.run.config import Plan
 from harness.run.executors import Executor
 from harness.run.sources import opened_sources, refuse_shared
-from harness.store.files import RECORD, keep_run, read_record, scratch_folder, sweep_scratch
+from harness.store.files import RECORD, campaign_lock, keep_run, read_record, scratch_folder, sweep_scratch
 
 
 class Listener(Protocol):
@@ -74,12 +74,18 @@ def run_campaign(plan: Plan, results: Path, executor: Executor, listener: Listen
     progress, keeps every finished one and returns with `interrupted` set.
 
     Raises:
-        StoreError: A result cannot be written. What is stored stays as it is.
+        StoreError: A result cannot be written, or another process runs the campaign. What is stored stays as it is.
     """
     folder = results / plan.campaign
-    todo = pending(plan, results)
-    result = CampaignResult(folder, skipped=len(plan.specs) - len(todo))
+    pending(plan, results)  # what cannot be read stops here, before anything is written
     _check_writable(folder)
+    with campaign_lock(folder):
+        return _run_pending(plan, results, executor, listener)
+
+
+def _run_pending(plan: Plan, results: Path, executor: Executor, listener: Listener) -> CampaignResult:
+    folder, todo = results / plan.campaign, pending(plan, results)
+    result = CampaignResult(folder, skipped=len(plan.specs) - len(todo))
     sweep_scratch(folder)
     try:
         for index, spec in enumerate(todo, start=1):

@@ -6,6 +6,7 @@ record.json and trace.parquet in the scratch folder named in the task. Whatever 
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import os
@@ -346,9 +347,19 @@ def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this process when its parent is killed: nobody would keep its record."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def main(argv: Sequence[str]) -> int:
     """The child process. Exit code 0 with a complete record, 1 with a failed one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a run ends
+    _end_with_parent()
     task = WorkerTask.model_validate_json(Path(argv[0]).read_text(encoding="utf-8"))
     if task.progress_fd is not None:
         os.set_inheritable(task.progress_fd, False)  # the parent waits for its end: no helper may hold it open

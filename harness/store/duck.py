@@ -40,7 +40,7 @@ def write_parquet(path: Path, columns: Mapping[str, FloatArray], casts: Mapping[
             )
     except duckdb.Error as error:
         raise StoreError(
-            f"Cannot write {path}: {_first_line(error)}", "Is the disk full, or the folder read-only?"
+            f"Cannot write {path}: {_reason(error)}.", "Free some space, or make the folder writable."
         ) from error
 
 
@@ -172,6 +172,12 @@ def _run(path: Path, query: str) -> Any:
 
 def _quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
+
+
+def _reason(error: Exception) -> str:
+    """The system's own words where DuckDB tells its error number, otherwise DuckDB's first line."""
+    number = re.search(r'"errno":"(\d+)"', str(error))
+    return os.strerror(int(number.group(1))) if number else _first_line(error).rstrip(".")
 
 
 def _first_line(error: Exception) -> str:

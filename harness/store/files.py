@@ -6,6 +6,7 @@ Schema versions:
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ RECORD = "record.json"
 TRACE = "trace.parquet"
 SUPERSEDED = ".superseded"
 SCRATCH_PREFIX = ".scratch-"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,32 @@ def sweep_scratch(campaign_folder: Path) -> None:
         owner = folder.name.rsplit("-", 2)[1]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def campaign_lock(campaign_folder: Path) -> Iterator[None]:
+    """Hold a campaign for one runner: two would measure each other. The lock goes with the process, however it ends.
+
+    Raises:
+        StoreError: Another process holds it, or it cannot be written.
+    """
+    try:
+        file = (campaign_folder / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _cannot_write(campaign_folder, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise StoreError(
+                f"Another harness (process {file.read().strip() or 'unknown'}) is running {campaign_folder}.",
+                "Wait for its end, or run under another campaign name or --results folder.",
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
 
 
 @contextmanager

@@ -153,6 +153,7 @@ def _csv_texts(path: Path, column: str | None) -> Iterator[str]:
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
     try:
         names = next(reader, [])
+        _refuse_other_delimiters(names, path)
         place = names.index(_choose_column(names, column, path))
         for row in reader:
             if row and len(row) != len(names):
@@ -165,6 +166,23 @@ def _csv_texts(path: Path, column: str | None) -> Iterator[str]:
         raise UserInputError(
             f"Line {reader.line_num} of {path} is not CSV: {error}.", 'Quotes inside a quoted field are doubled ("").'
         ) from error
+
+
+def _refuse_other_delimiters(names: Sequence[str], path: Path) -> None:
+    """One column whose name holds another delimiter is a table that was cut nowhere: every prompt would be a whole row.
+
+    Raises:
+        UserInputError: It is, or there is no header at all.
+    """
+    if not names:
+        raise UserInputError(f"There is no prompt in {path}: it is empty.", "Give a header and at least one row.")
+    other = next((mark for mark in (";", "\t", "|") if mark in names[0]), None)
+    if len(names) == 1 and other is not None:
+        shown = "tabs" if other == "\t" else f"'{other}'"
+        raise UserInputError(
+            f"{path} has one column named {names[0]!r}: its columns seem to be separated by {shown}.",
+            "Separate them by commas, or give a .jsonl or .parquet file.",
+        )
 
 
 def _parquet_texts(path: Path, column: str | None) -> Iterable[str]:

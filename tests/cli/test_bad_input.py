@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from command import QUICK, config, environment, harness, harness_apart
 
-from harness.store.files import find_runs
+from harness.store.files import campaign_lock, find_runs
 
 CASES: dict[str, tuple[Callable[[str], str], list[str]]] = {
     "unknown key": (
@@ -192,9 +193,22 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_what_is_stored(tmp_path: Pa
         )
         assert done.returncode in (1, 2), done.stderr
         assert "annot write" in done.stderr + done.stdout
+        assert "{" not in done.stderr  # the system's words, not the database's
         assert (kept.folder / "record.json").read_bytes() == before
         names = {run.record.status for run in find_runs([tmp_path / "results"])}
         assert names <= {"complete", "failed"}
+
+
+def test_two_runners_do_not_share_a_campaign(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    folder = tmp_path / "results" / "quick"
+    folder.mkdir(parents=True)
+    with campaign_lock(folder):
+        answer = harness("run", path, "--in-process", cwd=tmp_path)
+    assert answer.code == 2
+    assert f"Another harness (process {os.getpid()}) is running results/quick." in answer.err
+    assert not list(folder.glob("*/record.json"))
+    assert harness("run", path, "--in-process", cwd=tmp_path).code == 0  # released with its holder
 
 
 def test_an_unknown_run_is_answered_with_the_nearest(tmp_path: Path) -> None:

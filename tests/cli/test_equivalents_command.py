@@ -5,10 +5,9 @@ import subprocess
 import sys
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from harness.cli.equivalents import equivalents_command
+from harness.cli.main import app
 from harness.errors import UserInputError
 
 app = typer.Typer()
@@ -16,7 +15,7 @@ app.command(name="equivalents")(equivalents_command)
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "120"})
+    return CliRunner().invoke(app, ["equivalents", *arguments], env={"COLUMNS": "120"})
 
 
 def document(*arguments: str) -> dict[str, object]:
@@ -56,6 +55,10 @@ def test_table_shows_amounts_factors_editions_and_sources() -> None:
     assert result.exit_code == 0
     for words in ("957.5", "0.012 kWh/charge", "epa-2023", "world-2024", "5.435 kg", "Ember", "US EPA", "2009", "473"):
         assert words in result.stdout
+
+
+def test_amount_needs_no_quotes() -> None:
+    assert document("5", "kWh", "--phone", "epa-2023") == document("5kWh", "--phone", "epa-2023")
 
 
 def test_table_rounds_a_long_factor() -> None:
@@ -103,6 +106,9 @@ def test_list_as_json_is_one_document_with_defaults() -> None:
         ["nan kWh"],
         ["5 miles"],
         ["--", "-5 kWh"],
+        ["-5 kWh"],
+        ["-5", "kWh"],
+        ["--phnoe", "epa-2023", "1kWh"],
         [],
         ["1kWh", "--list"],
     ],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from fakes import measurement_of, source_energy_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measure.siblings import unexplained_scatter, with_strays_rejected
+from harness.measure.siblings import MAD_TO_SD, far_off_sd, unexplained_scatter, with_strays_rejected
 
 
 def windows(*energies_j: float, **states):
@@ -25,7 +26,7 @@ def rejected(*energies_j: float, allowed_c: float = 2.0, **states) -> list[int]:
 
 
 def test_far_off_window_is_rejected_and_kept():
-    # Deviations from the median 3010: 20, 0, 10, 10, 290; their median 10, so 3.5 * 14.826 = 51.9 J are allowed.
+    # Deviations from the median 3010: 20, 0, 10, 10, 290; their median 10, so 18.7 * 14.826 = 277 J are allowed.
     judged = with_strays_rejected(windows(2990, 3010, 3000, 3020, 3300), {"GPU-0"}, 2.0)
     assert [window.rejected for window in judged] == [False, False, False, False, True]
     (caveat,) = judged[-1].caveats
@@ -37,6 +38,19 @@ def test_far_off_window_is_rejected_and_kept():
 def test_equal_windows_allow_what_their_own_budget_states(last_j, strays):
     # All equal: the robust deviation is 0 and the stated 6 J take its place: 3.5 * 6 = 21 J.
     assert rejected(3000, 3000, 3000, 3000, last_j) == strays
+
+
+@pytest.mark.parametrize(("count", "allowed"), [(5, 18.7), (7, 10.7), (11, 6.3), (20, 5.2), (30, 4.8), (31, 3.5)])
+def test_few_windows_may_lie_farther_off_by_chance(count, allowed):
+    assert far_off_sd(count) == allowed
+
+
+@pytest.mark.parametrize("count", [5, 8, 15])
+def test_one_sound_run_in_a_hundred_has_a_window_that_far_off(count):
+    values = np.random.default_rng(3).normal(size=(20_000, count))
+    away = np.abs(values - np.median(values, axis=1, keepdims=True))
+    farthest = away.max(axis=1) / (MAD_TO_SD * np.median(away, axis=1))
+    assert np.mean(farthest > far_off_sd(count)) == pytest.approx(0.01, abs=0.003)
 
 
 def test_four_windows_are_too_few_to_say_what_is_usual():

@@ -176,6 +176,13 @@ def test_an_unquoted_comma_in_a_csv_prompt_is_refused_not_cut(tmp_path: Path) ->
     assert refusal(path).message == f"Line 3 of {path} has 2 fields, the header has 1."
 
 
+@pytest.mark.parametrize(
+    ("text", "word"), [("prompt;n\nfoo;1\n", "';'"), ("prompt\tn\nfoo\t1\n", "tabs"), ("", "empty")]
+)
+def test_a_csv_of_other_delimiters_or_of_nothing_is_refused(tmp_path: Path, text: str, word: str) -> None:
+    assert word in refusal(written(tmp_path, "p.csv", text)).message
+
+
 def test_an_open_quote_in_csv_is_refused(tmp_path: Path) -> None:
     assert "is not CSV" in refusal(written(tmp_path, "p.csv", 'prompt\n"never closed\n')).message
 
