@@ -10,9 +10,6 @@ from typer.testing import CliRunner, Result
 from harness.cli.main import app
 from harness.errors import UserInputError
 
-app = typer.Typer()
-app.command(name="equivalents")(equivalents_command)
-
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["equivalents", *arguments], env={"COLUMNS": "120"})
