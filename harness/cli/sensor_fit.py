@@ -36,12 +36,13 @@ def fit_command(
 
     from harness.power.profiles import write_profile
     from harness.power.recording import read_recording, read_truth
-    from harness.power.sensor_fit import fit_document, fit_profile, fit_sensor
+    from harness.power.sensor_fit import field_of_column, fit_document, fit_profile, fit_sensor
 
     fit = fit_sensor(*read_truth(truth), *read_recording(reported, column))
     document = fit_document(fit)
     if out is not None:
-        write_profile(fit_profile(fit, out.stem, f"harness sensor fit, column {column} of {reported.name}"), out)
+        source = f"harness sensor fit, column {column} of {reported.name}"
+        write_profile(fit_profile(fit, out.stem, source, field_of_column(column, fit.spans)), out)
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return

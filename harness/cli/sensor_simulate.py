@@ -44,6 +44,11 @@ def simulate_command(
         raise UserInputError("--phase-s and --seed both set the phase.", "Give one of them.")
     sensor = named_profile(profile)
     t_s, power_w = read_truth(truth)
+    if t_s[-1] - t_s[0] < sensor.period_s:
+        raise UserInputError(
+            f"{truth} lasts {t_s[-1] - t_s[0]:.3g} s, less than one period of {sensor.name} ({sensor.period_s:.3g} s).",
+            "Record longer: several periods, and what the sensor remembers before them.",
+        )
     if phase_s is None:
         phase_s = 0.0 if seed is None else random.Random(f"sensor-phase-{seed}").uniform(0.0, sensor.period_s)
     if at is None:

@@ -11,7 +11,7 @@ from harness.errors import MeasurementInvalid
 from harness.measure import guards, quality
 from harness.measure.budget import IdlePowerReading, Method, TrueEnergy, null_power, source_energy, source_method
 from harness.measure.window import WindowReadings
-from harness.power.profiles import undersampled_fraction
+from harness.power.profiles import unseen_fraction
 from harness.power.trace import PowerTrace
 from harness.records import Caveat, Measurement, MeasureSpec, SourceEnergy, SourceInfo, WorkCounts
 from harness.stats import FloatArray
@@ -107,7 +107,7 @@ def _contamination(
     """What rejects the window of a GPU that ran the model, and what only weakens it."""
     readings, null, trace, rested_s = raw.readings, raw.null, raw.trace, raw.rested_since_s
     void: Caveats = [quality.implausible(info, energy, readings.duration_s), quality.clock_stepped(working, info)]
-    kappa = undersampled_fraction(info.sensor_period_s, info.sensor_window_s)
+    kappa = unseen_fraction(info)
     if method == "counter" and info.counter_integrates == "power":
         kappa = 0.0
     weak: Caveats = [

@@ -23,7 +23,7 @@ from harness.measure.uncertainty import (
     undersampling_u_j,
 )
 from harness.measure.window import WindowReadings
-from harness.power.profiles import undersampled_fraction
+from harness.power.profiles import unseen_fraction
 from harness.power.trace import PowerTrace
 from harness.records import SourceEnergy, SourceInfo, UncertaintyTerm
 from harness.stats import FloatArray, effective_sample_size, phased_mean_u
@@ -223,7 +223,7 @@ def source_energy(
     energy_j = window_energy_j(info, readings, trace, method)
     inside = trace.between(readings.start_s, readings.end_s)
     duration_s, mean_w = readings.duration_s, energy_j / readings.duration_s
-    kappa = undersampled_fraction(info.sensor_period_s, info.sensor_window_s)
+    kappa = unseen_fraction(info)
     scatter_j, effective_samples = _scatter(info, readings, inside, kappa, mean_w)
     readings_scatter_j = scatter_j
     if method == "counter" and info.counter_integrates == "power":

@@ -99,7 +99,7 @@ def kernel_of(recording: Recording) -> SensorFit:
     truth_s, on = load_curve(recording.spans_s, start_s - HISTORY_S, end_s + 1.0)
     polled_s, polled_w = recording.looks(start_s + SKIP_S, end_s)
     fit = fit_sensor(truth_s, idle_w + (load_w - idle_w) * on, polled_s, polled_w)
-    if not fit.excited or fit.best.gain <= 0 or fit.r_squared < 0.5:
+    if not fit.told or fit.best.gain <= 0:
         raise MeasurementInvalid(
             f"The power reading does not follow the load: {fit.message}",
             "Check with nvidia-smi that the load ran on this GPU and that nothing else did.",

@@ -97,7 +97,7 @@ class SpreadPlan:
 
 
 def spread_plan(
-    wanted: Literal["auto", "always", "never"], batch_s: float, period_s: float, window_s: float
+    wanted: Literal["auto", "always", "never"], batch_s: float, period_s: float, window_s: float, kappa: float
 ) -> SpreadPlan:
     """The plan for batches of one length under one sensor.
 
@@ -106,18 +106,19 @@ def spread_plan(
         batch_s: Duration of one batch.
         period_s: The sensor's period P.
         window_s: How much of the past one reading sees, W_eff.
+        kappa: How much of the time readings miss (power/profiles).
     """
-    group_s = group_length_s(wanted, batch_s, period_s, window_s)
+    group_s = group_length_s(wanted, batch_s, period_s, window_s, kappa)
     batches = max(1, math.ceil(group_s / max(batch_s, 1e-6))) if math.isfinite(group_s) else 1
     return SpreadPlan(period_s, group_s, phase_step(batches * batch_s, period_s))
 
 
 def group_length_s(
-    wanted: Literal["auto", "always", "never"], batch_s: float, period_s: float, window_s: float
+    wanted: Literal["auto", "always", "never"], batch_s: float, period_s: float, window_s: float, kappa: float
 ) -> float:
     """How much work may run between two waits, seconds; infinite where no wait is needed.
 
-    A sensor that sees everything (window >= period) cannot beat. Batches shorter than the sensor's window are averaged
+    A sensor that sees everything (kappa 0) cannot beat. Batches shorter than the sensor's window are averaged
     by it; those up to half a period are grouped to one period of work, which keeps the waiting short beside it. Long
     batches wait too: it costs less than a period each, and what swings inside one may keep step with the sensor.
     """
@@ -125,6 +126,6 @@ def group_length_s(
         return math.inf
     if wanted == "always":
         return 0.0
-    if window_s >= period_s or batch_s < window_s:
+    if kappa == 0 or batch_s < window_s:
         return math.inf
     return period_s / 2 if batch_s >= period_s / 2 else period_s

@@ -23,6 +23,8 @@ from harness.records import Caveat, UncertaintyTerm
 from harness.stats import FloatArray
 
 MIN_PERIODS = 3.0  # protocol.md: below, no joules but an upper bound
+SLOWEST_PERIOD_S = 5.0  # boards on record renew readings every 15 ms to 0.3 s
+UNEVEN = 0.25  # kappa below which readings together show nearly everything
 HOLE_PERIODS = 1.5  # polls further apart than this may have missed a reading
 LONGEST_HOLE_S, LARGEST_MISSING_FRACTION = 0.5, 0.1  # what a window may lack before it gets no energy
 # Readings came 0 to 5 ms later than the kernel alone explains on recorded boards (fit_delay_pmd_ms in sensors.csv of
@@ -116,8 +118,13 @@ def integrate_readings(
         )
     duration_s = end_s - start_s
     seen = published(t_s, (power_w - sensor.offset_w) / sensor.gain, sensor.period_s)
+    if seen.period_found and seen.period_s > SLOWEST_PERIOD_S:
+        raise MeasurementInvalid(
+            f"Readings are renewed every {seen.period_s:.4g} s: no board's are so slow.",
+            "Is time_s in milliseconds? Divide it by 1000; nothing is converted silently.",
+        )
     lag = kernel_lag(sensor, seen.late_s) if lag is None else lag
-    kappa = undersampled_fraction(seen.period_s, sensor.window_s)
+    kappa = undersampled_fraction(seen.period_s, sensor.window_s, sensor.kernel)
     centre_s = seen.t_s - lag.value_s
     _check_cover(centre_s, seen.period_s, start_s, end_s)
     missing_s = _missing_s(t_s, seen, lag.value_s, start_s, end_s)
@@ -128,7 +135,7 @@ def integrate_readings(
     notes = about_readings(seen, sensor, missing_s, duration_s)
     shortest_s = max(MIN_PERIODS * seen.period_s, sensor.memory_s)
     if duration_s < shortest_s:
-        bound_j = _upper_bound_j(seen, (first, last), duration_s, sensor, kappa, power_limit_w)
+        bound_j = _upper_bound_j(seen, (first, last), (start_s, end_s), sensor, kappa, power_limit_w)
         return SampledEnergy(
             energy_j=None,
             uncertainty_j=None,
@@ -234,23 +241,48 @@ def _missing_s(t_s: FloatArray, seen: Published, lag_s: float, start_s: float, e
 def _upper_bound_j(
     seen: Published,
     inside: tuple[int, int],
-    duration_s: float,
+    edges_s: tuple[float, float],
     sensor: SensorProfile,
     kappa: float,
     power_limit_w: float | None,
 ) -> float:
     """What the window can have drawn at most, at 95 %.
 
-    A sensor that sees everything bounds it by all the energy in the readings that touch the window. One that does not,
-    or that averages for longer than the window, bounds it only by the highest power it showed anywhere.
+    - Readings that remember much longer than they last (a mean of a second, a slow filter) flatten what is shorter: no
+      reading shows the highest power, but each bounds the energy that went into it (`_remembered_j`).
+    - A sensor that sees everything bounds it by all the energy in the readings that touch the window.
+    - One that does not, only by the highest power it showed anywhere.
     """
+    duration_s = edges_s[1] - edges_s[0]
     highest_j = float(seen.readings_w.max()) * duration_s
-    if kappa == 0 and sensor.mean_of == 1:
+    if sensor.long_memory:
+        highest_j = _remembered_j(seen, edges_s, sensor)
+    elif kappa < UNEVEN:
         inner_w = seen.readings_w[max(0, inside[0] - 1) : inside[1] + 1]
-        highest_j = float(np.maximum(inner_w, 0.0).sum()) * seen.period_s
+        highest_j = float(np.maximum(inner_w, 0.0).sum()) * max(seen.period_s, sensor.memory_s)
     u_j = math.hypot(gain_u_j(highest_j, sensor.gain_relative_u), duration_s * sensor.offset_u_w / sensor.gain)
     bound_j = highest_j + NORMAL_95 * u_j
     return bound_j if power_limit_w is None else min(bound_j, power_limit_w * duration_s)
+
+
+def _remembered_j(seen: Published, edges_s: tuple[float, float], sensor: SensorProfile) -> float:
+    """The least upper bound that readings with a long memory put on the energy between two instants.
+
+    A mean over M that spans the window holds its energy over M: E <= r M. A first-order reading at t holds
+    E exp(-(t - start) / tau) / tau of it or more: E <= r tau exp((t - start) / tau). Nobody draws less than nothing.
+    """
+    start_s, end_s = edges_s
+    told_s = seen.t_s - sensor.delay_s  # a reading speaks of what was until then
+    readings_w = np.maximum(seen.readings_w, 0.0)
+    if sensor.kernel == "first_order" and sensor.mean_of == 1:
+        after = told_s >= end_s
+        bounds_j = readings_w[after] * sensor.tau_s * np.exp(np.minimum((told_s[after] - start_s) / sensor.tau_s, 50.0))
+    else:
+        spans = (told_s >= end_s) & (told_s - sensor.memory_s <= start_s)
+        bounds_j = readings_w[spans] * sensor.memory_s
+    if len(bounds_j) == 0:  # longer than the memory, or at the recording's end: every part of it is in some reading
+        return float(readings_w.max()) * (end_s - start_s + sensor.memory_s)
+    return float(bounds_j.min())
 
 
 # --- doubt ---------------------------------------------------------------------------------------------

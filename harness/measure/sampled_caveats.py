@@ -53,13 +53,13 @@ def about_readings(seen: Published, sensor: SensorProfile, missing_s: float, dur
 
 
 def about_edges(sensor: SensorProfile, edges_fraction: float) -> tuple[Caveat, ...]:
-    """A running mean smears energy across the window's edges. `edges_fraction`: the edge term over the energy."""
-    if sensor.mean_of == 1 or edges_fraction <= PADDED:
+    """A long memory smears energy across the window's edges. `edges_fraction`: the edge term over the energy."""
+    if not sensor.long_memory or edges_fraction <= PADDED:
         return ()
     return (
         Caveat(
             code="average-edges",
-            message=f"Each reading is a mean over {sensor.memory_s:.2g} s and power differs around the window's edges: "
+            message=f"Each reading tells of {sensor.memory_s:.2g} s and power differs around the window's edges: "
             "energy from outside is counted, energy from inside lost. Pad the window with steady power on both sides "
             f"by {sensor.memory_s:.2g} s, or use the instant reading.",
         ),
@@ -96,12 +96,13 @@ def about_sampling(
                 "Random delays between batches exclude it.",
             )
         )
-    elif doubt.steady:
+    else:
+        look = "are steady" if doubt.steady else "vary, at no rhythm that shows"
         found.append(
             Caveat(
                 code="lock-in-not-excluded",
-                message=f"Readings are steady, but the sensor sees only {share} of the time: a load in step with its "
-                f"{period} would look the same, and the levels that the recording shows then allow {bounds}. "
+                message=f"Readings {look}, but the sensor sees only {share} of the time: a load in step with its "
+                f"{period} could look the same, and the levels that the recording shows then allow {bounds}. "
                 "Random delays between batches exclude it.",
             )
         )

@@ -20,6 +20,7 @@ from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeat
 from harness.measure.warm_up import warm_up
 from harness.measure.window import OpenWindow, WindowReadings, metered
 from harness.power.base import PowerSource, ReferenceMeter, ReferenceReading
+from harness.power.profiles import unseen_fraction
 from harness.power.sampler import Sampler
 from harness.power.trace import PowerTrace
 from harness.records import Caveat, IdlePower, Measurement, MeasureSpec, SourceInfo, WarmUp, WorkCounts
@@ -169,7 +170,9 @@ class Session:
     def _repeat(self, batch_s: float) -> list[_Repeat]:
         batch_count = self._batches_per_window(batch_s)
         period_s, window_s = self._lead.sensor_period_s, self._lead.sensor_window_s
-        plan = spread_plan(self.spec.random_delays, batch_s, period_s, window_s)
+        seen_by_counter = self._use_counter and self._lead.counter_integrates == "power"
+        kappa = 0.0 if seen_by_counter else unseen_fraction(self._lead)
+        plan = spread_plan(self.spec.random_delays, batch_s, period_s, window_s, kappa)
         start_s = self.clock.now_s()
         repeats = self._repeats
         while True:

@@ -19,11 +19,12 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from harness.errors import UserInputError
-from harness.records import Frozen, Kernel
+from harness.records import Frozen, Kernel, SourceInfo
 
 # Rectangular ±5 %, NVML's own statement for power readings; and ±3 W for the offset (protocol.md).
 UNCALIBRATED_GAIN_U = 0.05 / math.sqrt(3)
 UNCALIBRATED_OFFSET_U_W = 3.0 / math.sqrt(3)
+LONG_MEMORY_PERIODS = 1.5  # a boxcar of about a period is not called long
 NVML_RESOLUTION_W = 0.001  # NVML answers in whole milliwatts
 
 NvmlField = Literal["power.draw", "power.draw.instant", "power.draw.average"]
@@ -77,6 +78,11 @@ class SensorProfile(Frozen, strict=True):
     def memory_s(self) -> float:
         """How far back a published reading reaches: the kernel's window and the earlier ones averaged with it."""
         return self.window_s + (self.mean_of - 1) * self.period_s
+
+    @property
+    def long_memory(self) -> bool:
+        """Readings overlap: none shows a short peak, and each smears what lies around it."""
+        return self.memory_s > LONG_MEMORY_PERIODS * self.period_s
 
     @model_validator(mode="before")
     @classmethod
@@ -133,9 +139,39 @@ def profile_for(
     return min(fitting, key=lambda profile: profile.driver_branch is None, default=unknown)
 
 
-def undersampled_fraction(period_s: float, window_s: float) -> float:
-    """kappa: the share of the time that a sensor does not see."""
-    return max(0.0, 1.0 - window_s / period_s)
+NEGLIGIBLE_KAPPA = 0.005
+
+
+def undersampled_fraction(period_s: float, window_s: float, kernel: Kernel | None = None) -> float:
+    """kappa: how unevenly a sensor's readings together weigh the time, from 0 (all alike) to 1 (an instant is seen).
+
+    The sum of readings weighs each instant by w, which repeats every period and is 1 on average; kappa is the mean of
+    (w - 1)^2, times W/P. A boxcar narrower than the period leaves 1 - W/P unseen, and that is kappa. A wider one that
+    is no multiple of the period sees a part of each period once more than the rest: f (1 - f) / (W/P), f the fraction
+    of W/P. First order with W = 2 tau: coth(P/W) - W/P.
+
+    Args:
+        period_s: Between readings, P.
+        window_s: What one reading sees, W.
+        kernel: None is taken for a boxcar.
+
+    Returns:
+        0 below half a per cent, which no sensor's period and window are known to.
+    """
+    ratio = window_s / period_s
+    if ratio <= 1e-9:
+        return 1.0
+    if kernel == "first_order":
+        kappa = 1 / math.tanh(1 / ratio) - ratio if ratio < 1e3 else 0.0
+    else:
+        part = ratio - math.floor(ratio)
+        kappa = part * (1 - part) / ratio
+    return kappa if kappa >= NEGLIGIBLE_KAPPA else 0.0
+
+
+def unseen_fraction(info: SourceInfo) -> float:
+    """kappa of a source's power readings."""
+    return undersampled_fraction(info.sensor_period_s, info.sensor_window_s, info.sensor_kernel)
 
 
 def _branch(driver: str | None) -> int | None:

@@ -25,6 +25,7 @@ TRUTH_COLUMN = "watts"
 GAP_STEPS = 3.0
 REPORTED_GAP_S = 0.5
 TRUTH_GAP_S = 0.02
+COARSEST_TRUTH_S = 0.05
 
 # No GPU board draws 5 kW (a B300 module: 1.4 kW); none is polled only every 5 s; seconds since 1970 are about 2e9.
 MOST_WATTS, LEAST_WATTS, SLOWEST_STEP_S, LATEST_S = 5000.0, 1.5, 5.0, 1e11
@@ -56,6 +57,8 @@ def read_recording(path: Path, column: str, min_gap_s: float | None = REPORTED_G
         UserInputError: The file or a column is missing, it has fewer than two rows, a cell is not a finite number,
             times fall or repeat, the unit is not watts or seconds, or samples are missing.
     """
+    if column == TIME_COLUMN:
+        raise UserInputError(f"'{TIME_COLUMN}' is the time, not power.", "Name the column that holds the watts.")
     header, rows = _table(path)
     # Units first: a file with `time_ms` has no `time_s`, and the better sentence names the unit.
     time_index, column_index = _index(path, header, TIME_COLUMN), _index(path, header, column)
@@ -77,8 +80,20 @@ def read_recording(path: Path, column: str, min_gap_s: float | None = REPORTED_G
 
 
 def read_truth(path: Path) -> tuple[FloatArray, FloatArray]:
-    """Times and true power from a meter's file: columns `time_s` and `watts`. As read_recording, gaps from 20 ms."""
-    return read_recording(path, TRUTH_COLUMN, TRUTH_GAP_S)
+    """Times and true power from a meter's file: columns `time_s` and `watts`. As read_recording, gaps from 20 ms.
+
+    Raises:
+        UserInputError: Also for a meter that is too slow for a power sensor, or whose times are not seconds.
+    """
+    t_s, watts = read_recording(path, TRUTH_COLUMN, TRUTH_GAP_S)
+    step_s = float(np.median(np.diff(t_s)))
+    if step_s > COARSEST_TRUTH_S:
+        raise UserInputError(
+            f"{path}: the truth has a sample every {step_s:.3g} s, too seldom to show what a power sensor does; "
+            f"or '{TIME_COLUMN}' is not in seconds.",
+            f"Record the meter every {COARSEST_TRUTH_S:g} s or faster (milliseconds: divide by 1000).",
+        )
+    return t_s, watts
 
 
 def read_times(path: Path) -> FloatArray:
@@ -169,6 +184,8 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 def _index(path: Path, header: Sequence[str], column: str) -> int:
     """Where a column stands; its unit must be the one that the harness uses."""
     if column in header:
+        if list(header).count(column) > 1:
+            raise UserInputError(f"{path} has {header.count(column)} columns named '{column}'.", "Rename all but one.")
         _refuse_unit(path, column)
         return list(header).index(column)
     stem = column.rsplit("_", 1)[0] if column != TRUTH_COLUMN else "watts"

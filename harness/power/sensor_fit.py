@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UserInputError
-from harness.power.profiles import UNCALIBRATED_OFFSET_U_W, SensorProfile
+from harness.power.profiles import UNCALIBRATED_OFFSET_U_W, NvmlField, SensorProfile
 from harness.power.publications import publications
+from harness.power.recording import COARSEST_TRUTH_S
 from harness.power.sensor_search import (
     EARLIEST_DELAY_S,
     EDGE_S,
@@ -35,10 +36,11 @@ MIN_READINGS = 8
 LONG_WINDOW_PERIODS = 2.5  # a boxcar over more periods than this is a mean of readings
 DOCUMENTED_MEAN_S = 1.0  # nvmlDeviceGetPowerUsage: averaged over 1 s on Ampere (except GA100) and newer
 WELL_EXPLAINED = 0.95  # of the readings' variance: with less, a mean of short windows is tried too
-COARSEST_TRUTH_S = 0.05
 MOST_MEAN_OF = 15  # boards with a documented mean renew it every 100 ms
 LEAST_CHANGE_W, LEAST_CHANGE_FRACTION = 15.0, 0.1  # a sensor that sees less change than this sees steady power
 LEAST_EXPLAINED = 0.5
+BIG_STEP = 0.25  # of the readings' range, from one to the next: the load stepped there
+BEAT_HINT = "record a load whose period is close to the sensor's."
 LEAST_RMSE_W = 0.001  # NVML's unit
 MIN_LOG_ODDS, MIN_VUONG = (
     5.0,
@@ -55,7 +57,8 @@ class SensorFit:
     gain and offset_w of `best`; empty where the data give none. `period_s`, `period_u_s`, `phase_s`: readings are
     published at phase + k period; None where polls do not show it. `spans`: how many update periods one reading reaches
     over (1: an instant). `n`, `n_effective`: readings used, and what they are worth when neighbouring residuals agree.
-    `r_squared`: share of the readings' variance that the best kernel explains. `excited`: power changed enough.
+    `r_squared`: share of the readings' variance that the best kernel explains. `told`: power changed enough, and
+    a kernel explains the readings; otherwise no parameter is known.
     """
 
     best: KernelFit
@@ -71,7 +74,7 @@ class SensorFit:
     r_squared: float
     log_odds: float
     vuong: float
-    excited: bool
+    told: bool
     distinguishable: bool
     message: str
 
@@ -156,15 +159,22 @@ def _judged(
 ) -> SensorFit:
     n = len(problem.readings_w)
     n_effective = min(float(n), effective_sample_size(best.residuals_w))
-    r_squared = 1 - best.rmse_w**2 / max(float(np.var(problem.readings_w)), 1e-12)
+    variance = float(np.var(problem.readings_w))
+    changes = variance > LEAST_RMSE_W**2
+    r_squared = 1 - best.rmse_w**2 / variance if changes else 0.0
     log_odds, vuong = _odds(best, second, n_effective)
     low_w, high_w, excited = _seen_range(problem, best, timing[1] or 0.0)
-    explained = r_squared >= LEAST_EXPLAINED
+    explained = changes and r_squared >= LEAST_EXPLAINED
     distinguishable = excited and explained and log_odds >= MIN_LOG_ODDS and vuong >= MIN_VUONG
     if not excited:
         message = (
             f"Power hardly changed (the sensor saw {low_w:.1f} to {high_w:.1f} W), "
             "so kernel, delay, gain and offset cannot be told; record a load that goes on and off."
+        )
+    elif not changes:
+        message = (
+            f"The readings stay at {float(problem.readings_w[0]):.4g} W while power changes: they tell nothing of it. "
+            "Is this the column of the board that worked?"
         )
     elif not explained:
         message = (
@@ -174,15 +184,31 @@ def _judged(
     elif not distinguishable:
         message = (
             f"The data cannot tell the kernels apart: {best.kernel} misses by {best.rmse_w:.2f} W and "
-            f"{second.kernel} by {second.rmse_w:.2f} W (RMSE); record a load whose period is close to the sensor's."
+            f"{second.kernel} by {second.rmse_w:.2f} W (RMSE); "
+            + ("poll faster, the update period does not show." if timing[1] is None else BEAT_HINT)
         )
     else:
         message = f"{best.kernel} misses by {best.rmse_w:.2f} W, {second.kernel} by {second.rmse_w:.2f} W (RMSE)."
     if spans > 1 and excited and explained:
         message += f" Each reading is a mean over about {spans} update periods, not an instant."
-    u = _uncertainties(problem, best, timing[1] or 0.0, n_effective) if excited else {}
+    u = _uncertainties(problem, best, timing[1] or 0.0, n_effective, timing[0]) if excited and explained else {}
     return SensorFit(
-        best, second, u, *timing, spans, n, n_effective, r_squared, log_odds, vuong, excited, distinguishable, message
+        best=best,
+        second=second,
+        u=u,
+        step_s=timing[0],
+        period_s=timing[1],
+        period_u_s=timing[2],
+        phase_s=timing[3],
+        spans=spans,
+        n=n,
+        n_effective=n_effective,
+        r_squared=r_squared,
+        log_odds=log_odds,
+        vuong=vuong,
+        told=excited and explained,
+        distinguishable=distinguishable,
+        message=message,
     )
 
 
@@ -205,8 +231,15 @@ def _odds(best: KernelFit, second: KernelFit, n_effective: float) -> tuple[float
     return n_effective / 2 * math.log(two / one), vuong
 
 
-def _uncertainties(problem: FitProblem, fit: KernelFit, period_s: float, n_effective: float) -> dict[str, float]:
-    """Standard uncertainties from the linearised model, widened by the residuals' correlation; empty if singular."""
+def _uncertainties(
+    problem: FitProblem, fit: KernelFit, period_s: float, n_effective: float, step_s: float
+) -> dict[str, float]:
+    """Standard uncertainties from the linearised model, widened by the residuals' correlation; empty if singular.
+
+    When a reading was published is known to the poll that first showed it, a rectangle of one polling step. The grid of
+    publications averages that only where polls and publications do not keep step, so the delay has all of it. A
+    window takes it from each step of the load, and those fall where they like: as many as there are share it.
+    """
 
     def seen_w(window_s: float, delay_s: float) -> FloatArray:
         seen: FloatArray = problem.predictors(fit.kernel, window_s, np.array([delay_s]), fit.mean_of, period_s)[0]
@@ -234,9 +267,15 @@ def _uncertainties(problem: FitProblem, fit: KernelFit, period_s: float, n_effec
     variance = max(fit.rmse_w, LEAST_RMSE_W) ** 2 * n / max(n - 4, 1) * n / n_effective
     diagonal = np.diag(np.linalg.inv(squares)) * variance
     names = ("window_s", "delay_s", "gain", "offset_w")
-    return {
+    u = {
         name: math.sqrt(max(0.0, float(each))) / scale
         for name, each, scale in zip(names, diagonal, scales, strict=True)
+    }
+    poll_u_s = step_s / math.sqrt(12)
+    big = np.abs(np.diff(problem.readings_w)) > BIG_STEP * float(np.ptp(problem.readings_w))
+    return u | {
+        "delay_s": math.hypot(u["delay_s"], poll_u_s),
+        "window_s": math.hypot(u["window_s"], poll_u_s / math.sqrt(max(1, int(big.sum())))),
     }
 
 
@@ -249,7 +288,7 @@ def fit_document(fit: SensorFit) -> dict[str, Any]:
     Where a reading is a mean of several (`mean_of` > 1) `width_s` is how far it reaches back in all, and `averaged`
     tells the kernel of each averaged reading where the data show it.
     """
-    best, told = fit.best, fit.excited
+    best, told = fit.best, fit.told
     document: dict[str, Any] = {"kernel": best.kernel}
     if best.mean_of > 1 and fit.period_s is not None:
         document["kernel"] = "boxcar"
@@ -292,15 +331,21 @@ def _kernel_entry(fit: KernelFit) -> dict[str, Any]:
     return {"kernel": fit.kernel, "tau_s": fit.window_s / 2}
 
 
-def fit_profile(fit: SensorFit, name: str, source: str) -> SensorProfile:
+def fit_profile(fit: SensorFit, name: str, source: str, nvml_field: NvmlField = "power.draw.instant") -> SensorProfile:
     """The fit as a profile that `simulate`, `integrate` and `run` take; gain and offset are this board's own.
+
+    Args:
+        fit: A fit that tells a sensor.
+        name: Of the profile.
+        source: Where the recordings come from.
+        nvml_field: Which of NVML's readings was recorded.
 
     Raises:
         UserInputError: Power changed too little, or the polls do not show the update period.
     """
     gain_u, offset_u_w = fit.u.get("gain"), fit.u.get("offset_w")
-    if not fit.excited or fit.period_s is None or gain_u is None:
-        reason = fit.message if not fit.excited else "The polls do not show how often the reading is renewed."
+    if not fit.told or fit.period_s is None or gain_u is None:
+        reason = fit.message if not fit.told else "The polls do not show how often the reading is renewed."
         raise UserInputError(f"These recordings do not give a profile. {reason}", "Record again, polling faster.")
     best = fit.best
     notes = [fit.message]
@@ -308,6 +353,7 @@ def fit_profile(fit: SensorFit, name: str, source: str) -> SensorProfile:
         notes.append(f"The fitted delay is {best.delay_s * 1000:.1f} ms: the meter's and the driver's clocks differ.")
     return SensorProfile(
         name=name,
+        nvml_field=nvml_field,
         kernel=best.kernel,
         period_s=fit.period_s,
         window_s=best.window_s,
@@ -321,3 +367,11 @@ def fit_profile(fit: SensorFit, name: str, source: str) -> SensorProfile:
         note=" ".join(notes),
         not_trusted="" if fit.distinguishable else "the kernel: the data cannot tell it",
     )
+
+
+def field_of_column(column: str, spans: int) -> NvmlField:
+    """NVML's field that a column is likely to hold: by its name, or a mean of several readings by its behaviour."""
+    name = column.lower()
+    if "average" in name or spans > 1:
+        return "power.draw.average"
+    return "power.draw.instant" if "instant" in name else "power.draw"

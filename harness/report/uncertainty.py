@@ -8,7 +8,7 @@ from statistics import median
 from typing import Literal
 
 from harness.measure.energy import busy_energy_j
-from harness.power.profiles import UNCALIBRATED_GAIN_U, undersampled_fraction
+from harness.power.profiles import UNCALIBRATED_GAIN_U, unseen_fraction
 from harness.records import Frozen, Measurement, RunRecord, SourceEnergy, SourceInfo
 
 Kind = Literal["per board", "per run", "per window", "scatter"]
@@ -167,7 +167,7 @@ def _facts(info: SourceInfo, accepted: Sequence[Measurement]) -> SensorFacts:
         sensor_profile=info.sensor_profile,
         gain_source=f"calibrated, {stated}" if calibrated else f"not calibrated, {stated} (NVML's ±5 %)",
         period_s=info.sensor_period_s,
-        undersampled_fraction=undersampled_fraction(info.sensor_period_s, info.sensor_window_s),
+        undersampled_fraction=unseen_fraction(info),
         effective_samples=median(known) if known else None,
         method=" and ".join(sorted({source.method for source in mine})),
     )

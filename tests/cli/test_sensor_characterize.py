@@ -36,7 +36,9 @@ def test_json_is_one_document_and_the_profile_is_what_a_run_then_uses(tmp_path: 
     node = "node: {clock: virtual, gpu: H100-SXM}, sensor_profile: own.yaml"
     used = harness("run", config(tmp_path, QUICK.replace("node: {clock: virtual}", node)), "--json", cwd=tmp_path)
     assert used.code == 0, used.err
-    shown = harness("show", str(next((tmp_path / "results" / "quick").iterdir())), "--json", cwd=tmp_path)
+    shown = harness(
+        "show", str(next((tmp_path / "results" / "quick").glob("*/record.json")).parent), "--json", cwd=tmp_path
+    )
     assert '"H100-80GB-HBM3-characterized"' in shown.out
 
 

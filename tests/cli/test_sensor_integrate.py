@@ -71,7 +71,7 @@ def test_without_a_profile_a_sensor_is_assumed_and_said_to_be(folder):
     uncalibrated_j = 1.96 * 0.05 / math.sqrt(3) * document["energy_j"]  # NVML's own 5 %, a rectangle
     assert document["interval_j"][0] < document["energy_j"] - uncalibrated_j
     assert document["interval_j"][1] > document["energy_j"] + uncalibrated_j
-    assert document["kappa"] == pytest.approx(0.8)
+    assert document["kappa"] == pytest.approx(0.8, abs=1e-3)  # coth(5) - 0.2
     assert "sensor-assumed" in {each["code"] for each in document["caveats"]}
     assert document["period_s"] == pytest.approx(0.1, rel=1e-3)
 

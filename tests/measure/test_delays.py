@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.measure.delays import GOLDEN_FRACTION, STEPS, PhaseSpread, group_length_s, phase_step, spread_plan
+from harness.power.profiles import undersampled_fraction
 
 
 def start_phases(first: float, count: int, batch_s: float, period_s: float = 0.1) -> list[float]:
@@ -66,16 +67,18 @@ def test_without_groups_only_the_first_start_waits():
         (0.03, 0.1, 0.025, 0.1),  # shorter than half a period: one wait per period of work
         (0.02, 0.1, 0.025, math.inf),  # the sensor averages over it
         (0.1, 0.1, 0.1, math.inf),  # a sensor that sees everything
+        (0.15, 0.1, 0.113, 0.05),  # one that sees a part of each period twice
         (0.1, 0.02, 0.01, 0.01),
     ],
 )
 def test_waits_are_due_where_the_load_could_beat(batch_s, period_s, window_s, group_s):
-    assert group_length_s("auto", batch_s, period_s, window_s) == group_s
+    kappa = undersampled_fraction(period_s, window_s)
+    assert group_length_s("auto", batch_s, period_s, window_s, kappa) == group_s
 
 
 def test_user_may_insist_on_waits_or_on_none():
-    assert group_length_s("never", 0.1, 0.1, 0.025) == math.inf
-    assert group_length_s("always", 30.0, 0.1, 0.1) == 0.0
+    assert group_length_s("never", 0.1, 0.1, 0.025, 0.75) == math.inf
+    assert group_length_s("always", 30.0, 0.1, 0.1, 0.0) == 0.0
 
 
 def test_steps_are_noble_numbers():
@@ -104,11 +107,11 @@ def test_chosen_step_keeps_the_wait_short(batch_s):
 
 
 def test_grouped_batches_are_planned_as_one():
-    plan = spread_plan("auto", 0.03, 0.1, 0.025)  # four of them fill a period: 0.12 s
+    plan = spread_plan("auto", 0.03, 0.1, 0.025, 0.75)  # four of them fill a period: 0.12 s
     assert plan.spreads
     assert plan.step == phase_step(0.12, 0.1)
 
 
 def test_plan_without_waits_spreads_nothing():
-    assert not spread_plan("auto", 0.1, 0.1, 0.1).spreads
-    assert not spread_plan("never", 0.1, 0.1, 0.025).spreads
+    assert not spread_plan("auto", 0.1, 0.1, 0.1, 0.0).spreads
+    assert not spread_plan("never", 0.1, 0.1, 0.025, 0.75).spreads

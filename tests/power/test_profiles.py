@@ -9,6 +9,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,10 +149,34 @@ def test_uncalibrated_doubt_is_five_percent_and_three_watts_rectangular():
 
 
 @pytest.mark.parametrize(
-    ("period_s", "window_s", "kappa"), [(0.1, 0.025, 0.75), (0.1, 0.1, 0.0), (0.02, 0.01, 0.5), (0.1, 1.0, 0.0)]
+    ("period_s", "window_s", "kernel", "kappa"),
+    [
+        (0.1, 0.025, "boxcar", 0.75),
+        (0.1, 0.1, "boxcar", 0.0),
+        (0.02, 0.01, None, 0.5),
+        (0.1, 1.0, "boxcar", 0.0),
+        (0.1, 0.113, "boxcar", 0.13 * 0.87 / 1.13),  # a part of each period is seen twice
+        (0.1, 0.025, "first_order", 0.750671),  # coth(4) = 1.000671
+        (0.1, 0.1, "first_order", 0.313035),  # coth(1) = 1.313035
+        (0.06, 0.8, "first_order", 0.0249906),  # nearly (P/W) / 3
+    ],
 )
-def test_unseen_share_of_the_time(period_s, window_s, kappa):
-    assert undersampled_fraction(period_s, window_s) == pytest.approx(kappa)
+def test_unseen_share_of_the_time(period_s, window_s, kernel, kappa):
+    assert undersampled_fraction(period_s, window_s, kernel) == pytest.approx(kappa, rel=1e-4)
+
+
+@pytest.mark.parametrize(("kernel", "window_s"), [("boxcar", 0.03), ("boxcar", 0.113), ("first_order", 0.05)])
+def test_kappa_is_the_unevenness_of_the_weights_that_readings_give_the_time(kernel, window_s):
+    # The weights, added up by brute force over many readings, on a grid of 10 us.
+    period_s, step_s = 0.1, 1e-5
+    age_s = np.arange(0.0, 3.0, step_s)
+    one = np.where(age_s < window_s, 1 / window_s, 0.0)
+    if kernel == "first_order":
+        one = np.exp(-age_s / (window_s / 2)) / (window_s / 2)
+    weights = one.reshape(-1, round(period_s / step_s)).sum(axis=0) * period_s
+    assert weights.mean() == pytest.approx(1.0, rel=1e-3)
+    uneven = np.mean((weights / weights.mean() - 1) ** 2) * window_s / period_s
+    assert undersampled_fraction(period_s, window_s, kernel) == pytest.approx(uneven, rel=0.01)
 
 
 @given(st.floats(min_value=1e-4, max_value=10), st.floats(min_value=0, max_value=100))
