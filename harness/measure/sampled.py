@@ -157,8 +157,11 @@ def integrate_readings(
             f"The mean power of the window is {energy_j / duration_s:.4g} W after the correction; no board draws that.",
             "Gain and offset state true = (reading - offset) / gain; check both.",
         )
-    around = levels(seen.readings_w, inner_w, power_limit_w)
-    doubt = window_doubt(seen.readings_w, weights_s, (first, last), seen.period_s, kappa, around, sensor.mean_of)
+    flattened = kappa > 0 and sensor.window_s >= seen.period_s
+    around = levels(seen.readings_w, inner_w, power_limit_w, flattened)
+    doubt = window_doubt(
+        seen.readings_w, weights_s, (first, last), seen.period_s, kappa, around, sensor.mean_of, flattened
+    )
     edges_j = _edges_u_j(seen, centre_s, (start_s, end_s), sensor, kappa, around)
     start_w, end_w = (float(np.interp(edge_s, centre_s, seen.readings_w)) for edge_s in (start_s, end_s))
     budget = (

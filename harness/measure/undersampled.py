@@ -82,16 +82,21 @@ class Doubt:
     steady: bool
 
 
-def levels(readings_w: FloatArray, inside_w: FloatArray, power_limit_w: float | None = None) -> Levels:
+def levels(
+    readings_w: FloatArray, inside_w: FloatArray, power_limit_w: float | None = None, flattened: bool = False
+) -> Levels:
     """Between which powers the board may have been while the sensor did not look.
 
     Where the recording shows rest and work, its extremes are taken. Where it shows one level only, nothing is known:
-    anything from nothing to the power limit, or without one to twice the mean.
+    anything from nothing to the power limit, or without one to twice the mean. Readings that flatten what is shorter
+    than the period show no highest power either.
     """
     low_w, high_w, mean_w = float(readings_w.min()), float(readings_w.max()), float(inside_w.mean())
     seen = low_w < REST_OF_WORK * high_w
     if not seen:
-        low_w, high_w = 0.0, max(high_w, 2 * mean_w) if power_limit_w is None else power_limit_w
+        low_w = 0.0
+    if not seen or flattened:
+        high_w = max(high_w, 2 * mean_w) if power_limit_w is None else power_limit_w
     if power_limit_w is not None:
         high_w = min(high_w, power_limit_w)
     return Levels(max(0.0, low_w), max(high_w, float(inside_w.max())), seen)
@@ -209,6 +214,7 @@ def window_doubt(
     kappa: float,
     around: Levels,
     mean_of: int = 1,
+    flattened: bool = False,
 ) -> Doubt:
     """Everything that undersampling leaves open about the mean power of one window.
 
@@ -220,6 +226,7 @@ def window_doubt(
         kappa: Share of the time that the sensor does not see.
         around: What the board may have drawn unseen.
         mean_of: Each reading is the mean of so many kernel outputs, and resembles as many neighbours for that alone.
+        flattened: Readings reach over a period or more: none of the time is unseen, but a part of it is seen twice.
     """
     duration_s = float(weights_s.sum())
     inner = readings_w[inside[0] : inside[1]]
@@ -245,6 +252,9 @@ def window_doubt(
     stretch_w = readings_w[longest.first : longest.last]
     inner_stretch_w = readings_w[longest.inner_first : longest.inner_last]
     low_w, high_w = mean_w - kappa * max(0.0, mean_w - around.low_w), mean_w + kappa * (around.high_w - mean_w)
+    if flattened:  # the true mean less the readings': (1 - w) p over a period, at most kappa times the whole range
+        range_w = kappa * (around.high_w - around.low_w)
+        low_w, high_w = mean_w - range_w, mean_w + range_w
     possible_u_w = (high_w - low_w) / math.sqrt(12)
     return Doubt(
         scatter_u_w=min(math.sqrt(scatter_u), possible_u_w),

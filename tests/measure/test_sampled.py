@@ -185,6 +185,36 @@ def test_a_mean_over_a_second_has_a_caveat_over_unpadded_edges_only():
     assert "average-edges" not in codes(integrate_readings(*column, 4.5, 7.5, AVERAGE))
 
 
+def test_a_wide_boxcar_smears_edges_like_the_mean_it_is():
+    t_s, power_w = truth()
+    wide = FULL.model_copy(update={"name": "wide", "window_s": 1.0})
+    assert "average-edges" in codes(integrate_readings(*polled(wide, t_s, power_w), 3.0, 9.0, wide))
+
+
+@pytest.mark.parametrize("load_s", [0.1, 0.0995, 0.05, 0.0333])
+def test_a_boxcar_somewhat_wider_than_its_period_may_beat_too_and_says_so(load_s):
+    # RTX 4090 on record: 113 ms every 100 ms. A part of each period is seen twice: up to 8 % off, and steady-looking.
+    wider = FULL.model_copy(update={"name": "wider", "window_s": 0.113})
+    t_s = np.arange(0, 14, 0.0005)
+    for phase in (0.0, 0.3, 0.6):
+        power_w = np.where((t_s > 1.5) & (t_s < 12.5) & ((t_s / load_s + phase) % 1 < 0.5), 400.0, 70.0)
+        answer = integrate_readings(*polled(wider, t_s, power_w), 3.0, 11.0, wider)
+        true_j = integrate_power(t_s, power_w, 3.0, 11.0)
+        covered = answer.interval_j[0] <= true_j <= answer.interval_j[1]
+        assert covered or {"lock-in-suspected", "lock-in-not-excluded"} & codes(answer)
+        assert answer.if_locked_j[0] <= true_j <= answer.if_locked_j[1]
+
+
+def test_readings_that_vary_at_no_rhythm_do_not_exclude_a_beat_either():
+    rng = np.random.default_rng(4)
+    t_s = np.arange(0, 14, 0.0005)
+    power_w = 200.0 + 60.0 * np.repeat(rng.uniform(-1, 1, 140), 200)
+    answer = integrate_readings(*polled(NARROW, t_s, power_w), 3.0, 11.0, NARROW)
+    assert "lock-in-not-excluded" in codes(answer)
+    spread = integrate_readings(*polled(NARROW, t_s, power_w), 3.0, 11.0, NARROW, phases_spread=True)
+    assert not {"lock-in-suspected", "lock-in-not-excluded"} & codes(spread)
+
+
 def test_an_interval_ends_at_the_power_limit():
     t_s, power_w = truth()
     answer = integrate_readings(*polled(NARROW, t_s, power_w), 4.0, 8.0, NARROW, power_limit_w=205.0)
@@ -209,6 +239,30 @@ def test_a_mean_over_a_second_resolves_no_window_below_a_second():
     answer = integrate_readings(*polled(AVERAGE, t_s, power_w), 3.0, 3.9, AVERAGE)
     assert answer.energy_j is None
     assert answer.upper_bound_j > integrate_power(t_s, power_w, 3.0, 3.9)
+
+
+SLOW = FULL.model_copy(update={"name": "slow", "kernel": "first_order", "period_s": 0.06, "window_s": 1.0})
+
+
+@pytest.mark.parametrize("sensor", [AVERAGE, SLOW], ids=lambda each: each.name)
+@pytest.mark.parametrize("end_s", [3.1, 3.25, 3.8])
+def test_a_burst_that_a_long_memory_flattens_stays_under_its_bound(sensor, end_s):
+    # 300 W for 0.1 to 0.8 s: a mean of a second shows no more than 94 to 254 W of it.
+    t_s = np.arange(0, 8, 0.0005)
+    power_w = np.where((t_s >= 3) & (t_s < end_s), 300.0, 70.0)
+    answer = integrate_readings(*polled(sensor, t_s, power_w), 3.0, end_s, sensor)
+    assert answer.energy_j is None
+    assert 300.0 * (end_s - 3) < answer.upper_bound_j < 300.0 * 3
+    limited = integrate_readings(*polled(sensor, t_s, power_w), 3.0, end_s, sensor, power_limit_w=320.0)
+    assert limited.upper_bound_j == pytest.approx(min(answer.upper_bound_j, 320.0 * (end_s - 3)))
+
+
+def test_times_in_milliseconds_are_refused():
+    t_s, power_w = truth()
+    polls_s, readings_w = polled(FULL, t_s, power_w)
+    with pytest.raises(MeasurementInvalid, match=r"renewed every 100 s: no board's") as caught:
+        integrate_readings(1000 * polls_s, readings_w, 3000.0, 9000.0, FULL)
+    assert "milliseconds" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def test_times_and_the_named_column_are_read_as_they_stand(tmp_path):
         ("time_s,power_w\n1700000000000,100\n1700000000013,100\n", "starts at 1.7e+12, which is not seconds", ""),
         ("time_s;power_w\n0;100\n", "does not separate its columns by commas", "commas"),
         ("0,100\n1,100\n", "has no header", "time_s"),
+        ("time_s,power_w,power_w\n0,100,90\n1,100,90\n", "has 2 columns named 'power_w'", "Rename"),
     ],
 )
 def test_bad_file_is_refused_in_one_sentence_with_what_to_do(tmp_path, text, message, hint):
@@ -162,3 +163,14 @@ def test_every_reading_of_a_steady_sensor_is_counted(readings, period_s, polls_p
     assert found.tolist() == readings
     assert times_s == pytest.approx(np.arange(len(readings)) * period_s)
     assert times_s[-1] <= t_s[-1] + 1e-9
+
+
+def test_the_time_is_no_power(tmp_path):
+    with pytest.raises(UserInputError, match="'time_s' is the time, not power"):
+        read_recording(file_with(tmp_path, "time_s,power_w\n0,100\n1,100\n"), "time_s")
+
+
+def test_a_meter_that_is_too_slow_or_told_in_milliseconds_is_refused(tmp_path):
+    text = "time_s,watts\n" + "".join(f"{k},{100 + k % 7}\n" for k in range(50))
+    with pytest.raises(UserInputError, match=r"a sample every 1 s, too seldom .* not in seconds"):
+        read_truth(file_with(tmp_path, text))

@@ -15,7 +15,7 @@ from harness.power.profiles import SensorProfile, read_profile, write_profile
 from harness.power.publications import publications
 from harness.power.recording import read_recording, read_truth
 from harness.power.sensor import simulate_readings
-from harness.power.sensor_fit import fit_document, fit_profile, fit_sensor
+from harness.power.sensor_fit import field_of_column, fit_document, fit_profile, fit_sensor
 
 TRACES = Path(__file__).resolve().parents[3] / "shared" / "data" / "traces"
 needs_traces = pytest.mark.skipif(not TRACES.is_dir(), reason="../shared/data/traces is not on this machine")
@@ -65,6 +65,8 @@ def test_simulated_sensor_is_found_again(kernel, period_s, window_s, delay_s, ga
     assert fit.best.delay_s == pytest.approx(delay_s, abs=0.005)
     assert fit.best.gain == pytest.approx(gain, rel=0.02)
     assert abs(fit.best.gain - gain) < 5 * fit.u["gain"] + 0.002
+    assert abs(fit.best.delay_s - delay_s) < 3 * fit.u["delay_s"]
+    assert abs(fit.best.window_s - window_s) < 4 * fit.u["window_s"]
     assert fit.best.offset_w == pytest.approx(offset_w, abs=4)
     assert fit.best.rmse_w < fit.second.rmse_w
 
@@ -117,10 +119,33 @@ def test_reading_that_never_changes_is_no_error():
     assert (document["distinguishable"], document["period_s"], document["rmse_w"]) == (False, None, 0.0)
 
 
+def test_reading_that_stays_while_power_changes_tells_nothing():
+    truth = bursts(4)
+    at_s = np.arange(-0.9, 7.9, 0.01)
+    document = fit_document(fit_sensor(*truth, at_s, np.full(len(at_s), 1410.0)))
+    told = [document[key] for key in ("gain", "offset_w", "delay_s", "delay_s_u", "gain_u", "r_squared")]
+    assert told == [None, None, None, None, None, 0.0]
+    assert "stay at 1410 W while power changes" in document["message"]
+
+
+@pytest.mark.parametrize(
+    ("column", "spans", "field"),
+    [
+        ("power_average_w", 1, "power.draw.average"),
+        ("power_draw_w", 11, "power.draw.average"),
+        ("power_draw_w", 1, "power.draw"),
+        ("power_instant_w", 1, "power.draw.instant"),
+    ],
+)
+def test_profile_names_the_field_that_was_recorded(column, spans, field):
+    assert field_of_column(column, spans) == field
+
+
 def test_readings_of_another_board_are_explained_by_no_kernel():
     truth, other = bursts(7), bursts(8)
     document = fit_document(fit_sensor(*truth, *polled(other, sensor(), 8)))
     assert document["distinguishable"] is False
+    assert (document["width_s"], document["width_s_u"], document["delay_s_u"]) == (None, None, None)
     assert "No kernel explains these readings" in document["message"]
 
 
