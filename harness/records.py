@@ -18,8 +18,20 @@ from harness.stats import Estimate
 SCHEMA_VERSION = 1
 
 Provenance = Literal["measured", "modelled", "assumed", "simulated"]
-Task = Literal["text-generation", "text-to-image"]
 Kernel = Literal["boxcar", "first_order"]
+# By the names of the Hub's pipelines, in the order of the study's Table 2. What each needs: tasks/catalog.
+Task = Literal[
+    "text-classification",
+    "question-answering",
+    "fill-mask",
+    "token-classification",
+    "image-classification",
+    "object-detection",
+    "text-generation",
+    "summarization",
+    "image-to-text",
+    "text-to-image",
+]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -152,6 +164,10 @@ class SimulatedNodeSpec(Frozen):
     faults: tuple[SimulatedFault, ...] = Field((), description="what goes wrong on it at known times")
     counter_period_s: Positive | None = Field(None, description="how often the counter moves; None: with the sensor")
     counter_lag_s: float = Field(0.0, ge=0, description="how much later than it is counted the counter is shown")
+    idle_w: Positive | None = Field(None, description="idle power of each board; None: that of the profile")
+    steady: bool = Field(
+        False, description="no warming, no uplift after load: one power per load from the first second"
+    )
 
     @model_validator(mode="after")
     def _faults_on_its_boards(self) -> SimulatedNodeSpec:
@@ -224,6 +240,32 @@ class MeasureSpec(Frozen):
         return self
 
 
+Accounting = Literal["study-2023"]
+
+
+class ReplaySpec(Frozen):
+    """What a published study found for this model, task and dataset, to be replayed by a simulated node.
+
+    Times and powers are means over the study's runs; the powers of one GPU are estimated (study/accounting).
+    """
+
+    study: Accounting
+    dataset: str | None = Field(
+        description="the study's name of it; None: its files do not tell, mean over all of them"
+    )
+    runs: Count = Field(description="runs behind the means")
+    duration_s: Positive = Field(description="per inference")
+    active_gpu_w: Positive = Field(description="the GPU that worked, its idle included")
+    idle_gpu_w: Positive = Field(description="each of the others")
+    memory_unmetered_s: float = Field(
+        ge=0, description="per inference: time for which the study's meter charged no memory power"
+    )
+    node_energy_j: Positive = Field(
+        description="per inference, as the study recorded it: what the replay should return"
+    )
+    node_scatter_j: Positive = Field(description="per inference: standard deviation of the study's runs")
+
+
 class RunSpec(Frozen):
     """One run: one model, one task, one batch size. Equal specs have equal run_ids."""
 
@@ -241,6 +283,16 @@ class RunSpec(Frozen):
     sources: SourcesSpec = SourcesSpec()
     measure: MeasureSpec = MeasureSpec()
     timeout_s: Positive = Field(7200.0, description="the run is stopped after this; not part of the run_id")
+    accounting: Accounting | None = Field(
+        None, description="shown beside the harness's own: how a study would have counted; not part of the run_id"
+    )
+    replay: ReplaySpec | None = Field(None, description="set by --replay: no model runs, a study's run is replayed")
+
+    @model_validator(mode="after")
+    def _replayed_on_a_simulated_node(self) -> RunSpec:
+        if self.replay is not None and (self.engine != "simulated" or self.sources.node is None):
+            raise ValueError("a replay runs by engine: simulated on simulated sources; use --replay")
+        return self
 
     @property
     def on_virtual_clock(self) -> bool:
@@ -250,12 +302,18 @@ class RunSpec(Frozen):
     @property
     def run_id(self) -> str:
         """Readable name and a hash of everything that changes the result."""
-        content = self.model_dump(mode="json", exclude={"timeout_s"})
+        content = self.model_dump(mode="json", exclude={"timeout_s", "accounting"})
         if self.prompts.sha256 is not None:
             del content["prompts"]["path"]  # the same prompts are the same run, wherever they lie
         for key in ("sensor_profile", "sensor_profile_sha256"):
             if content["sources"][key] is None or (key == "sensor_profile" and self.sources.sensor_profile_sha256):
                 del content["sources"][key]  # likewise; and a run without one keeps the name it has always had
+        if self.replay is None:
+            del content["replay"]
+        if self.sources.node is not None:
+            for key in ("idle_w", "steady"):
+                if not content["sources"]["node"][key]:
+                    del content["sources"]["node"][key]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
         stem = re.sub(r"[^a-z0-9]+", "-", self.model.id.rstrip("/").rsplit("/", 1)[-1].lower()).strip("-")
         return f"{stem[:40] or 'model'}-b{self.batch_size}-{digest}"
@@ -496,6 +554,11 @@ class RunRecord(Frozen):
     def simulated(self) -> bool:
         """True when any energy in here comes from a simulated GPU."""
         return self.origin == "simulated"
+
+    @property
+    def replayed(self) -> bool:
+        """True when time and power are those of a study's runs: no model ran."""
+        return self.spec.replay is not None
 
 
 # --- what another tool found -----------------------------------------------------------------------

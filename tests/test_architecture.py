@@ -71,6 +71,7 @@ measure.stopping
 measure.summary
 measure.session
 tasks.base
+tasks.catalog
 tasks.builtin
 tasks.prompts
 engines.base
@@ -80,6 +81,7 @@ engines.transformers
 engines.diffusers
 engines.square_load
 engines.simulated
+engines.replay
 store.files
 store.imports
 run.environment
@@ -92,6 +94,7 @@ run.executors
 run.runner
 footprint.factors
 footprint.equivalents
+footprint.accountings
 importers.codecarbon_table
 importers.codecarbon_checks
 importers.codecarbon
@@ -103,12 +106,15 @@ study.models
 study.general
 study.readings
 study.claims
+study.cells
+study.replay
 study.compare
 report.results
 report.uncertainty
 cli.options
 cli.tables
 cli.study_tables
+cli.replay_tables
 cli.progress
 cli.doctor
 cli.equivalents

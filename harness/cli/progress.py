@@ -29,7 +29,9 @@ def news_text(news: News) -> str:
 
 def run_label(spec: RunSpec) -> str:
     """Model and batch size, and whether the watts to come are simulated."""
-    return f"{spec.model.id} batch {spec.batch_size}{' (simulated)' if spec.sources.kind == 'simulated' else ''}"
+    mark = " (replay, simulated)" if spec.replay else " (simulated)" if spec.sources.kind == "simulated" else ""
+    prompts = f" on {spec.prompts.dataset}" if spec.prompts.dataset else ""
+    return f"{spec.model.id}{prompts} batch {spec.batch_size}{mark}"
 
 
 def outcome_text(record: RunRecord) -> str:

@@ -24,6 +24,12 @@ def run_command(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="No child process per run: faster, but a crash ends the campaign.")
     ] = False,
+    replay: Annotated[
+        bool,
+        typer.Option(
+            "--replay", help="Run no model: replay what the 88-model study found for each run, on a simulated node."
+        ),
+    ] = False,
     phone: Phone = None,
     car: Car = None,
     grid: Grid = None,
@@ -39,6 +45,10 @@ def run_command(
 
     chosen = editions(phone, car, grid)
     plan = load_plan(config)
+    if replay:
+        from harness.study.replay import replay_plan
+
+        plan = replay_plan(plan)
     todo = pending(plan, results)
     if dry_run:
         _print_plan(plan, {spec.run_id for spec in todo}, as_json)
@@ -50,7 +60,7 @@ def run_command(
         )
     preflight(todo)
     outcome = _run(plan, results, in_process, len(todo), as_json)
-    _print_outcome(plan, outcome, config, chosen, as_json)
+    _print_outcome(plan, outcome, config, chosen, replay, as_json)
     if outcome.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if outcome.failed:
@@ -82,9 +92,16 @@ def _run(plan: Plan, results: Path, in_process: bool, todo: int, as_json: bool) 
 def _print_plan(plan: Plan, todo: set[str], as_json: bool) -> None:
     import json
 
+    from harness.tasks.catalog import can_run
+
     if as_json:
         runs = [
-            {"run_id": spec.run_id, "pending": spec.run_id in todo, "spec": spec.model_dump(mode="json")}
+            {
+                "run_id": spec.run_id,
+                "pending": spec.run_id in todo,
+                "can_run": can_run(spec),
+                "spec": spec.model_dump(mode="json"),
+            }
             for spec in plan.specs
         ]
         typer.echo(json.dumps({"campaign": plan.campaign, "runs": runs}, indent=2))
@@ -94,28 +111,47 @@ def _print_plan(plan: Plan, todo: set[str], as_json: bool) -> None:
 
     from harness.cli.tables import console
 
-    title = f"Plan of {escape(plan.campaign)}: {len(todo)} of {len(plan.specs)} runs to do"
+    tasks = ", ".join(dict.fromkeys(spec.task for spec in plan.specs))
+    title = f"Plan of {escape(plan.campaign)} ({tasks}): {len(todo)} of {len(plan.specs)} runs to do"
     table = Table(title=title, title_justify="left")
-    for name in ("run_id", "task", "model", "weights", "batch", "dtype", "engine", "energy from", "to do"):
+    with_prompts = len({spec.prompts for spec in plan.specs}) > 1
+    with_task = len({spec.task for spec in plan.specs}) > 1
+    for name in ("run_id", "task", "model", "prompts", "weights", "batch", "dtype", "engine", "energy from", "to do"):
+        if (name == "prompts" and not with_prompts) or (name == "task" and not with_task):
+            continue
         table.add_column(name, overflow="fold")
     for spec in plan.specs:
         sources = spec.sources
         source = f"simulated {sources.node.gpu}" if sources.node else "NVML"
+        prompts = spec.prompts.dataset or spec.prompts.path or spec.prompts.kind
         table.add_row(
             spec.run_id,
-            spec.task,
+            *([spec.task] if with_task else []),
             escape(spec.model.id),
+            *([escape(prompts)] if with_prompts else []),
             "none" if spec.engine == "simulated" else spec.model.weights,
             str(spec.batch_size),
             spec.dtype,
-            spec.engine,
+            "replay" if spec.replay else spec.engine if can_run(spec) else "none yet",
             source,
-            "yes" if spec.run_id in todo else "done",
+            "done" if spec.run_id not in todo else "yes" if can_run(spec) else "cannot",
         )
-    console().print(table)
+    out = console()
+    out.print(table)
+    for task in dict.fromkeys(spec.task for spec in plan.specs if not can_run(spec)):
+        count = sum(spec.task == task for spec in plan.specs)
+        out.print(
+            f"{task}: this version has no engine for it yet. Its {count} runs are valid and cannot be run; --replay "
+            "replays the study's runs of them, simulated.",
+            soft_wrap=True,
+        )
+    if any(spec.replay for spec in plan.specs):
+        out.print("replay: no model runs; time and power are those of the study's runs, on a simulated node.")
 
 
-def _print_outcome(plan: Plan, outcome: CampaignResult, config: Path, chosen: object, as_json: bool) -> None:
+def _print_outcome(
+    plan: Plan, outcome: CampaignResult, config: Path, chosen: object, replay: bool, as_json: bool
+) -> None:
     import json
     import shlex
 
@@ -126,11 +162,17 @@ def _print_outcome(plan: Plan, outcome: CampaignResult, config: Path, chosen: ob
     from harness.store.files import RECORD, read_record
 
     assert isinstance(chosen, Editions)
-    stored = [outcome.folder / spec.run_id / RECORD for spec in plan.specs]
-    rows = [result_row(read_record(path), chosen) for path in stored if path.exists()]
+    stored = [(spec, outcome.folder / spec.run_id / RECORD) for spec in plan.specs]
+    records = [(spec, read_record(path)) for spec, path in stored if path.exists()]
+    rows = [result_row(record, chosen, spec.accounting) for spec, record in records]
+    means = []
+    if replay:
+        from harness.study.replay import replayed_means
+
+        means = replayed_means(record for _, record in records)
     left = len(plan.specs) - sum(row.status == "complete" for row in rows)
     if as_json:
-        document = {
+        document: dict[str, object] = {
             "campaign": plan.campaign,
             "folder": str(outcome.folder),
             "completed": len(outcome.complete),
@@ -139,11 +181,18 @@ def _print_outcome(plan: Plan, outcome: CampaignResult, config: Path, chosen: ob
             "interrupted": outcome.interrupted,
             "runs": [row.model_dump(mode="json") for row in rows],
         }
+        if replay:
+            document["replayed"] = [mean.model_dump(mode="json") for mean in means]
         typer.echo(json.dumps(document, indent=2))
         return
     out = console()
     print_results(rows, out)
-    again = escape(shlex.join(["harness", "run", str(config), "--results", str(outcome.folder.parent)]))
+    if means:
+        from harness.cli.replay_tables import print_replayed
+
+        print_replayed(means, out)
+    flag = ["--replay"] if replay else []
+    again = escape(shlex.join(["harness", "run", str(config), *flag, "--results", str(outcome.folder.parent)]))
     out.print(
         f"{len(outcome.complete)} complete, {len(outcome.failed)} failed, {outcome.skipped} already done. "
         f"Results: {escape(str(outcome.folder))}",

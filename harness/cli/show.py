@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.errors import StoreError
-    from harness.records import RunRecord
+    from harness.records import Accounting, RunRecord
     from harness.report.results import ResultRow
     from harness.store.files import StoredRun
 
@@ -34,6 +34,9 @@ def show_command(
     phone: Phone = None,
     car: Car = None,
     grid: Grid = None,
+    accounting: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How a study would have counted, beside ours: study-2023.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show results: a table of many runs, or everything about one."""
@@ -45,13 +48,14 @@ def show_command(
     if what and show_imports(what, results, as_json):
         return
     chosen = editions(phone, car, grid)
+    counted = _accounting(accounting)
     unreadable: list[StoreError] = []
     runs = _select(what or [], results, unreadable)
     if uncertainty:
         _show_uncertainty(runs, as_json)
         _tell(unreadable)
         return
-    rows = [result_row(run.record, chosen) for run in runs]
+    rows = [result_row(run.record, chosen, counted) for run in runs]
     if as_json:
         document: dict[str, object] = {"runs": [row.model_dump(mode="json") for row in rows]}
         if len(runs) == 1:
@@ -68,6 +72,20 @@ def show_command(
     if len(runs) == 1:
         _print_one(runs[0], rows[0], out)
     _tell(unreadable)
+
+
+def _accounting(name: str | None) -> Accounting | None:
+    """The accounting of that name."""
+    from typing import get_args
+
+    from harness.errors import UserInputError
+    from harness.records import Accounting
+
+    known: tuple[Accounting, ...] = get_args(Accounting)
+    found = next((each for each in known if each == name), None)
+    if name is not None and found is None:
+        raise UserInputError(f"There is no accounting named {name!r}.", f"Choose from {', '.join(known)}.")
+    return found
 
 
 def list_command(

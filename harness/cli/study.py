@@ -58,6 +58,10 @@ def models_command(
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Write the aggregate that ships as harness/data/study.csv."),
     ] = None,
+    cells: Annotated[
+        Path | None,
+        typer.Option("--cells", metavar="FILE", help="Write the figures by dataset that ship as study_cells.csv."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Every model: parameters, energy per 1,000 inferences with interval, seconds, by dataset."""
@@ -67,19 +71,24 @@ def models_command(
     from harness.study.models import model_figures, reference_csv
     from harness.study.runs import load_study
 
-    if csv is not None and task is not None:
-        raise UserInputError("--csv writes all tasks.", "Leave --task out.")
-    figures = model_figures(load_study(data), task)
+    if task is not None and (csv is not None or cells is not None):
+        raise UserInputError(f"{'--csv' if csv else '--cells'} writes all tasks.", "Leave --task out.")
+    study = load_study(data)
+    figures = model_figures(study, task)
     if csv is not None:
         _write(csv, reference_csv(figures))
+    if cells is not None:
+        from harness.study.cells import cells_csv, study_cells
+
+        _write(cells, cells_csv(study_cells(study)))
     if as_json:
         typer.echo(json.dumps({"models": [row.model_dump(mode="json") for row in figures]}, indent=2))
         return
     from harness.cli.study_tables import print_models
 
     print_models(figures, _counts(figures))
-    if csv is not None:
-        typer.echo(f"Aggregate written to {csv}.")
+    for path in filter(None, (csv, cells)):
+        typer.echo(f"Aggregate written to {path}.")
 
 
 @study_app.command("accounting")

@@ -38,6 +38,7 @@ def print_results(rows: Sequence[ResultRow], out: Console) -> None:
             runs = "1 run" if count == 1 else f"{count} runs, e.g."
             out.print(f"[yellow]{letters.get(code, '-')}[/] {code}, {runs}: {escape(wording)}")
         _print_legend(complete, out)
+        _print_accounted(complete, out)
     for row in rows:
         if row.status == "failed":
             out.print(f"[red]failed[/] {escape(row.run_id)}: {escape(row.failure or 'no reason was kept')}")
@@ -88,6 +89,8 @@ def estimate_text(estimate: Estimate | None) -> str:
 
 def energy_badge(row: ResultRow) -> str:
     """Whose energy it is."""
+    if row.replay:
+        return "[magenta]replay, simulated[/]"
     return "[magenta]simulated[/]" if row.simulated else "measured"
 
 
@@ -96,23 +99,71 @@ def _tables(rows: Sequence[ResultRow], letters: dict[str, str], width: int) -> l
     marks = {row.run_id: " ".join(letters.get(caveat.code, "-") for caveat in row.caveats) for row in rows}
     first: list[Column] = [
         ("model", "left", lambda row: escape(row.model)),
-        ("batch", "right", lambda row: str(row.batch_size)),
+        ("batch", "right", _batch),
         ("kWh per 1,000", "right", lambda row: estimate_text(row.energy_kwh_per_1000)),
         ("caveats", "left", lambda row: f"[yellow]{marks[row.run_id]}[/]"),
         ("energy", "left", energy_badge),
     ]
+    if len({row.prompts for row in rows}) > 1:
+        first.insert(1, ("prompts", "left", _prompts))
+    last = first.pop()
     second: list[Column] = [
-        ("J per token or image", "right", lambda row: f"{estimate_text(row.energy_j_per_unit)} /{row.unit}"),
+        ("J per token or image", "right", _per_unit),
         ("phone charges", "right", lambda row: _equivalent(row, "phone_charges")),
         ("car km", "right", lambda row: _equivalent(row, "car_km")),
         ("g CO2e", "right", lambda row: _equivalent(row, "carbon_g_co2e")),
         ("boundary", "left", lambda row: row.boundary or "-"),
     ]
     title = "Energy per 1,000 generations, gross, with 95 % interval"
-    if width >= MIN_WIDTH:
-        return [_table(title, [*first[:4], *second, first[4]], rows)]
-    equals = "The same, per token or image and per 1,000 generations"
-    return [_table(title, [*first[:4], second[4], first[4]], rows), _table(equals, [*first[:2], *second[:4]], rows)]
+    if width >= MIN_WIDTH and first[1][0] == "batch":
+        return [_table(title, [*first, *second, last], rows)]
+    replay = ", replay, simulated" if all(row.replay for row in rows) else ""
+    equals = f"The same, per token or image and per 1,000 generations{replay}"
+    return [_table(title, [*first, second[4], last], rows), _table(equals, [*first[:-2], *second[:4]], rows)]
+
+
+def _batch(row: ResultRow) -> str:
+    return str(row.batch_size)
+
+
+def _prompts(row: ResultRow) -> str:
+    return escape(row.prompts)
+
+
+def _per_unit(row: ResultRow) -> str:
+    return f"{estimate_text(row.energy_j_per_unit)} /{row.unit}" if row.unit else "-"
+
+
+def _print_accounted(rows: Sequence[ResultRow], out: Console) -> None:
+    """The same runs as a study would have counted them, with what it assumed."""
+    counted = [row for row in rows if row.accounted]
+    for name in dict.fromkeys(row.accounted.accounting for row in counted if row.accounted):
+        own = [row for row in counted if row.accounted and row.accounted.accounting == name]
+
+        def kwh(row: ResultRow, part: str) -> str:
+            return format_significant(getattr(row.accounted, part))
+
+        marks, batches, prompts = ({of(row) for row in own} for of in (energy_badge, _batch, _prompts))
+        columns: list[Column] = [
+            ("model", "left", lambda row: escape(row.model)),
+            ("ours: GPUs that ran it", "right", lambda row: estimate_text(row.energy_kwh_per_1000)),
+            (name, "right", lambda row: estimate_text(row.accounted.energy_kwh_per_1000 if row.accounted else None)),
+            ("of it every GPU", "right", lambda row: kwh(row, "gpus_kwh_per_1000")),
+            ("CPU, assumed", "right", lambda row: kwh(row, "cpu_kwh_per_1000")),
+            ("memory, assumed", "right", lambda row: kwh(row, "memory_kwh_per_1000")),
+        ]
+        if len(batches) > 1:
+            columns.insert(1, ("batch", "right", _batch))
+        if len(prompts) > 1:
+            columns.insert(1, ("prompts", "left", _prompts))
+        if len(marks) > 1:
+            columns.append(("energy", "left", energy_badge))
+        mark = f", {marks.pop()}" if len(marks) == 1 else ""
+        out.print(_table(f"kWh per 1,000 generations as {name} counted, beside ours{mark}", columns, own))
+        first = own[0].accounted
+        assert first is not None
+        boundaries = ", ".join(sorted({row.accounted.boundary for row in own if row.accounted}))
+        out.print(f"{name}: {boundaries}: {first.assumptions}; modelled ({escape(first.source)}).", soft_wrap=True)
 
 
 def _table(title: str, columns: Sequence[Column], rows: Sequence[ResultRow]) -> Table:
@@ -134,6 +185,10 @@ def _equivalent(row: ResultRow, name: str) -> str:
 def _print_legend(rows: Sequence[ResultRow], out: Console) -> None:
     boards = sorted({row.gpu for row in rows if row.gpu})
     out.print(f"boundary: GPUs that ran the model, of those in the machine ({escape(', '.join(boards))}).")
+    if any(row.replay for row in rows):
+        out.print(
+            "[magenta]replay[/]: time and power of the study's runs on a simulated node of eight GPUs; no model ran."
+        )
     if any(row.simulated for row in rows):
         out.print(
             "[magenta]simulated[/]: power comes from a simulated GPU; it is no model's energy and no real GPU drew it."

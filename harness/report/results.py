@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from pydantic import Field
+
+from harness.footprint.accountings import Accounted, accounted
 from harness.footprint.equivalents import Equivalents, equivalents
-from harness.records import Caveat, Frozen, RunRecord
+from harness.records import Accounting, Caveat, Frozen, RunRecord
 from harness.stats import Estimate
 from harness.units import J_PER_KWH
 
@@ -32,9 +35,11 @@ class ResultRow(Frozen):
     run_id: str
     status: Literal["complete", "failed"]
     simulated: bool
+    replay: bool = Field(False, description="time and power of a study's runs on a simulated node; no model ran")
     model: str
     weights: str
     task: str
+    prompts: str = Field("builtin", description="the prompt set: builtin, a file, or a hub dataset")
     batch_size: int
     gpu: str | None
     boundary: str | None
@@ -53,12 +58,18 @@ class ResultRow(Frozen):
     equivalents_per_1000: Equivalents | None = None
     duration_s: float | None = None
     power_w: float | None = None
+    accounted: Accounted | None = Field(None, description="how a study would have counted it, beside our own count")
     caveats: tuple[Caveat, ...] = ()
     failure: str | None = None
 
 
-def result_row(record: RunRecord, editions: Editions) -> ResultRow:
+def result_row(record: RunRecord, editions: Editions, accounting: Accounting | None = None) -> ResultRow:
     """The row of one run.
+
+    Args:
+        record: The run.
+        editions: Of the factors.
+        accounting: Shown beside our own; None: the one that the run's config asked for, if any.
 
     Raises:
         UserInputError: An edition that does not exist.
@@ -71,6 +82,8 @@ def result_row(record: RunRecord, editions: Editions) -> ResultRow:
         run_id=record.run_id,
         status=record.status,
         simulated=record.simulated,
+        replay=record.replayed,
+        prompts=spec.prompts.dataset or spec.prompts.path or spec.prompts.kind,
         model=spec.model.id,
         weights="none" if spec.engine == "simulated" else spec.model.weights,
         task=spec.task,
@@ -89,6 +102,7 @@ def result_row(record: RunRecord, editions: Editions) -> ResultRow:
     energy = summary.gpu_energy_j.scaled(PER / J_PER_KWH)
     per_token = summary.energy_j_per_output_token
     true_j = summary.true_gpu_energy_j
+    accounting = accounting or spec.accounting
     return head.model_copy(
         update={
             "windows": summary.windows,
@@ -101,8 +115,9 @@ def result_row(record: RunRecord, editions: Editions) -> ResultRow:
             "node_kwh_per_1000": kwh(summary.node_energy_j),
             "node_missing": summary.node_missing,
             "true_energy_kwh_per_1000": None if true_j is None else true_j * PER / J_PER_KWH,
-            "unit": "token" if per_token else "image",
+            "unit": "token" if per_token else "image" if summary.energy_j_per_image else None,
             "energy_j_per_unit": per_token or summary.energy_j_per_image,
+            "accounted": accounted(record, accounting) if accounting else None,
             "equivalents_per_1000": _equivalents(energy, editions),
             "duration_s": summary.duration_s,
             "power_w": summary.power_w,

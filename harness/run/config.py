@@ -19,17 +19,17 @@ from harness.errors import HarnessError, UserInputError
 from harness.power.profiles import read_profile
 from harness.records import RunSpec
 from harness.simulation.profiles import board
+from harness.tasks.catalog import SECTIONS, TASKS, TaskInfo, task_info
 from harness.tasks.prompts import file_sha256
 
 Path_ = tuple[str | int, ...]
 Lines = dict[Path_, int]
 
 TOP_KEYS = ("campaign", "defaults", "runs")
-ENGINES = {"text-generation": "transformers", "text-to-image": "diffusers"}
-OPTIONS = {"text-generation": "text", "text-to-image": "image"}
 # Fields that may be a list in a config: one run for each value.
 SWEEPS: tuple[tuple[str, ...], ...] = (
     ("model",),
+    ("prompts",),
     ("batch_size",),
     ("dtype",),
     ("attention",),
@@ -164,13 +164,17 @@ def _expand(run: dict[str, Any], defaults: dict[str, Any], where: _Where, index:
     base = _long_forms(defaults)
     task = own.get("task", base.get("task"))
     task = task if isinstance(task, str) else None  # anything else is told by validation
-    for other, section in OPTIONS.items():
-        if other != task:
-            if section in own and task in OPTIONS:
+    info = task_info(task)
+    for section in SECTIONS:
+        if info is None or section != info.options:
+            if section in own and info is not None:
                 raise where.error(("runs", index, section), f"'{section}' options do not apply to {task}")
             base.pop(section, None)
+    if "replay" in own or "replay" in base:
+        place: Path_ = ("runs", index, "replay") if "replay" in own else ("defaults", "replay")
+        raise where.error(place, "'replay' cannot be written in a config", "Use harness run CONFIG --replay.")
     merged = _merge(base, own)
-    _fill(merged, task)
+    _fill(merged, info)
     swept = [(key, value) for key in SWEEPS if isinstance(value := _get(merged, key), list)]
     for key, value in swept:
         if not value:
@@ -178,25 +182,32 @@ def _expand(run: dict[str, Any], defaults: dict[str, Any], where: _Where, index:
     for values in itertools.product(*(value for _, value in swept)):
         content = _copy(merged)
         for (key, _), value in zip(swept, values, strict=True):
-            _set(content, key, {"id": value} if key == ("model",) and isinstance(value, str) else value)
+            _set(content, key, _long_form(key, value))
         yield _validated(content, where, index)
 
 
 def _long_forms(mapping: dict[str, Any]) -> dict[str, Any]:
     content: dict[str, Any] = _copy(mapping)
-    for key, field in SHORT_FORMS.items():
-        value = _get(content, key)
-        if isinstance(value, str):
-            is_file = key == ("prompts",) and value not in ("builtin", "file", "hub")
-            _set(content, key, {"kind": "file", "path": value} if is_file else {field: value})
+    for key in SHORT_FORMS:
+        if isinstance(value := _get(content, key), str):
+            _set(content, key, _long_form(key, value))
     return content
 
 
-def _fill(merged: dict[str, Any], task: Any) -> None:
+def _long_form(key: tuple[str, ...], value: Any) -> Any:
+    """What a short form stands for; everything else as it is."""
+    if key not in SHORT_FORMS or not isinstance(value, str):
+        return value
+    is_file = key == ("prompts",) and value not in ("builtin", "file", "hub")
+    return {"kind": "file", "path": value} if is_file else {SHORT_FORMS[key]: value}
+
+
+def _fill(merged: dict[str, Any], info: TaskInfo | None) -> None:
     """What follows from the task and the sources where the config is silent."""
-    if task in OPTIONS:
-        merged.setdefault("engine", ENGINES[task])
-        merged.setdefault(OPTIONS[task], {})
+    if info is not None:
+        merged.setdefault("engine", info.engine)
+        if info.options is not None:
+            merged.setdefault(info.options, {})
     if isinstance(merged.get("sources"), dict) and merged["sources"].get("kind") == "simulated":
         merged.setdefault("device", "cpu")
     if merged.get("device") == "cpu":
@@ -236,9 +247,12 @@ def _validated(content: dict[str, Any], where: _Where, index: int) -> RunSpec:
 
 
 def _check_combination(spec: RunSpec) -> None:
-    wanted = ENGINES[spec.task]
+    info = TASKS[spec.task]
+    wanted = info.engine
     if spec.engine not in (wanted, "simulated"):
         raise UserInputError(f"The engine {spec.engine} cannot do {spec.task}.", f"Use engine: {wanted}.")
+    if spec.engine == "simulated" and not info.built:
+        raise UserInputError(f"The simulated engine cannot do {spec.task}.", "Use --replay for the study's runs of it.")
     virtual = spec.on_virtual_clock
     if spec.engine == "simulated" and spec.sources.kind != "simulated":
         raise UserInputError("The simulated engine needs simulated sources.", "Set sources: simulated.")

@@ -14,6 +14,7 @@ from harness.run.config import Plan
 from harness.run.executors import Executor
 from harness.run.sources import opened_sources, refuse_shared
 from harness.store.files import RECORD, campaign_lock, keep_run, read_record, scratch_folder, sweep_scratch
+from harness.tasks.catalog import refuse_unbuilt
 
 
 class Listener(Protocol):
@@ -53,11 +54,13 @@ def pending(plan: Plan, results: Path) -> list[RunSpec]:
 
 
 def preflight(specs: Sequence[RunSpec]) -> None:
-    """Open each kind of source once, before anything runs.
+    """See that every task has an engine, and open each kind of source once, before anything runs.
 
     Raises:
+        UserInputError: A task has none in this version.
         SourceUnavailable: With what to do; exit code 2.
     """
+    refuse_unbuilt(specs)
     seen: dict[SourcesSpec, bool] = {}
     for spec in specs:
         seen[spec.sources] = seen.get(spec.sources, True) and spec.measure.allow_shared_gpu

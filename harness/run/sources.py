@@ -145,6 +145,8 @@ def _open_simulated(
         faults=spec.node.faults,
         counter_period_s=spec.node.counter_period_s,
         counter_lag_s=spec.node.counter_lag_s,
+        idle_w=spec.node.idle_w,
+        steady=spec.node.steady,
     )
     node = SimulatedNode(state, clock)
     stack.enter_context(installed(node))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines.base import Engine
+from harness.engines.replay import ReplayEngine
 from harness.engines.simulated import LoadingEngine, SimulatedEngine
 from harness.errors import HarnessError, StoreError
 from harness.measure.base import Progress
@@ -158,7 +159,7 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
         if not spec.measure.allow_shared_gpu:
             refuse_shared(opened.sources)
         report(Progress("read prompts"))
-        requests = load_requests(spec.prompts, spec.task)
+        requests = (Request(0, ""),) if spec.replay else load_requests(spec.prompts, spec.task)  # a replay asks nothing
         report(Progress("load model"))
         engine = _engine(spec, opened)
         try:
@@ -204,6 +205,8 @@ def _engine(spec: RunSpec, opened: OpenedSources) -> Engine:
     """The engine by name; on a simulated node it drives the simulated GPU's load."""
     if spec.engine == "simulated":
         assert opened.node is not None
+        if spec.replay is not None:
+            return ReplayEngine(spec, spec.replay, opened.node, _indices(opened)[0])
         return SimulatedEngine(spec, opened.node, _indices(opened))
     if opened.node is None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(opened.gpu_uuids)

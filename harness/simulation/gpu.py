@@ -22,7 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +31,7 @@ from harness.records import SimulatedFault
 from harness.simulation.faults import BoardFaults, utc_stepped_s
 from harness.simulation.load import FileLoadLog, LoadLog, MemoryLoadLog
 from harness.simulation.power import PowerModel, TruePowerModel
-from harness.simulation.profiles import GpuProfile, board
+from harness.simulation.profiles import GpuProfile, board, steady
 
 GAIN_SD = 0.05 / math.sqrt(3)
 OFFSET_SD_W = 3.0 / math.sqrt(3)
@@ -57,6 +57,15 @@ class NodeState:
     faults: tuple[SimulatedFault, ...] = ()
     counter_period_s: float | None = None  # None: the sensor's own
     counter_lag_s: float = 0.0
+    idle_w: float | None = None  # None: the board's own
+    steady: bool = False
+
+    @property
+    def profile(self) -> GpuProfile:
+        """The node's boards: those on record, with what this node changes."""
+        known = board(self.gpu)
+        known = known if self.idle_w is None else replace(known, idle_w=self.idle_w)
+        return steady(known) if self.steady else known
 
 
 class SimulatedGpu:
@@ -64,7 +73,7 @@ class SimulatedGpu:
 
     def __init__(self, state: NodeState, index: int, lock: threading.RLock, model: PowerModel | None = None) -> None:
         self._lock = lock
-        self.profile: GpuProfile = board(state.gpu)
+        self.profile: GpuProfile = state.profile
         self.index = index
         self.uuid = "GPU-" + str(uuid.UUID(int=random.Random(f"uuid-{state.seed}-{index}").getrandbits(128), version=4))
         rng = random.Random(f"board-{state.seed}-{index}")

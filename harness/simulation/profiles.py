@@ -7,7 +7,7 @@ temperatures are round numbers of the right size (an A100 node of the 88-model s
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import UserInputError
 from harness.power.profiles import SensorProfile, profile_for
@@ -68,6 +68,11 @@ _PROFILES = (
         idle_temperature_c=38.0, full_temperature_c=72.0,
     ),
 )  # fmt: skip
+
+
+def steady(profile: GpuProfile) -> GpuProfile:
+    """The same board without warming and uplift: one power per load, at once, at one temperature."""
+    return replace(profile, uplift_w=0.0, drift_fraction=0.0, full_temperature_c=profile.idle_temperature_c + 1)
 
 
 def simulated_boards() -> tuple[str, ...]:

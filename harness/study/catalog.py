@@ -6,28 +6,17 @@ import csv
 import functools
 import math
 from importlib.resources import files
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
-from harness.records import Frozen
+from harness.records import Frozen, Task
 
 PAPER = "Luccioni, Jernite, Strubell, Power Hungry Processing, FAccT 2024, arXiv:2311.16863"
 REPOSITORY = "github sashavor/co2_inference @9ae9895"
 INFERENCES = 1000  # per run; section 3.2 of the paper
 
-TASKS = (
-    "text-classification",
-    "question-answering",
-    "fill-mask",
-    "token-classification",
-    "image-classification",
-    "object-detection",
-    "text-generation",
-    "summarization",
-    "image-to-text",
-    "text-to-image",
-)
+TASKS: tuple[str, ...] = get_args(Task)  # in the order of Table 2
 IMAGE_INPUT = ("image-classification", "object-detection", "image-to-text")  # the paper uses their _resized files
 
 # How a file of emissions/complete starts -> task, and whether general models were prompted for it (no training on it).
