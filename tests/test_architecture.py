@@ -106,9 +106,9 @@ study.models
 study.general
 study.readings
 study.claims
+study.compare
 study.cells
 study.replay
-study.compare
 report.results
 report.uncertainty
 cli.options

@@ -23,23 +23,25 @@ def print_replayed(means: Sequence[ReplayedMean], out: Console) -> None:
         if not own:
             continue
         table = Table(title=title, title_justify="left")
-        for name in ("task" if number == "2" else "model", "replayed", "from the data", "ratio", "agrees", "printed"):
-            table.add_column(name, justify="left" if name in ("task", "model", "agrees") else "right")
-        table.add_column("to its digits")
-        table.add_column("pairs that agree", justify="right")
+        first = "task" if number == "2" else "model"
+        for name in (first, "replayed", "from the data", "ratio", "agrees", "printed", "agrees"):
+            table.add_column(name, justify="left" if name in (first, "agrees") else "right")
+        for name in ("pairs that agree: node", "active GPU"):
+            table.add_column(name, justify="right")
         for mean in own:
             value, half = mean.replayed_kwh.value, mean.replayed_kwh.half_width
-            pairs = f"{mean.cells_agreeing} of {mean.cells}"
+            pairs = f"{mean.cells_agreeing_active_gpu} of {mean.cells}"
             if mean.cells < mean.cells_of_study:
                 pairs += f" (study: {mean.cells_of_study})"
             table.add_row(
                 *(mean.item, f"{value:.5f} ± {half:.5f}", f"{mean.data_kwh:.5f}", f"{mean.ratio:.4f}"),
                 *(_WORDS[mean.agrees], "-" if mean.published_kwh is None else f"{mean.published_kwh:g}"),
-                *(_WORDS[mean.published_digits], pairs),
+                *(_WORDS[mean.published_agrees], f"{mean.cells_agreeing} of {mean.cells}", pairs),
             )
         out.print(table)
     out.print(
         "agrees: the replay's 95 % interval holds the mean of the study's data over the same pairs of model and "
-        "dataset. printed: in the paper; - where not every pair was replayed.",
+        "dataset. printed: in the paper, rounded or cut off; - where not every pair was replayed. active GPU: our own "
+        "count against the power that the study's runs are estimated to have had.",
         soft_wrap=True,
     )

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import csv
+import functools
+from importlib.resources import files
+from typing import Literal
+
 from pydantic import Field
 
-from harness.footprint.factors import factor
 from harness.records import Accounting, Frozen, RunRecord
 from harness.stats import Estimate
 from harness.units import J_PER_KWH
 
 PER = 1000
+
+
+class AssumedPower(Frozen):
+    """One constant power of an accounting, with its source (harness/data/accountings.csv)."""
+
+    accounting: Accounting
+    part: Literal["cpu", "memory"]
+    power_w: float
+    whose: str
+    source: str
+    note: str
 
 
 class Accounted(Frozen):
@@ -40,10 +55,10 @@ def accounted(record: RunRecord, accounting: Accounting) -> Accounted | None:
     summary = record.summary
     if summary is None:
         return None
-    cpu, memory = factor("cpu-power", accounting), factor("memory-power", accounting)
+    cpu, memory = assumed_power(accounting, "cpu"), assumed_power(accounting, "memory")
     unmetered_s = record.spec.replay.memory_unmetered_s if record.spec.replay else 0.0
-    cpu_j = cpu.value * summary.duration_s
-    memory_j = memory.value * (summary.duration_s - unmetered_s)
+    cpu_j = cpu.power_w * summary.duration_s
+    memory_j = memory.power_w * (summary.duration_s - unmetered_s)
     gpus = summary.node_gpus_energy_j
     shifted = {name: getattr(gpus, name) + cpu_j + memory_j for name in ("value", "low", "high")}
     count = sum(source.kind == "gpu" for source in record.sources)
@@ -55,6 +70,18 @@ def accounted(record: RunRecord, accounting: Accounting) -> Accounted | None:
         gpus_kwh_per_1000=gpus.value * to_kwh,
         cpu_kwh_per_1000=cpu_j * to_kwh,
         memory_kwh_per_1000=memory_j * to_kwh,
-        assumptions=f"CPU {cpu.value_text} W and memory {memory.value:.3f} W, times the engine's time",
+        assumptions=f"CPU {cpu.power_w:g} W and memory {memory.power_w:.6g} W, times the engine's time",
         source=cpu.source,
     )
+
+
+def assumed_power(accounting: Accounting, part: Literal["cpu", "memory"]) -> AssumedPower:
+    """The power that an accounting assumes for a part of a node."""
+    return next(each for each in _assumed_powers() if (each.accounting, each.part) == (accounting, part))
+
+
+@functools.cache
+def _assumed_powers() -> tuple[AssumedPower, ...]:
+    text = files("harness").joinpath("data", "accountings.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    return tuple(AssumedPower.model_validate(row) for row in rows)

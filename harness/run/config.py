@@ -165,6 +165,11 @@ def _expand(run: dict[str, Any], defaults: dict[str, Any], where: _Where, index:
     task = own.get("task", base.get("task"))
     task = task if isinstance(task, str) else None  # anything else is told by validation
     info = task_info(task)
+    if task is not None and info is None:
+        key: Path_ = ("runs", index, "task") if "task" in own else ("defaults", "task")
+        near = difflib.get_close_matches(task, TASKS, n=1, cutoff=0.5)
+        hint = f"Did you mean '{near[0]}'?" if near else f"The tasks are {', '.join(TASKS)}."
+        raise where.error(key, f"there is no task '{task}'", hint)
     for section in SECTIONS:
         if info is None or section != info.options:
             if section in own and info is not None:

@@ -9,7 +9,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 
-from harness.footprint.factors import factor
+from harness.footprint.accountings import assumed_power
 from harness.records import Frozen
 from harness.study.accounting import account
 from harness.study.catalog import PAPER, REPOSITORY, TASKS, read_data, study_models
@@ -66,7 +66,7 @@ def study_cells(study: Study) -> list[Cell]:
 
 def _cell(runs: Sequence[StudyRun]) -> Cell:
     accounted = account(runs)
-    memory_w = factor("memory-power", "study-2023").value
+    memory_w = assumed_power("study-2023", "memory").power_w
     return Cell(
         model=runs[0].model,
         task=runs[0].task,
