@@ -1,7 +1,7 @@
 """Runs every config of configs/study with --replay, and prints tables 2 and 3 as the pipeline returns them.
 
-Exit code 0: every mean of Table 2 agrees with the study's, from its data and as printed, within its 95 % interval; 1: one
-does not, or a run failed.
+Exit code 0: every mean of Table 2 agrees with the study's, from its data and as printed, within its 95 % interval;
+1: one does not, or a run failed.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def show(means: list[ReplayedMean], runs: int, duration_s: float) -> None:
     names = ("cells_agreeing", "cells_agreeing_active_gpu", "cells")
     node, active, pairs = (sum(getattr(mean, name) for mean in means) for name in names)
     out.print(
-        f"Of {pairs} pairs of model and dataset {active} agree within their own 95 % interval for the active GPU, {node} "
-        f"for the node, whose interval adds up gain errors that here are independent.\n{runs} replayed runs, "
+        f"Of {pairs} pairs of model and dataset {active} agree within their own 95 % interval for the active GPU, "
+        f"{node} for the node, whose interval adds up gain errors that here are independent.\n{runs} replayed runs, "
         f"{duration_s:.0f} s.",
         soft_wrap=True,
     )
