@@ -560,6 +560,11 @@ class RunRecord(Frozen):
         """True when time and power are those of a study's runs: no model ran."""
         return self.spec.replay is not None
 
+    @property
+    def mark(self) -> str:
+        """What stands beside every energy of this record where a person reads it; empty for a measured one."""
+        return "replay, simulated" if self.replayed else "simulated" if self.simulated else ""
+
 
 # --- what another tool found -----------------------------------------------------------------------
 

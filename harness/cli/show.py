@@ -141,7 +141,7 @@ def _run_rows(results: Path, unreadable: list[StoreError]) -> list[dict[str, obj
             "campaign": run.record.campaign,
             "run_id": run.record.run_id,
             "status": run.record.status,
-            "origin": run.record.origin,
+            "origin": "replay, simulated" if run.record.replayed else run.record.origin,
             "task": run.record.spec.task,
             "started_at_utc": run.record.started_at_utc,
             "failure": run.record.failure.kind if run.record.failure else None,
@@ -225,7 +225,7 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
         out.print(escape(record.failure.hint))
         out.print(escape(record.failure.stderr_tail), style="dim")
         return
-    mark = ", simulated" if record.simulated else ""
+    mark = f", {record.mark}" if record.mark else ""
     energies = Table(title=f"kWh per 1,000 generations, by boundary{mark}", title_justify="left")
     energies.add_column("boundary")
     energies.add_column("energy, 95 % interval", justify="right")
@@ -253,7 +253,7 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
 def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
 
     record = run.record
-    mark = ", simulated" if record.simulated else ""
+    mark = f", {record.mark}" if record.mark else ""
     accepted = [window for window in record.measurements if not window.rejected]
     names = {source.id: source.device_name for source in record.sources if source.runs_model}
     for idle in record.idle:
@@ -281,7 +281,7 @@ def _print_windows(record: RunRecord, out: Console) -> None:
     from harness.measure.stopping import gross_j
 
     active = {source.id for source in record.sources if source.runs_model}
-    table = Table(title=f"Windows{', simulated' if record.simulated else ''}", title_justify="left")
+    table = Table(title=f"Windows{f', {record.mark}' if record.mark else ''}", title_justify="left")
     for column in ("window", "at work, s", "generations", "J per generation", "°C", "counted"):
         table.add_column(column, justify="left" if column in ("window", "counted") else "right")
     for window in record.measurements:

@@ -204,7 +204,9 @@ def _notes(record: RunRecord) -> tuple[str, ...]:
     """What differs even where the boundary is the same."""
     spec = record.spec
     notes = ["study: A100-SXM4-80GB, batch 1, transformers or diffusers of September 2023, idle of its GPU estimated"]
-    if record.simulated:
+    if record.replayed:
+        notes.append("yours replays the study's own runs: the ratio tells how well the harness returns them")
+    elif record.simulated:
         notes.append("your energy is simulated: no real GPU drew it")
     if spec.model.weights == "random":
         notes.append("your weights are random")

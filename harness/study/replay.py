@@ -153,7 +153,7 @@ class ReplayedMean(Frozen):
     ratio: float = Field(description="replayed over data")
     agrees: bool = Field(description="the replay's 95 % interval holds the study's mean")
     cells_agreeing: int = Field(
-        description="pairs whose interval holds the study's mean of that pair: more than 95 %, since the gain errors of "
+        description="pairs whose interval holds the study's mean of that pair: more than 95 %, since gain errors of "
         "eight boards are added as if all erred alike, and the simulation draws each apart"
     )
     cells_agreeing_active_gpu: int = Field(

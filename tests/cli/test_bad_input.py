@@ -36,7 +36,7 @@ CASES: dict[str, tuple[Callable[[str], str], list[str]]] = {
     ),
     "unknown task": (
         lambda text: text.replace("task: text-generation", "task: text-generatoin"),
-        ["config.yaml:7: task: input should be 'text-generation' or 'text-to-image'"],
+        ["config.yaml:7: there is no task 'text-generatoin'.", "Did you mean 'text-generation'?"],
     ),
     "unknown simulated GPU": (
         lambda text: text.replace("{clock: virtual}", "{clock: virtual, gpu: A100-SXM4-80G}"),

@@ -130,3 +130,37 @@ def test_whatever_is_in_a_config_it_is_a_plan_or_a_user_error(
     except UserInputError as error:
         found, message = None, error.message
     assert found.specs if found else "c.yaml" in message
+
+
+def test_a_list_of_prompts_makes_one_run_each(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("one\n")
+    found = plan(
+        tmp_path,
+        "runs:\n  - {task: text-generation, model: m, prompts: [builtin, p.txt, {kind: hub, dataset: d}]}\n",
+    )
+    assert [(s.prompts.kind, s.prompts.sha256 is not None, s.prompts.dataset) for s in found.specs] == [
+        ("builtin", False, None),
+        ("file", True, None),
+        ("hub", False, "d"),
+    ]
+
+
+def test_a_study_s_accounting_is_no_part_of_a_run_s_identity(tmp_path: Path) -> None:
+    line = "runs: [{task: text-generation, model: m%s}]\n"
+    plain, counted = (plan(tmp_path, line % more).specs[0] for more in ("", ", accounting: study-2023"))
+    assert counted.accounting == "study-2023"
+    assert counted.run_id == plain.run_id
+
+
+def test_what_came_later_did_not_rename_earlier_runs(tmp_path: Path) -> None:
+    # as of the commit before replays, other boards and eight more tasks
+    text = "runs: [{task: text-generation, model: m, sources: {kind: simulated, node: {clock: virtual}}, %s}]\n"
+    assert plan(tmp_path, text % "engine: simulated").specs[0].run_id == "m-b1-646521d6969c"
+
+
+def test_a_task_without_options_takes_none(tmp_path: Path) -> None:
+    line = "runs: [{task: fill-mask, model: m, text: {new_tokens: 3}}]\n"
+    with pytest.raises(UserInputError, match="'text' options do not apply to fill-mask"):
+        plan(tmp_path, line)
+    spec = plan(tmp_path, "defaults: {text: {new_tokens: 3}}\nruns: [{task: fill-mask, model: m}]\n").specs[0]
+    assert (spec.engine, spec.text, spec.image) == ("transformers", None, None)
