@@ -59,7 +59,8 @@ def replay_plan(plan: Plan) -> Plan:
     Raises:
         UserInputError: The study did not run one of them: another model, task, dataset, batch, or number of tokens.
     """
-    return Plan(plan.campaign + SUFFIX, tuple(replay_spec(spec) for spec in plan.specs))
+    replays = [replay_spec(spec) for spec in plan.specs]
+    return Plan(plan.campaign + SUFFIX, tuple({spec.run_id: spec for spec in replays}.values()))
 
 
 def replay_spec(spec: RunSpec) -> RunSpec:
