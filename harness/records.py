@@ -68,6 +68,11 @@ class PromptSpec(Frozen):
     max_words: Count | None = Field(None, description="keep only the first words of each prompt")
     sha256: str | None = None
 
+    @property
+    def label(self) -> str:
+        """What a table calls it."""
+        return self.dataset or self.path or self.kind
+
     @model_validator(mode="after")
     def _complete(self) -> PromptSpec:
         if self.kind == "file" and not self.path:

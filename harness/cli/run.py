@@ -10,6 +10,8 @@ import typer
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from harness.run.config import Plan
     from harness.run.runner import CampaignResult
 
@@ -106,38 +108,10 @@ def _print_plan(plan: Plan, todo: set[str], as_json: bool) -> None:
         ]
         typer.echo(json.dumps({"campaign": plan.campaign, "runs": runs}, indent=2))
         return
-    from rich.markup import escape
-    from rich.table import Table
-
     from harness.cli.tables import console
 
-    tasks = ", ".join(dict.fromkeys(spec.task for spec in plan.specs))
-    title = f"Plan of {escape(plan.campaign)} ({tasks}): {len(todo)} of {len(plan.specs)} runs to do"
-    table = Table(title=title, title_justify="left")
-    with_prompts = len({spec.prompts for spec in plan.specs}) > 1
-    with_task = len({spec.task for spec in plan.specs}) > 1
-    for name in ("run_id", "task", "model", "prompts", "weights", "batch", "dtype", "engine", "energy from", "to do"):
-        if (name == "prompts" and not with_prompts) or (name == "task" and not with_task):
-            continue
-        table.add_column(name, overflow="fold")
-    for spec in plan.specs:
-        sources = spec.sources
-        source = f"simulated {sources.node.gpu}" if sources.node else "NVML"
-        prompts = spec.prompts.dataset or spec.prompts.path or spec.prompts.kind
-        table.add_row(
-            spec.run_id,
-            *([spec.task] if with_task else []),
-            escape(spec.model.id),
-            *([escape(prompts)] if with_prompts else []),
-            "none" if spec.engine == "simulated" else spec.model.weights,
-            str(spec.batch_size),
-            spec.dtype,
-            "replay" if spec.replay else spec.engine if can_run(spec) else "none yet",
-            source,
-            "done" if spec.run_id not in todo else "yes" if can_run(spec) else "cannot",
-        )
     out = console()
-    out.print(table)
+    out.print(_plan_table(plan, todo))
     for task in dict.fromkeys(spec.task for spec in plan.specs if not can_run(spec)):
         count = sum(spec.task == task for spec in plan.specs)
         out.print(
@@ -147,6 +121,41 @@ def _print_plan(plan: Plan, todo: set[str], as_json: bool) -> None:
         )
     if any(spec.replay for spec in plan.specs):
         out.print("replay: no model runs; time and power are those of the study's runs, on a simulated node.")
+
+
+def _plan_table(plan: Plan, todo: set[str]) -> Table:
+    """A row per run. Tasks and prompts have a column only where they differ."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from harness.tasks.catalog import can_run
+
+    rows = []
+    for spec in plan.specs:
+        node = spec.sources.node
+        rows.append(
+            {
+                "run_id": spec.run_id,
+                "task": spec.task,
+                "model": escape(spec.model.id),
+                "prompts": escape(spec.prompts.label),
+                "weights": "none" if spec.engine == "simulated" else spec.model.weights,
+                "batch": str(spec.batch_size),
+                "dtype": spec.dtype,
+                "engine": "replay" if spec.replay else spec.engine if can_run(spec) else "none yet",
+                "energy from": f"{node.gpu_count} simulated {node.gpu}" if node else "NVML",
+                "to do": "done" if spec.run_id not in todo else "yes" if can_run(spec) else "cannot",
+            }
+        )
+    tasks = ", ".join(dict.fromkeys(row["task"] for row in rows))
+    title = f"Plan of {escape(plan.campaign)} ({tasks}): {len(todo)} of {len(plan.specs)} runs to do"
+    table = Table(title=title, title_justify="left")
+    names = [name for name in rows[0] if name not in ("task", "prompts") or len({row[name] for row in rows}) > 1]
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
+    return table
 
 
 def _print_outcome(

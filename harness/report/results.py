@@ -83,7 +83,7 @@ def result_row(record: RunRecord, editions: Editions, accounting: Accounting | N
         status=record.status,
         simulated=record.simulated,
         replay=record.replayed,
-        prompts=spec.prompts.dataset or spec.prompts.path or spec.prompts.kind,
+        prompts=spec.prompts.label,
         model=spec.model.id,
         weights="none" if spec.engine == "simulated" else spec.model.weights,
         task=spec.task,

@@ -244,7 +244,12 @@ def _validated(content: dict[str, Any], where: _Where, index: int) -> RunSpec:
         if spec.model.weights == "random" and spec.engine != "simulated":
             preset(spec.model.id, spec.task)
         if spec.sources.node is not None:
-            board(spec.sources.node.gpu)
+            limit_w, idle_w = board(spec.sources.node.gpu).power_limit_w, spec.sources.node.idle_w
+            if idle_w is not None and idle_w >= limit_w:
+                raise UserInputError(
+                    f"A {spec.sources.node.gpu} cannot idle at {idle_w:g} W: its limit is {limit_w:g} W.",
+                    "Lower sources.node.idle_w, or leave it out.",
+                )
         _check_combination(spec)
     except HarnessError as error:
         raise where.error(place(("model",)), error.message.rstrip("."), error.hint) from error

@@ -88,6 +88,13 @@ def test_our_count_and_the_study_s_stand_side_by_side(replayed: Path) -> None:
     assert counted["energy_kwh_per_1000"]["value"] == pytest.approx(parts)
     assert counted["gpus_kwh_per_1000"] == pytest.approx(row["node_gpus_kwh_per_1000"]["value"])
     assert counted["cpu_kwh_per_1000"] == pytest.approx(42.5 * row["duration_s"] / 3600)
+    units = {row["task"]: row["unit"] for row in rows}
+    assert units == {
+        "text-classification": None,
+        "token-classification": None,
+        "text-to-image": "image",
+        "text-generation": "token",
+    }
     assert row["energy_kwh_per_1000"]["value"] == pytest.approx(0.00116, rel=0.08)  # one GPU of eight
 
 

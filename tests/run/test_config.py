@@ -158,6 +158,19 @@ def test_what_came_later_did_not_rename_earlier_runs(tmp_path: Path) -> None:
     assert plan(tmp_path, text % "engine: simulated").specs[0].run_id == "m-b1-646521d6969c"
 
 
+def test_a_board_cannot_idle_above_its_limit(tmp_path: Path) -> None:
+    node = "node: {idle_w: 400}"
+    line = f"runs: [{{task: text-generation, model: m, engine: simulated, sources: {{kind: simulated, {node}}}}}]\n"
+    with pytest.raises(UserInputError, match="cannot idle at 400 W: its limit is 400 W"):
+        plan(tmp_path, line)
+
+
+def test_another_idle_power_or_a_steady_board_is_another_run(tmp_path: Path) -> None:
+    line = "runs: [{task: text-generation, model: m, engine: simulated, sources: {kind: simulated, node: {%s}}}]\n"
+    ids = {plan(tmp_path, line % node).specs[0].run_id for node in ("", "idle_w: 50", "steady: true", "steady: false")}
+    assert len(ids) == 3
+
+
 def test_a_task_without_options_takes_none(tmp_path: Path) -> None:
     line = "runs: [{task: fill-mask, model: m, text: {new_tokens: 3}}]\n"
     with pytest.raises(UserInputError, match="'text' options do not apply to fill-mask"):
