@@ -199,7 +199,8 @@ def print_compared(rows: Sequence[Compared]) -> None:
     _columns(table, "model", "task", "boundary", "yours", "study", "yours / study")
     notes: dict[str, None] = {}
     for row in rows:
-        mark = " [magenta]simulated[/]" if row.simulated else ""
+        kind = "replay, simulated" if row.replay else "simulated"
+        mark = f" [magenta]{kind}[/]" if row.simulated else ""
         name, task = f"{escape(row.model)}{mark}", row.task or "not told"
         if row.why_not is not None:
             table.add_row(name, task, "", "", "", f"not comparable: {escape(row.why_not)}")

@@ -46,7 +46,7 @@ def print_results(rows: Sequence[ResultRow], out: Console) -> None:
 
 def print_budget(budget: RunBudget, out: Console) -> None:
     """Term, value, whether it counts, what would reduce it; then what is known of the sensor."""
-    mark = ", simulated" if budget.simulated else ""
+    mark = ", replay, simulated" if budget.replay else ", simulated" if budget.simulated else ""
     half_j = (budget.high_j - budget.low_j) / 2
     told = f"{escape(budget.run_id)}: {format_plus_minus(budget.energy_j, half_j)} J per generation{mark}"
     out.print(f"[bold]{told}[/] ({budget.confidence:.0%} interval; {budget.boundary}; {budget.windows} windows)")

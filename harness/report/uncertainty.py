@@ -48,6 +48,7 @@ class RunBudget(Frozen):
 
     run_id: str
     simulated: bool
+    replay: bool = False
     boundary: str
     energy_j: float
     low_j: float
@@ -82,6 +83,7 @@ def run_budget(record: RunRecord) -> RunBudget | None:
     return RunBudget(
         run_id=record.run_id,
         simulated=record.simulated,
+        replay=record.replayed,
         boundary=f"gross energy of the {len(active)} GPU{'s' if len(active) > 1 else ''} that ran the model",
         energy_j=energy.value,
         low_j=energy.low,

@@ -51,6 +51,7 @@ class Compared(Frozen):
     model: str
     task: str | None
     simulated: bool
+    replay: bool = Field(False, description="the study's own runs, replayed")
     device: str | None
     in_study: bool
     why_not: str | None = Field(description="why nothing is comparable; None if something may be")
@@ -70,6 +71,7 @@ def compare_run(record: RunRecord, known: Sequence[Reference]) -> Compared:
         model=spec.model.id,
         task=spec.task,
         simulated=record.simulated,
+        replay=record.replayed,
         device=active[0].device_name if active else None,
         in_study=False,
         why_not=None,
