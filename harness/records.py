@@ -33,7 +33,8 @@ Task = Literal[
     "text-to-image",
 ]
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=31_536_000)]  # a year: more is a slip of the pen
 
 
 class Frozen(BaseModel):
@@ -201,6 +202,14 @@ class SourcesSpec(Frozen):
         return content
 
     @model_validator(mode="after")
+    def _each_gpu_once(self) -> SourcesSpec:
+        if "" in self.gpus:
+            raise ValueError("'gpus' holds an empty name; give indices or UUIDs")
+        if len(set(map(str, self.gpus))) < len(self.gpus):
+            raise ValueError("'gpus' names a GPU twice")
+        return self
+
+    @model_validator(mode="after")
     def _node_only_where_simulated(self) -> SourcesSpec:
         if self.kind == "nvml" and self.node is not None:
             raise ValueError("'node' describes simulated GPUs; use kind: simulated, or leave it out")
@@ -215,15 +224,15 @@ class MeasureSpec(Frozen):
     )
     min_repeats: Annotated[int, Field(ge=2)] = 5
     max_repeats: Annotated[int, Field(ge=2)] = 20
-    max_duration_s: Positive = Field(1800.0, description="budget for all windows of one run")
-    window_s: Positive = Field(4.0, description="shortest window; whole batches are added until it is reached")
+    max_duration_s: Seconds = Field(1800.0, description="budget for all windows of one run")
+    window_s: Seconds = Field(4.0, description="shortest window; whole batches are added until it is reached")
     requests_per_window: Count | None = Field(
         None, description="requests per window, up to whole batches, instead of window_s"
     )
-    null_window_s: Positive = Field(2.0, description="window without work right after each window")
-    idle_s: Positive = Field(3.0, description="idle measured before the load and, settled, after it")
+    null_window_s: Seconds = Field(2.0, description="window without work right after each window")
+    idle_s: Seconds = Field(3.0, description="idle measured before the load and, settled, after it")
     settle_s: Annotated[float, Field(ge=0)] = Field(2.0, description="wait after load before idle counts")
-    warm_up_block_s: Positive = 2.0
+    warm_up_block_s: Seconds = 2.0
     warm_up_max_s: Annotated[float, Field(ge=0)] = 120.0
     sample_period_s: Annotated[float, Field(ge=0.001, le=1)] = 0.02
     random_delays: Literal["auto", "always", "never"] = "auto"
@@ -287,7 +296,7 @@ class RunSpec(Frozen):
     seed: int = 0
     sources: SourcesSpec = SourcesSpec()
     measure: MeasureSpec = MeasureSpec()
-    timeout_s: Positive = Field(7200.0, description="the run is stopped after this; not part of the run_id")
+    timeout_s: Seconds = Field(7200.0, description="the run is stopped after this; not part of the run_id")
     accounting: Accounting | None = Field(
         None, description="shown beside the harness's own: how a study would have counted; not part of the run_id"
     )

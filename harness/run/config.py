@@ -66,8 +66,8 @@ def load_plan(path: Path) -> Plan:
         if key not in TOP_KEYS:
             raise where.unknown((key,), TOP_KEYS)
     campaign = root.get("campaign", path.stem)
-    if not isinstance(campaign, str) or not campaign or campaign.startswith(".") or "/" in campaign:
-        raise where.error(("campaign",), "campaign must be a plain name: it becomes a folder")
+    if not _is_folder_name(campaign):
+        raise where.error(("campaign",), "campaign must be a plain name of at most 100 letters: it becomes a folder")
     runs = root.get("runs")
     if not isinstance(runs, list) or not runs:
         raise where.error(("runs",), "runs must be a list with at least one run")
@@ -81,6 +81,19 @@ def load_plan(path: Path) -> Plan:
         for spec in _expand(run, defaults, where, index):
             specs.setdefault(spec.run_id, spec)
     return Plan(campaign, tuple(specs.values()))
+
+
+def _is_folder_name(name: Any) -> bool:
+    plain = isinstance(name, str) and name.isprintable() and "/" not in name
+    return plain and 0 < len(name) <= 100 and not name.startswith(".")
+
+
+class _Clash(UserInputError):
+    """Parts of a run that do not go together; `key` is where to look."""
+
+    def __init__(self, key: Path_, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,8 @@ def _read_yaml(path: Path) -> tuple[Any, Lines]:
         raise UserInputError(f"Cannot read {path}: {error}.", "A config is a UTF-8 text file in YAML.") from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError:
+        raise UserInputError(f"{path}: nested too deeply.", "A config has no more than a handful of levels.") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserInputError(
@@ -224,6 +239,7 @@ def _validated(content: dict[str, Any], where: _Where, index: int) -> RunSpec:
         own = ("runs", index, *key)
         return own if own in where.lines or ("defaults", *key) not in where.lines else ("defaults", *key)
 
+    _resolve_model_folder(content, where)
     _resolve_prompt_file(content, where, place)
     _resolve_sensor_profile(content, where, place)
     try:
@@ -252,7 +268,8 @@ def _validated(content: dict[str, Any], where: _Where, index: int) -> RunSpec:
                 )
         _check_combination(spec)
     except HarnessError as error:
-        raise where.error(place(("model",)), error.message.rstrip("."), error.hint) from error
+        key = error.key if isinstance(error, _Clash) else ("model",)
+        raise where.error(place(key), error.message.rstrip("."), error.hint) from error
     return spec
 
 
@@ -260,24 +277,29 @@ def _check_combination(spec: RunSpec) -> None:
     info = TASKS[spec.task]
     wanted = info.engine
     if spec.engine not in (wanted, "simulated"):
-        raise UserInputError(f"The engine {spec.engine} cannot do {spec.task}.", f"Use engine: {wanted}.")
+        raise _Clash(("engine",), f"The engine {spec.engine} cannot do {spec.task}.", f"Use engine: {wanted}.")
     if spec.engine == "simulated" and not info.built:
-        raise UserInputError(f"The simulated engine cannot do {spec.task}.", "Use --replay for the study's runs of it.")
+        raise _Clash(
+            ("task",), f"The simulated engine cannot do {spec.task}.", "Use --replay for the study's runs of it."
+        )
     virtual = spec.on_virtual_clock
     if spec.engine == "simulated" and spec.sources.kind != "simulated":
-        raise UserInputError("The simulated engine needs simulated sources.", "Set sources: simulated.")
+        raise _Clash(("sources",), "The simulated engine needs simulated sources.", "Set sources: simulated.")
     if virtual and spec.engine != "simulated":
-        raise UserInputError(
+        raise _Clash(
+            ("sources", "node", "clock"),
             f"A virtual clock does not wait for a real engine ({spec.engine}).",
             "Use engine: simulated, or clock: real.",
         )
     if virtual and spec.measure.cross_check:
-        raise UserInputError(
+        raise _Clash(
+            ("measure", "cross_check"),
             "Other tools read the real clock, so a run on the virtual clock cannot be cross-checked.",
             "Remove cross_check, or use clock: real.",
         )
     if spec.engine != "simulated" and len(spec.sources.gpus) > 1:
-        raise UserInputError(
+        raise _Clash(
+            ("sources", "gpus"),
             f"{spec.engine} puts the model on one GPU, and sources.gpus names {len(spec.sources.gpus)}.",
             "Name the one that runs it; every other GPU of the machine is metered beside it.",
         )
@@ -285,10 +307,21 @@ def _check_combination(spec: RunSpec) -> None:
     if node is not None:
         for gpu in spec.sources.gpus:
             if isinstance(gpu, int) and not 0 <= gpu < node.gpu_count:
-                raise UserInputError(
+                raise _Clash(
+                    ("sources", "gpus"),
                     f"There is no GPU {gpu}: the simulated node has {node.gpu_count}.",
                     "Set sources.node.gpu_count, or choose another index.",
                 )
+
+
+def _resolve_model_folder(content: dict[str, Any], where: _Where) -> None:
+    """A model folder is found beside the config, as every other path in it is."""
+    model = content.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("id"), str) or "\0" in model["id"]:
+        return
+    folder = where.path.parent / model["id"]
+    if model.get("weights", "pretrained") == "pretrained" and model["id"] and folder.is_dir():
+        model["id"] = str(folder)
 
 
 def _resolve_prompt_file(content: dict[str, Any], where: _Where, place: typing.Callable[[Path_], Path_]) -> None:

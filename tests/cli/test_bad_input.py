@@ -27,6 +27,23 @@ CASES: dict[str, tuple[Callable[[str], str], list[str]]] = {
         ["config.yaml:9: batch_size: input should be a valid integer", "got 'four'"],
     ),
     "out of range": (lambda text: text.replace("batch_size: 4", "batch_size: 0"), ["config.yaml:9", "greater than or"]),
+    "campaign with a line end": (
+        lambda text: text.replace("campaign: quick", 'campaign: "a\\nb"'),
+        ["config.yaml:1: campaign must be a plain name"],
+    ),
+    "campaign of 300 letters": (
+        lambda text: text.replace("campaign: quick", "campaign: " + "a" * 300),
+        ["config.yaml:1: campaign must be a plain name"],
+    ),
+    "nested without end": (lambda text: "runs: " + "[" * 3000, ["nested too deeply"]),
+    "GPU twice": (
+        lambda text: text.replace("node: {clock", "gpus: [0, 0], node: {clock"),
+        ["config.yaml:3", "names a GPU twice"],
+    ),
+    "window of an age": (
+        lambda text: text.replace("window_s: 2,", "window_s: 1e300, max_duration_s: 1e301,", 1),
+        ["config.yaml:5", "less than or equal to 31536000"],
+    ),
     "not YAML": (lambda text: text.replace("runs:", "runs: ["), ["not valid YAML"]),
     "no runs": (lambda text: text.split("runs:")[0], ["runs must be a list"]),
     "empty sweep": (lambda text: text.replace("batch_size: 4", "batch_size: []"), ["'batch_size' is an empty list"]),
@@ -57,8 +74,8 @@ CASES: dict[str, tuple[Callable[[str], str], list[str]]] = {
         ["There is no GPU 3: the simulated node has 1.", "gpu_count"],
     ),
     "windows that cannot fit": (
-        lambda text: text.replace("window_s: 2,", "window_s: 1e12,"),
-        ["two windows of 1e+12 s do not fit into max_duration_s (1800)"],
+        lambda text: text.replace("window_s: 2,", "window_s: 1e6,"),
+        ["two windows of 1e+06 s do not fit into max_duration_s (1800)"],
     ),
     "two GPUs for one model": (
         lambda text: text.replace("node: {clock: virtual}", "gpus: [0, 1], node: {gpu_count: 2}").replace(
@@ -197,6 +214,14 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_what_is_stored(tmp_path: Pa
         assert (kept.folder / "record.json").read_bytes() == before
         names = {run.record.status for run in find_runs([tmp_path / "results"])}
         assert names <= {"complete", "failed"}
+
+
+def test_a_model_folder_is_found_beside_the_config_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "cfg" / "mine").mkdir(parents=True)
+    (tmp_path / "cfg" / "mine" / "config.json").write_text("{}", encoding="utf-8")
+    config(tmp_path / "cfg", REAL.format(model="mine"))
+    planned = harness("run", "cfg/config.yaml", "--dry-run", "--json", cwd=tmp_path).document
+    assert [run["spec"]["model"]["id"] for run in planned["runs"]] == ["cfg/mine"]
 
 
 def test_two_runners_do_not_share_a_campaign(tmp_path: Path) -> None:

@@ -134,7 +134,9 @@ def test_ctrl_c_keeps_finished_runs_leaves_no_process_and_says_how_to_resume(tmp
     assert not alive
     assert len(gone) == len(children)
     assert [run.record.spec.model.id for run in find_runs([tmp_path / "results"])] == ["short"]
-    assert [p.name for p in (tmp_path / "results" / "long").iterdir() if p.name.startswith(".")] == []
+    assert [
+        p.name for p in (tmp_path / "results" / "long").iterdir() if p.name.startswith(".") and p.name != ".lock"
+    ] == []
 
 
 def test_show_tells_everything_about_one_run(tmp_path: Path) -> None:
