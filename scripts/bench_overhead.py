@@ -62,7 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
     turns = 3 if arguments.quick else 20
     result: dict[str, Any] = {"start": bench_start(turns)}
-    result |= bench_sampler(seconds=4 if arguments.quick else 30, turns=turns * 30)
+    result |= bench_sampler(seconds=4 if arguments.quick else 30, turns=turns * 8)
     result["campaign"] = bench_campaign(6 if arguments.quick else 88)
     environment = describe_environment(None)
     result["environment"] = {

@@ -150,7 +150,7 @@ def _open_simulated(
     )
     node = SimulatedNode(state, clock)
     stack.enter_context(installed(node))
-    stack.enter_context(nvidia_smi_on_path(scratch))
+    stack.enter_context(nvidia_smi_on_path())
     selection = tuple(_simulated_uuid(node, gpu) for gpu in spec.gpus)
     gpus = open_gpus(selection, "simulated", clock, environ={}, sensor_profile=profile)
     by_id = {gpu.info.id: node.gpu_by_uuid(gpu.info.id) for gpu in gpus}

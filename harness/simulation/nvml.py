@@ -210,16 +210,14 @@ def installed(node: SimulatedNode) -> Iterator[SimulatedNvml]:
 
 
 @contextmanager
-def nvidia_smi_on_path(within: Path | None = None) -> Iterator[Path]:
+def nvidia_smi_on_path() -> Iterator[Path]:
     """An `nvidia-smi` that answers `--help`, first on PATH: CodeCarbon looks for a GPU that way.
-
-    It lies in a temporary folder, inside `within` where somebody else clears up after a process that is killed.
 
     CodeCarbon keeps what it found for the life of the process (`clear_nvidia_system_cache` in its gpu_nvidia
     module forgets it): enter before its first tracker. The program measures nothing and lists nothing.
     """
     before = os.environ.get("PATH")
-    with tempfile.TemporaryDirectory(prefix="harness-nvidia-smi-", dir=within) as folder:
+    with tempfile.TemporaryDirectory(prefix="harness-nvidia-smi-") as folder:
         program = Path(folder) / "nvidia-smi"
         program.write_text('#!/bin/sh\necho "nvidia-smi of a simulated GPU: it only says that it is here."\n')
         program.chmod(0o755)
