@@ -358,6 +358,9 @@ class SourceInfo(Frozen):
     power_limit_w: float | None = None
     sensor_profile: str
     sensor_period_s: float = Field(description="how often the power reading is renewed (P)")
+    sensor_period_u_s: float | None = Field(
+        None, description="its standard uncertainty where the run's own samples showed it; None: the profile's, unseen"
+    )
     sensor_window_s: float = Field(description="how much of the past one reading sees (W_eff)")
     sensor_kernel: Kernel | None = Field(None, description="how it weighs that past; None: not known")
     gain_relative_u: float = Field(description="standard uncertainty of the gain, as a fraction")

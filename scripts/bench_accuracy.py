@@ -53,6 +53,8 @@ NOTES = (
     "here, and nothing is left to calibrate; that a user cannot know it is why its stated interval is as wide.",
     "Ours waits between batches where the load could beat with the sensor, and takes those waits out again; the others "
     "measure the same work without waits. `time` is the cost, edges and guard included, null window not.",
+    "What our profile says of the sensor's period is off by up to 3 % to either side, drawn for every board; that its "
+    "samples show its own is part of the measurement.",
     "Both counters move once per period of the sensor. Boards' gains and offsets: harness/simulation/gpu.py.",
 )
 ZEUS = "zeus==0.16.0"

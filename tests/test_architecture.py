@@ -61,6 +61,7 @@ measure.sampled_caveats
 measure.sampled
 measure.window
 measure.quality
+measure.period
 measure.delays
 measure.budget
 measure.guards

@@ -214,11 +214,9 @@ def _poll_interval_s(recording: Recording) -> float:
 
 
 def _period(updates: Publications) -> Quantity:
-    """Polls that keep step with the updates scatter less than they are known to: a floor for that."""
     assert updates.period_s is not None
-    count = (updates.t_s[-1] - updates.t_s[0]) / updates.period_s
-    floor_s = updates.step_s / count**1.5  # n stamps known to step / sqrt(12) each, on a straight line
-    return Quantity(value=updates.period_s, u=max(updates.period_u_s or 0.0, float(floor_s)))
+    assert updates.period_doubt_s is not None
+    return Quantity(value=updates.period_s, u=updates.period_doubt_s)
 
 
 def _counter_looks(recording: Recording) -> tuple[FloatArray, FloatArray]:

@@ -15,6 +15,7 @@ from harness.measure.assembly import Idles, RawWindow, assembled
 from harness.measure.base import Progress, Workload
 from harness.measure.budget import TrueEnergy, mean_age_s, null_power, source_method
 from harness.measure.delays import GOLDEN_FRACTION, SpreadPlan, spread_plan
+from harness.measure.period import keeps_phase, period_disagrees, with_seen_period
 from harness.measure.siblings import unexplained_scatter, with_strays_rejected
 from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeats_interval, seconds_left
 from harness.measure.warm_up import warm_up
@@ -32,8 +33,9 @@ MIN_BUSY_PERIODS = 5.0  # of the sensor; below three no joules can be stated
 
 @dataclass(frozen=True)
 class SessionResult:
-    """Everything a run's measurement yields."""
+    """Everything a run's measurement yields. `sources`: as the run came to know them."""
 
+    sources: tuple[SourceInfo, ...]
     measurements: tuple[Measurement, ...]
     idle: tuple[IdlePower, ...]
     warm_up: WarmUp
@@ -106,7 +108,13 @@ class Session:
         idle = tuple(self._idle(index, before, nulls, after) for index in range(len(self._infos)))
         caveats += self._run_caveats(measurements, trace)
         return SessionResult(
-            measurements, idle, warmed, tuple(repeat.references for repeat in repeats), tuple(caveats), trace
+            tuple(self._infos),
+            measurements,
+            idle,
+            warmed,
+            tuple(repeat.references for repeat in repeats),
+            tuple(caveats),
+            trace,
         )
 
     # --- idle ---
@@ -167,16 +175,28 @@ class Session:
         """A window with less work than this says little; one of a fixed number of requests has to be what it is."""
         return 0.0 if self.spec.requests_per_window is not None else MIN_BUSY_PERIODS * self._lead.sensor_period_s
 
+    def _look_at_period(self) -> None:
+        """See in the samples how often the readings of the GPUs that work are renewed."""
+        trace = self.sampler.trace()
+        for index, info in enumerate(self._infos):
+            if info.runs_model and info.kind == "gpu":
+                self._infos[index] = with_seen_period(info, *trace.power(info.id))
+        self._lead = next(info for info in self._infos if info.runs_model)
+
+    def _spread(self, batch_s: float) -> SpreadPlan:
+        lead = self._lead
+        seen_by_counter = self._use_counter and lead.counter_integrates == "power"
+        kappa = 0.0 if seen_by_counter else unseen_fraction(lead)
+        return spread_plan(self.spec.random_delays, batch_s, lead.sensor_period_s, lead.sensor_window_s, kappa)
+
     def _repeat(self, batch_s: float) -> list[_Repeat]:
         batch_count = self._batches_per_window(batch_s)
-        period_s, window_s = self._lead.sensor_period_s, self._lead.sensor_window_s
-        seen_by_counter = self._use_counter and self._lead.counter_integrates == "power"
-        kappa = 0.0 if seen_by_counter else unseen_fraction(self._lead)
-        plan = spread_plan(self.spec.random_delays, batch_s, period_s, window_s, kappa)
         start_s = self.clock.now_s()
         repeats = self._repeats
         while True:
-            repeats.append(self._one_repeat(len(repeats), batch_count, plan))
+            if not repeats or not keeps_phase(self._lead, batch_s):  # every window shows more of it
+                self._look_at_period()
+            repeats.append(self._one_repeat(len(repeats), batch_count, self._spread(batch_s)))
             measurements = self._judged()
             elapsed_s = self.clock.now_s() - start_s
             interval = repeats_interval(measurements, self._active)
@@ -209,12 +229,15 @@ class Session:
         other_tools = tuple(meter.stop() for meter in self.references)
         null = self._null_window(self.spec.null_window_s)
         foreign = foreign or self._foreign_processes()
-        readings = replace(window.readings, phases_spread=plan.spreads)
+        readings = replace(window.readings, phases_spread=plan.spreads and self._phases_kept(window))
         raw = RawWindow(
             f"repeat-{index + 1}", readings, null, self._trace_covering(null), work, rested_since_s, foreign
         )
         measurement, idles = assembled(raw, self._infos, self.spec, self._counter_expected, self._truth_of)
         return _Repeat(measurement, idles, other_tools)
+
+    def _phases_kept(self, window: OpenWindow) -> bool:
+        return keeps_phase(self._lead, max(end_s - start_s for start_s, end_s in window.spans_s))
 
     def _follow_host_counters(self) -> None:
         """A CPU's counter may wrap within minutes: look often enough to notice every time it does."""
@@ -270,7 +293,9 @@ class Session:
 
     def _run_caveats(self, measurements: Sequence[Measurement], trace: PowerTrace) -> list[Caveat]:
         found = [quality.samples_missed(trace), unexplained_scatter(measurements, self._active)]
-        found += [quality.unknown_sensor(info) for info in self._infos if info.runs_model and info.kind == "gpu"]
+        for source, info in zip(self.sources, self._infos, strict=True):
+            if info.runs_model and info.kind == "gpu":
+                found += [quality.unknown_sensor(info), period_disagrees(source.info, info)]
         relative = relative_halfwidth(repeats_interval(measurements, self._active))
         target = self.spec.target_relative_halfwidth
         if relative is not None and relative > target:

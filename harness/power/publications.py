@@ -7,6 +7,7 @@ the polling step.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +26,8 @@ class Publications:
 
     `period_s`: the even grid's; None when too few changes or too slow a poll hide it. `phase_s`: the grid's point in
     [0, period). `jitter_s`: standard deviation of the brackets' middles about the grid, of which polling alone explains
-    step / sqrt(12). `t_s`, `readings`: shape (n,); times are the grid's, kept inside each bracket, or without a grid
-    the middles of the brackets.
+    step / sqrt(12). `period_u_s`: standard uncertainty of the period from that scatter alone. `t_s`, `readings`: shape
+    (n,); times are the grid's, kept inside each bracket, or without a grid the middles of the brackets.
     """
 
     t_s: FloatArray
@@ -36,6 +37,18 @@ class Publications:
     period_u_s: float | None
     phase_s: float | None
     jitter_s: float | None
+
+    @property
+    def period_doubt_s(self) -> float | None:
+        """The period's standard uncertainty where polls may keep step with the updates, seconds.
+
+        A period near a whole number of polling steps looks as if it were that number at every change, and nothing
+        scatters. It is known to what two brackets at the ends of the span allow, each a rectangle of one step.
+        """
+        if self.period_s is None or self.period_u_s is None:
+            return None
+        periods = float(self.t_s[-1] - self.t_s[0]) / self.period_s
+        return max(self.period_u_s, self.step_s / math.sqrt(6) / periods)
 
 
 def publications(t_s: FloatArray, values: FloatArray) -> Publications:

@@ -258,8 +258,8 @@ def _save_images(spec: RunSpec, engine: Engine, requests: Sequence[Request], scr
 def _complete(
     run: _Run, opened: OpenedSources, engine: Engine, result: SessionResult, references: Sequence[ReferenceMeter]
 ) -> RunRecord:
-    spec = run.spec
-    summary = summarize(result.measurements, run.sources, opened.host_missing, spec.measure.target_relative_halfwidth)
+    spec, sources = run.spec, result.sources
+    summary = summarize(result.measurements, sources, opened.host_missing, spec.measure.target_relative_halfwidth)
     return RunRecord(
         run_id=spec.run_id,
         campaign=run.campaign,
@@ -270,13 +270,13 @@ def _complete(
         finished_at_utc=_utc_now(),
         status="complete",
         parameter_count=engine.parameter_count,
-        sources=run.sources,
+        sources=sources,
         idle=result.idle,
         warm_up=result.warm_up,
         missed_deadlines=result.trace.missed_deadlines,
         measurements=result.measurements,
-        host=host_energy(result.measurements, run.sources, opened.host_missing),
-        cross_checks=tuple(_cross_check(index, meter, result, run.sources) for index, meter in enumerate(references)),
+        host=host_energy(result.measurements, sources, opened.host_missing),
+        cross_checks=tuple(_cross_check(index, meter, result, sources) for index, meter in enumerate(references)),
         summary=summary,
         caveats=(*opened.caveats, *_shared_gpu(opened), *result.caveats, *_of_references(result)),
     )

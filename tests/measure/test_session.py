@@ -384,9 +384,18 @@ class Outcome:
 
 
 def simulated(
-    task: dict, seed: int = 0, calibrated: bool = False, gpus: tuple[int, ...] = (0,), measure=None, **node
+    task: dict,
+    seed: int = 0,
+    calibrated: bool = False,
+    gpus: tuple[int, ...] = (0,),
+    measure=None,
+    period_factor: float = 1.0,
+    **node,
 ) -> Outcome:
-    """A session on a simulated node. `calibrated`: gain 1 and offset 0, and the sources know it."""
+    """A session on a simulated node.
+
+    `calibrated`: gain 1 and offset 0, and the sources know it. `period_factor`: by how much their profile is wrong.
+    """
     spec = RunSpec.model_validate(
         task
         | {
@@ -409,6 +418,9 @@ def simulated(
                 gpu.gain, gpu.offset_w = 1.0, 0.0
             for source in opened.sources:
                 source.info = source.info.model_copy(update={"gain_relative_u": 0.0, "offset_u_w": 0.0})
+        for source in opened.sources:
+            wrong_s = source.info.sensor_period_s * period_factor
+            source.info = source.info.model_copy(update={"sensor_period_s": wrong_s})
         session = Session(
             sources=opened.sources,
             sampler=VirtualSampler(opened.sources, opened.clock, spec.measure.sample_period_s),
@@ -424,6 +436,16 @@ def simulated(
         result = session.run()
         known = tuple(source.info for source in opened.sources)
     return Outcome(result, known, summarize(result.measurements, known, "no host meter", 0.02))
+
+
+def stray(outcomes: Sequence[Outcome]) -> float:
+    """Root mean square of the windows' errors over what each says of itself."""
+    squares = []
+    for window in (window for outcome in outcomes for window in outcome.result.measurements):
+        (source,) = window.sources
+        assert source.true_energy_j is not None
+        squares.append(((source.energy_j - source.true_energy_j) / window_u_j(source.budget)) ** 2)
+    return math.sqrt(np.mean(squares))
 
 
 def share_covered(seeds: range, task: dict, **options) -> float:
@@ -479,6 +501,30 @@ def test_window_of_a_board_is_off_by_what_its_budget_says(board):
             stated_j = max(window_u_j(source.budget), 0.05)  # 2 ms from publishing to showing cost 0.05 J
             squares.append(((source.energy_j - source.true_energy_j) / stated_j) ** 2)
     assert math.sqrt(np.mean(squares)) < 1.4
+
+
+@pytest.mark.parametrize("factor", [0.97, 1.0, 1.03, 1.2])
+def test_profile_of_another_period_than_the_boards_misleads_nobody(factor):
+    outcomes = [simulated(IMAGE, seed, calibrated=True, period_factor=factor) for seed in range(3)]
+    for outcome in outcomes:
+        (seen,) = outcome.result.sources
+        assert seen.sensor_period_u_s is not None
+        assert seen.sensor_period_u_s < 0.3e-3
+        assert seen.sensor_period_s == pytest.approx(0.1012, abs=2 * seen.sensor_period_u_s)
+        assert outcome.sources[0].sensor_period_s == pytest.approx(0.1012 * factor)
+        assert ("period-disagrees" in codes(outcome.result)) == (abs(factor - 1) > 0.05)
+    assert stray(outcomes) < 1.2
+
+
+def test_phases_that_nothing_vouches_for_exclude_no_beat():
+    # Polls slower than the readings are renewed: how often that is stays the profile's word, good for 0.28 s.
+    info = source_info(sensor_window_s=0.025)
+    for batch_s, codes_expected in ((0.25, False), (0.35, True)):
+        sources = [FakeSource(VirtualClock(0.037), info)]
+        workload = FakeWorkload(sources[0].clock, sources, batch_s=batch_s)
+        result = session_of(sources, workload, spec={"sample_period_s": 0.15}).run()
+        assert result.sources[0].sensor_period_u_s is None
+        assert ("beat-not-excluded" in codes(result)) is codes_expected
 
 
 def test_two_boards_of_unknown_gain_cover_the_truth():
