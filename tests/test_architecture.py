@@ -63,6 +63,7 @@ measure.window
 measure.quality
 measure.period
 measure.delays
+measure.unseen
 measure.budget
 measure.guards
 measure.siblings

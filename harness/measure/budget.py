@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from harness.errors import MeasurementInvalid
-from harness.measure.energy import counter_energy, integrate_power, published_readings
+from harness.measure.energy import counter_energy, integrate_power
 from harness.measure.uncertainty import (
     aligned_edges_u_j,
     combined_u_j,
@@ -20,13 +20,13 @@ from harness.measure.uncertainty import (
     offset_u_j,
     resolution_u_j,
     unaligned_edges_u_j,
-    undersampling_u_j,
 )
+from harness.measure.unseen import NOTHING_UNSEEN, unseen_energy
 from harness.measure.window import WindowReadings
 from harness.power.profiles import unseen_fraction
 from harness.power.trace import PowerTrace
 from harness.records import SourceEnergy, SourceInfo, UncertaintyTerm
-from harness.stats import FloatArray, effective_sample_size, phased_mean_u
+from harness.stats import FloatArray
 
 Method = Literal["counter", "sampled"]
 TrueEnergy = Callable[[str, float, float], float]
@@ -224,10 +224,10 @@ def source_energy(
     inside = trace.between(readings.start_s, readings.end_s)
     duration_s, mean_w = readings.duration_s, energy_j / readings.duration_s
     kappa = unseen_fraction(info)
-    scatter_j, effective_samples = _scatter(info, readings, inside, kappa, mean_w)
-    readings_scatter_j = scatter_j
+    unseen = unseen_energy(info, readings, inside, kappa, mean_w)
+    readings_scatter_j = unseen.u_j
     if method == "counter" and info.counter_integrates == "power":
-        kappa, scatter_j, effective_samples = 0.0, 0.0, None  # it was seen to miss nothing
+        kappa, unseen = 0.0, NOTHING_UNSEEN  # it was seen to miss nothing
     gap = gap_energy(info, readings, null, trace, idle)
     edges_j = _edges_u_j(info, readings, method, idle.power_w)
     lag_j = lag_u_j(info.sensor_period_s, gap.before_w, gap.after_w)
@@ -249,7 +249,7 @@ def source_energy(
             reduced_by="calibrate against a meter",
         ),
         _term("window edges", edges_j, "a longer window"),
-        _term("undersampling", scatter_j, "a longer window, or random delays between batches"),
+        _term("undersampling", unseen.u_j, "a longer window, or random delays between batches"),
         _term("load steps", steps_j, "a longer window"),
         _term("lag at the edges", lag_j, "a longer window", averages=False),
         _term("gaps", gap.u_j, "fewer delays, a longer window", averages=False),
@@ -265,7 +265,7 @@ def source_energy(
         idle_power_w=idle.power_w,
         idle_power_u_w=idle.u_w,
         gap_energy_j=gap.energy_j,
-        effective_samples=effective_samples,
+        effective_samples=unseen.effective_samples,
         sampled_energy_j=sampled_j,
         sampled_uncertainty_j=sampled_u_j,
         true_energy_j=truth(info.id, readings.start_s, readings.end_s) if truth else None,
@@ -286,37 +286,6 @@ def _edges_u_j(info: SourceInfo, readings: WindowReadings, method: Method, edge_
             return math.hypot(step_u_j, aligned_edges_u_j(readings.stamp_interval_s, edge_w))
         return math.hypot(step_u_j, unaligned_edges_u_j(info.sensor_period_s, edge_w, edge_w))
     return unaligned_edges_u_j(info.sensor_period_s, edge_w, edge_w)
-
-
-def _scatter(
-    info: SourceInfo, readings: WindowReadings, inside: PowerTrace, kappa: float, mean_w: float
-) -> tuple[float, float | None]:
-    """What the unseen share of the time leaves open, joules, and how many independent readings say so."""
-    if kappa == 0 or not readings.busy_spans_s:
-        return 0.0, None
-    t_s, power_w = inside.power(info.id)
-    settled_s = readings.busy_spans_s[0][0] + info.shows_past_s
-    busy = (t_s >= settled_s) & (t_s <= readings.busy_spans_s[-1][1])
-    values: FloatArray = published_readings(t_s[busy], power_w[busy], info.sensor_period_s)
-    if len(values) < 3:
-        # Too few readings to know the scatter: anything between nothing and twice the mean, one sample.
-        return undersampling_u_j(kappa, mean_w / math.sqrt(3), readings.duration_s, 1.0), 1.0
-    sd_w, effective = float(np.std(values, ddof=1)), effective_sample_size(values)
-    if readings.phases_spread:
-        at_s = published_readings(t_s[busy], t_s[busy], info.sensor_period_s)
-        mean_u_w = _batches_u_w(info, readings, at_s, values)
-        if mean_u_w is not None and mean_u_w > 0:
-            effective = (sd_w / mean_u_w) ** 2
-    return undersampling_u_j(kappa, sd_w, readings.duration_s, effective), effective
-
-
-def _batches_u_w(info: SourceInfo, readings: WindowReadings, at_s: FloatArray, values_w: FloatArray) -> float | None:
-    """Standard uncertainty of the readings' mean where batches start at phases that are spread evenly."""
-    starts_s = np.array([start for start, _ in readings.busy_spans_s])
-    batch = np.searchsorted(starts_s, at_s, side="right") - 1
-    numbers, counts = np.unique(batch, return_counts=True)
-    means_w = np.array([values_w[batch == number].mean() for number in numbers])
-    return phased_mean_u(starts_s[numbers] % info.sensor_period_s, means_w, counts / counts.sum())
 
 
 def _sampled_check(
