@@ -408,6 +408,9 @@ class SourceEnergy(Frozen):
     effective_samples: float | None = Field(
         None, description="independent readings the work's power was judged by; None where the sensor sees everything"
     )
+    unseen_correction_j: float | None = Field(
+        None, description="part of energy_j: batches put together from all readings, less the readings' plain mean"
+    )
     busy_temperature_c: float | None = Field(None, description="mean chip temperature while work ran")
     busy_clock_hz: float | None = Field(None, description="median streaming-multiprocessor clock while work ran")
     sampled_energy_j: float | None = Field(None, description="integral of sampled power, to check the counter")

@@ -63,6 +63,7 @@ measure.window
 measure.quality
 measure.period
 measure.delays
+measure.equivalent_time
 measure.unseen
 measure.budget
 measure.guards

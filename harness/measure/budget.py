@@ -21,7 +21,7 @@ from harness.measure.uncertainty import (
     resolution_u_j,
     unaligned_edges_u_j,
 )
-from harness.measure.unseen import NOTHING_UNSEEN, unseen_energy
+from harness.measure.unseen import NOTHING_UNSEEN, Unseen, unseen_energy
 from harness.measure.window import WindowReadings
 from harness.power.profiles import unseen_fraction
 from harness.power.trace import PowerTrace
@@ -220,14 +220,14 @@ def source_energy(
     Raises:
         MeasurementInvalid: The counter went backwards, or the trace does not cover a window that needs it.
     """
-    energy_j = window_energy_j(info, readings, trace, method)
+    plain_j = window_energy_j(info, readings, trace, method)
     inside = trace.between(readings.start_s, readings.end_s)
-    duration_s, mean_w = readings.duration_s, energy_j / readings.duration_s
-    kappa = unseen_fraction(info)
-    unseen = unseen_energy(info, readings, inside, kappa, mean_w)
-    readings_scatter_j = unseen.u_j
+    duration_s, kappa = readings.duration_s, unseen_fraction(info)
+    of_readings = unseen_energy(info, readings, inside, kappa, plain_j / duration_s)
+    unseen = of_readings
     if method == "counter" and info.counter_integrates == "power":
         kappa, unseen = 0.0, NOTHING_UNSEEN  # it was seen to miss nothing
+    energy_j = plain_j + (unseen.correction_j or 0.0)
     gap = gap_energy(info, readings, null, trace, idle)
     edges_j = _edges_u_j(info, readings, method, idle.power_w)
     lag_j = lag_u_j(info.sensor_period_s, gap.before_w, gap.after_w)
@@ -254,7 +254,7 @@ def source_energy(
         _term("lag at the edges", lag_j, "a longer window", averages=False),
         _term("gaps", gap.u_j, "fewer delays, a longer window", averages=False),
     )
-    sampled_j, sampled_u_j = _sampled_check(info, readings, trace, method, energy_j, idle, edges_j, readings_scatter_j)
+    sampled_j, sampled_u_j = _sampled_check(info, readings, trace, method, energy_j, idle, edges_j, of_readings)
     return SourceEnergy(
         source_id=info.id,
         energy_j=energy_j,
@@ -266,6 +266,7 @@ def source_energy(
         idle_power_u_w=idle.u_w,
         gap_energy_j=gap.energy_j,
         effective_samples=unseen.effective_samples,
+        unseen_correction_j=unseen.correction_j,
         sampled_energy_j=sampled_j,
         sampled_uncertainty_j=sampled_u_j,
         true_energy_j=truth(info.id, readings.start_s, readings.end_s) if truth else None,
@@ -296,7 +297,7 @@ def _sampled_check(
     energy_j: float,
     idle: IdlePowerReading,
     edges_j: float,
-    scatter_j: float,
+    unseen: Unseen,
 ) -> tuple[float | None, float | None]:
     """Integral of sampled power beside the counter, and the doubt of their difference.
 
@@ -307,7 +308,7 @@ def _sampled_check(
     if method == "sampled":
         return None, None
     try:
-        sampled_j = sampled_energy_j(info, readings, trace)
+        sampled_j = sampled_energy_j(info, readings, trace) + (unseen.correction_j or 0.0)
     except MeasurementInvalid:
         return None, None
     lag_j = lag_u_j(info.sensor_period_s, idle.power_w, energy_j / readings.duration_s)
@@ -315,7 +316,7 @@ def _sampled_check(
         edges_j,
         unaligned_edges_u_j(info.sensor_period_s, idle.power_w, idle.power_w),
         lag_j,
-        scatter_j,
+        unseen.u_j,
         gain_u_j(energy_j, info.gain_relative_u),
         offset_u_j(readings.duration_s, info.offset_u_w),
     )

@@ -8,19 +8,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.measure.energy import published_readings
+from harness.measure.equivalent_time import CycleMean, cycle_mean
 from harness.measure.uncertainty import undersampling_u_j
 from harness.measure.window import WindowReadings
+from harness.power.publications import publications
 from harness.power.trace import PowerTrace
 from harness.records import SourceInfo
 from harness.stats import FloatArray, effective_sample_size, phased_mean_u
 
+FEWEST_BATCHES = 5  # whose phases are spread: fewer may all miss the same
+SAME_PERIOD = 0.05  # relative: a multiple of the period means that readings repeat
+
 
 @dataclass(frozen=True)
 class Unseen:
-    """Standard uncertainty, joules, and how many independent readings say so; None where nothing goes unseen."""
+    """What is unknown, and what can be mended.
+
+    `u_j`: standard uncertainty. `effective_samples`: independent readings that say so; None where nothing goes unseen.
+    `correction_j`: to add to an energy that is a plain sum of readings; None where that sum is the best to be had.
+    """
 
     u_j: float
     effective_samples: float | None
+    correction_j: float | None = None
 
 
 NOTHING_UNSEEN = Unseen(0.0, None)
@@ -30,6 +40,9 @@ def unseen_energy(
     info: SourceInfo, readings: WindowReadings, inside: PowerTrace, kappa: float, mean_w: float
 ) -> Unseen:
     """What the unseen share of a window's time leaves open.
+
+    Where batches start at spread phases there are two ways to the mean power, and the surer one is taken: the plain
+    mean of the readings, or that of a batch put together from all of them.
 
     Args:
         info: The source.
@@ -48,12 +61,33 @@ def unseen_energy(
         # Too few readings to know the scatter: anything between nothing and twice the mean, one sample.
         return Unseen(undersampling_u_j(kappa, mean_w / math.sqrt(3), readings.duration_s, 1.0), 1.0)
     sd_w, effective = float(np.std(values, ddof=1)), effective_sample_size(values)
+    cycle = None
     if readings.phases_spread:
         at_s = published_readings(t_s[busy], t_s[busy], info.sensor_period_s)
         mean_u_w = _batches_u_w(info, readings, at_s, values)
         if mean_u_w is not None and mean_u_w > 0:
             effective = (sd_w / mean_u_w) ** 2
-    return Unseen(undersampling_u_j(kappa, sd_w, readings.duration_s, effective), effective)
+        cycle = _cycle(info, readings, t_s, power_w)
+    plain_j = undersampling_u_j(kappa, sd_w, readings.duration_s, effective)
+    if cycle is None or cycle.u_w == 0:
+        return Unseen(plain_j, effective)
+    cycle_effective = (sd_w / cycle.u_w) ** 2
+    cycle_j = undersampling_u_j(kappa, sd_w, readings.duration_s, cycle_effective)
+    if cycle_j >= plain_j:
+        return Unseen(plain_j, effective)
+    worked_s = readings.busy_spans_s[-1][1] - readings.busy_spans_s[0][0]
+    return Unseen(cycle_j, cycle_effective, (cycle.power_w - cycle.plain_w) * worked_s / info.gain)
+
+
+def _cycle(info: SourceInfo, readings: WindowReadings, t_s: FloatArray, power_w: FloatArray) -> CycleMean | None:
+    """A batch and the pause after it, put together from the readings of all; None where their times are not known."""
+    if len(readings.busy_spans_s) < FEWEST_BATCHES:
+        return None
+    seen = publications(t_s, power_w)
+    if seen.period_s is None or abs(seen.period_s - info.sensor_period_s) > SAME_PERIOD * info.sensor_period_s:
+        return None
+    starts_s = np.array([start for start, _ in readings.busy_spans_s])
+    return cycle_mean(starts_s, readings.busy_spans_s[-1][1], seen.t_s - info.sensor_window_s / 2, seen.readings)
 
 
 def _batches_u_w(info: SourceInfo, readings: WindowReadings, at_s: FloatArray, values_w: FloatArray) -> float | None:
