@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from harness.errors import MeasurementInvalid
+from harness.measure.counter import adds_up_readings
 from harness.measure.energy import counter_energy, integrate_power
 from harness.measure.uncertainty import (
     aligned_edges_u_j,
@@ -21,9 +22,10 @@ from harness.measure.uncertainty import (
     resolution_u_j,
     unaligned_edges_u_j,
 )
-from harness.measure.unseen import NOTHING_UNSEEN, Unseen, unseen_energy
+from harness.measure.unseen import NOTHING_UNSEEN, Unseen, mended, unseen_energy
 from harness.measure.window import WindowReadings
 from harness.power.profiles import unseen_fraction
+from harness.power.publications import publications
 from harness.power.trace import PowerTrace
 from harness.records import SourceEnergy, SourceInfo, UncertaintyTerm
 from harness.stats import FloatArray
@@ -223,10 +225,12 @@ def source_energy(
     plain_j = window_energy_j(info, readings, trace, method)
     inside = trace.between(readings.start_s, readings.end_s)
     duration_s, kappa = readings.duration_s, unseen_fraction(info)
-    of_readings = unseen_energy(info, readings, inside, kappa, plain_j / duration_s)
-    unseen = of_readings
+    plain = unseen_energy(info, readings, inside, kappa, plain_j / duration_s)
+    of_readings = unseen = mended(plain, info, readings, inside, kappa)
     if method == "counter" and info.counter_integrates == "power":
         kappa, unseen = 0.0, NOTHING_UNSEEN  # it was seen to miss nothing
+    elif unseen is not plain and method == "counter" and not _sums_readings(info, inside):
+        unseen = plain
     energy_j = plain_j + (unseen.correction_j or 0.0)
     gap = gap_energy(info, readings, null, trace, idle)
     edges_j = _edges_u_j(info, readings, method, idle.power_w)
@@ -272,6 +276,15 @@ def source_energy(
         true_energy_j=truth(info.id, readings.start_s, readings.end_s) if truth else None,
         true_busy_energy_j=math.fsum(truth(info.id, *span) for span in readings.busy_spans_s) if truth else None,
     )
+
+
+def _sums_readings(info: SourceInfo, inside: PowerTrace) -> bool:
+    """Whether the counter shows nothing that the readings do not, by its profile or in this window."""
+    if info.counter_integrates is not None:
+        return info.counter_integrates == "readings"
+    seen = publications(*inside.power(info.id))
+    looks_s, energy_j = inside.column("t_s", info.id), inside.column("energy_j", info.id)
+    return adds_up_readings(seen.t_s, seen.readings, looks_s, energy_j)
 
 
 def _term(name: str, standard_uncertainty_j: float, reduced_by: str, averages: bool = True) -> UncertaintyTerm:

@@ -11,6 +11,7 @@ from harness.stats import FloatArray
 
 COUNTER_UNIT_J = 0.001  # NVML counts in whole millijoules
 FEWEST_INCREMENTS = 10
+EXPLAINED = 0.999  # of the increments' variance, by the readings: nothing else enters a counter that adds them up
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,32 @@ def counter_step_j(values_j: FloatArray) -> float | None:
     if len(increments) < FEWEST_INCREMENTS or len(np.unique(increments)) < 2:
         return None
     return float(np.gcd.reduce(increments)) * COUNTER_UNIT_J
+
+
+def adds_up_readings(
+    published_s: FloatArray, readings_w: FloatArray, looks_s: FloatArray, energy_j: FloatArray
+) -> bool:
+    """Whether a counter moves from look to look by the readings published meanwhile, times and plus a constant.
+
+    A counter of true energy moves by what the readings miss as well, and one that moves at times of its own by other
+    readings: then the answer is no, which is also the answer where too little was seen.
+
+    Args:
+        published_s: When readings were published, seconds, rising, shape (n,).
+        readings_w: What they were, watts, shape (n,).
+        looks_s: When the counter was looked at, seconds, rising, shape (m,).
+        energy_j: What it showed; NaN where nothing was read, joules, shape (m,).
+    """
+    known = ~np.isnan(energy_j)
+    counts = np.searchsorted(published_s, looks_s[known], side="right")
+    sums_w = np.diff(np.concatenate([[0.0], np.cumsum(readings_w)])[counts])
+    increments_j = np.diff(energy_j[known])
+    spread = float(np.var(increments_j)) if len(increments_j) >= FEWEST_INCREMENTS else 0.0
+    if spread == 0:
+        return False
+    design = np.column_stack([np.ones(len(sums_w)), np.diff(counts), sums_w])
+    fit, *_ = np.linalg.lstsq(design, increments_j, rcond=None)
+    return float(np.var(increments_j - design @ fit)) <= (1 - EXPLAINED) * spread
 
 
 def counter_rate(

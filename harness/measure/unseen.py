@@ -16,7 +16,9 @@ from harness.power.trace import PowerTrace
 from harness.records import SourceInfo
 from harness.stats import FloatArray, effective_sample_size, phased_mean_u
 
+FEWEST_READINGS = 3
 FEWEST_BATCHES = 5  # whose phases are spread: fewer may all miss the same
+CLEARLY = 0.7  # times the other's uncertainty: from few batches either is itself known to a third
 SAME_PERIOD = 0.05  # relative: a multiple of the period means that readings repeat
 
 
@@ -39,10 +41,7 @@ NOTHING_UNSEEN = Unseen(0.0, None)
 def unseen_energy(
     info: SourceInfo, readings: WindowReadings, inside: PowerTrace, kappa: float, mean_w: float
 ) -> Unseen:
-    """What the unseen share of a window's time leaves open.
-
-    Where batches start at spread phases there are two ways to the mean power, and the surer one is taken: the plain
-    mean of the readings, or that of a batch put together from all of them.
+    """What the unseen share of a window's time leaves open about a plain sum of the readings.
 
     Args:
         info: The source.
@@ -53,36 +52,55 @@ def unseen_energy(
     """
     if kappa == 0 or not readings.busy_spans_s:
         return NOTHING_UNSEEN
+    at_s, values_w = _settled(info, readings, inside)
+    if len(values_w) < FEWEST_READINGS:
+        # Too few readings to know the scatter: anything between nothing and twice the mean, one sample.
+        return Unseen(undersampling_u_j(kappa, mean_w / math.sqrt(3), readings.duration_s, 1.0), 1.0)
+    sd_w, effective = float(np.std(values_w, ddof=1)), effective_sample_size(values_w)
+    if readings.phases_spread:
+        mean_u_w = _batches_u_w(info, readings, at_s, values_w)
+        if mean_u_w is not None and mean_u_w > 0:
+            effective = (sd_w / mean_u_w) ** 2
+    return Unseen(undersampling_u_j(kappa, sd_w, readings.duration_s, effective), effective)
+
+
+def mended(plain: Unseen, info: SourceInfo, readings: WindowReadings, inside: PowerTrace, kappa: float) -> Unseen:
+    """A batch put together from all readings, where that is clearly surer than their plain sum.
+
+    Args:
+        plain: As `unseen_energy` has it.
+        info: The source.
+        readings: The window.
+        inside: Samples between its edges.
+        kappa: Share of the time that the sensor does not see.
+    """
+    if kappa == 0 or not readings.phases_spread or len(readings.busy_spans_s) < FEWEST_BATCHES:
+        return plain
+    t_s, power_w = inside.power(info.id)
+    cycle = _cycle(info, readings, t_s, power_w)
+    _, values_w = _settled(info, readings, inside)
+    if cycle is None or cycle.u_w == 0 or len(values_w) < FEWEST_READINGS:
+        return plain
+    sd_w = float(np.std(values_w, ddof=1))
+    effective = (sd_w / cycle.u_w) ** 2
+    u_j = undersampling_u_j(kappa, sd_w, readings.duration_s, effective)
+    if u_j > CLEARLY * plain.u_j:
+        return plain
+    worked_s = readings.busy_spans_s[-1][1] - readings.busy_spans_s[0][0]
+    return Unseen(u_j, effective, (cycle.power_w - cycle.plain_w) * worked_s / info.gain)
+
+
+def _settled(info: SourceInfo, readings: WindowReadings, inside: PowerTrace) -> tuple[FloatArray, FloatArray]:
+    """When readings were polled that show nothing but the work, and what they were; each reading once."""
     t_s, power_w = inside.power(info.id)
     settled_s = readings.busy_spans_s[0][0] + info.shows_past_s
     busy = (t_s >= settled_s) & (t_s <= readings.busy_spans_s[-1][1])
-    values: FloatArray = published_readings(t_s[busy], power_w[busy], info.sensor_period_s)
-    if len(values) < 3:
-        # Too few readings to know the scatter: anything between nothing and twice the mean, one sample.
-        return Unseen(undersampling_u_j(kappa, mean_w / math.sqrt(3), readings.duration_s, 1.0), 1.0)
-    sd_w, effective = float(np.std(values, ddof=1)), effective_sample_size(values)
-    cycle = None
-    if readings.phases_spread:
-        at_s = published_readings(t_s[busy], t_s[busy], info.sensor_period_s)
-        mean_u_w = _batches_u_w(info, readings, at_s, values)
-        if mean_u_w is not None and mean_u_w > 0:
-            effective = (sd_w / mean_u_w) ** 2
-        cycle = _cycle(info, readings, t_s, power_w)
-    plain_j = undersampling_u_j(kappa, sd_w, readings.duration_s, effective)
-    if cycle is None or cycle.u_w == 0:
-        return Unseen(plain_j, effective)
-    cycle_effective = (sd_w / cycle.u_w) ** 2
-    cycle_j = undersampling_u_j(kappa, sd_w, readings.duration_s, cycle_effective)
-    if cycle_j >= plain_j:
-        return Unseen(plain_j, effective)
-    worked_s = readings.busy_spans_s[-1][1] - readings.busy_spans_s[0][0]
-    return Unseen(cycle_j, cycle_effective, (cycle.power_w - cycle.plain_w) * worked_s / info.gain)
+    values_w = published_readings(t_s[busy], power_w[busy], info.sensor_period_s)
+    return published_readings(t_s[busy], t_s[busy], info.sensor_period_s), values_w
 
 
 def _cycle(info: SourceInfo, readings: WindowReadings, t_s: FloatArray, power_w: FloatArray) -> CycleMean | None:
     """A batch and the pause after it, put together from the readings of all; None where their times are not known."""
-    if len(readings.busy_spans_s) < FEWEST_BATCHES:
-        return None
     seen = publications(t_s, power_w)
     if seen.period_s is None or abs(seen.period_s - info.sensor_period_s) > SAME_PERIOD * info.sensor_period_s:
         return None

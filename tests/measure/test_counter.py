@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measure.counter import counter_rate, counter_step_j
+from harness.measure.counter import adds_up_readings, counter_rate, counter_step_j
 
 
 def test_step_is_what_divides_every_increment():
@@ -72,3 +72,50 @@ def test_a_counter_that_goes_backwards_or_stands_still_gives_no_rate():
     assert counter_rate(LOOKS_S, np.where(LOOKS_S > 1.0, COUNTED_J - 500, COUNTED_J), 0.0, 2.0, 0.001) is None
     assert counter_rate(LOOKS_S, np.full_like(LOOKS_S, 7.0), 0.0, 2.0, 0.001) is None
     assert counter_rate(LOOKS_S, np.full_like(LOOKS_S, np.nan), 0.0, 2.0, 0.001) is None
+
+
+# --- what it counts ---
+
+PUBLISHED_S = np.arange(1, 101) * 0.1
+SLOW_LOOKS_S = np.arange(1, 52) * 0.2 + 0.01  # every second reading
+
+
+def looked_at(counts_j):
+    """The counter at each look: all that was counted at the publications before."""
+    return (
+        1000.0 + np.concatenate([[0.0], np.cumsum(counts_j)])[np.searchsorted(PUBLISHED_S, SLOW_LOOKS_S, side="right")]
+    )
+
+
+@given(st.integers(0, 99), st.floats(0.9, 1.1), st.floats(-1.0, 1.0))
+def test_counter_that_adds_up_readings_is_recognised_whatever_its_gain_and_offset(seed, gain, offset_j):
+    readings_w = np.random.default_rng(seed).uniform(100, 300, 100)
+    counts_j = np.round(gain * readings_w * 0.1 + offset_j, 3)
+    assert adds_up_readings(PUBLISHED_S, readings_w, SLOW_LOOKS_S, looked_at(counts_j))
+
+
+@given(st.integers(0, 99))
+def test_counter_that_shows_what_readings_miss_is_another(seed):
+    true_w = np.random.default_rng(seed).uniform(100, 300, (100, 4))  # four parts of a period; the sensor sees the last
+    assert not adds_up_readings(PUBLISHED_S, true_w[:, 3], SLOW_LOOKS_S, looked_at(true_w.mean(axis=1) * 0.1))
+
+
+def test_counter_that_moves_at_other_times_is_another():
+    readings_w = np.random.default_rng(0).uniform(100, 300, 100)
+    assert not adds_up_readings(PUBLISHED_S - 0.1, readings_w, SLOW_LOOKS_S, looked_at(readings_w * 0.1))
+
+
+def test_too_few_looks_or_increments_that_are_all_alike_say_no():
+    readings_w = np.linspace(100, 300, 100)
+    looks_j = looked_at(readings_w * 0.1)
+    assert adds_up_readings(PUBLISHED_S, readings_w, SLOW_LOOKS_S[:11], looks_j[:11])
+    assert not adds_up_readings(PUBLISHED_S, readings_w, SLOW_LOOKS_S[:10], looks_j[:10])
+    assert not adds_up_readings(PUBLISHED_S, np.full(100, 200.0), SLOW_LOOKS_S[:50], looked_at(np.full(100, 20.0))[:50])
+    assert not adds_up_readings(PUBLISHED_S, readings_w, SLOW_LOOKS_S, np.full(51, np.nan))
+
+
+def test_looks_that_are_missing_hide_nothing():
+    readings_w = np.random.default_rng(3).uniform(100, 300, 100)
+    looks_j = looked_at(readings_w * 0.1)
+    looks_j[[7, 8, 30]] = np.nan
+    assert adds_up_readings(PUBLISHED_S, readings_w, SLOW_LOOKS_S, looks_j)

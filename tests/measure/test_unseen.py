@@ -31,8 +31,11 @@ class Played:
     corrected: bool
 
 
-def played(phase: float, batches: int = 10, spread: bool = True, counter_integrates=None) -> Played:
-    """A window of batches whose starts step round the period by the golden ratio, read by a boxcar of a quarter."""
+def played(phase: float, batches: int = 10, spread: bool = True, true_counter: bool = False, integrates=None) -> Played:
+    """A window of batches whose starts step round the period by the golden ratio, read by a boxcar of a quarter.
+
+    The counter adds up the readings, or true power at the same times; `integrates` is what its profile says.
+    """
     starts_s, at_s = [], 1.0
     for number in range(batches):
         wanted = (phase + 0.381966 * number) % 1.0
@@ -55,10 +58,14 @@ def played(phase: float, batches: int = 10, spread: bool = True, counter_integra
     readings_w = (energy_until_j(published_s) - energy_until_j(published_s - SEEN_S)) / SEEN_S
     readings_w = readings_w + noise.normal(0, 0.2, len(readings_w))
     polled_s = np.arange(0.2, end_s + 2.0, 0.02)
-    trace = trace_of((polled_s, readings_w[np.searchsorted(published_s, polled_s, side="right") - 1]))
+    counts_j = np.diff(energy_until_j(np.append(0.0, published_s))) if true_counter else readings_w * PERIOD_S
+    counter_j = np.cumsum(counts_j)
+    newest = np.searchsorted(published_s, polled_s + 1e-9, side="right") - 1
+    trace = trace_of((polled_s, readings_w[newest]), energy_j=1000.0 + counter_j[newest])
 
     def counted_j(from_s, until_s):
-        return float(readings_w[(published_s > from_s + 1e-9) & (published_s <= until_s + 1e-9)].sum()) * PERIOD_S
+        first, last = np.searchsorted(published_s, np.array([from_s, until_s]) + 1e-9, side="right") - 1
+        return float(counter_j[last] - counter_j[first])
 
     edge_s, close_s = 0.5, round(end_s / PERIOD_S) * PERIOD_S
     readings = WindowReadings(
@@ -84,7 +91,7 @@ def played(phase: float, batches: int = 10, spread: bool = True, counter_integra
         sensor_kernel="boxcar",
         gain_relative_u=0.0,
         offset_u_w=0.0,
-        counter_integrates=counter_integrates,
+        counter_integrates=integrates,
     )
     found = source_energy(info, readings, null, trace, IdlePowerReading(100.0, 0.1), "counter")
     true_j = float(sum(energy_until_j(end) - energy_until_j(start) for start, end in readings.busy_spans_s))
@@ -118,8 +125,14 @@ def test_it_is_a_mend_worth_having():
     [
         pytest.param({"spread": False}, id="batches that start anyhow may all show the same"),
         pytest.param({"batches": 4}, id="four batches leave a fourth of the period unseen"),
-        pytest.param({"counter_integrates": "power"}, id="a counter that misses nothing"),
+        pytest.param({"integrates": "power"}, id="a counter that its profile says misses nothing"),
+        pytest.param({"true_counter": True}, id="a counter that shows more than the readings"),
     ],
 )
 def test_nothing_is_mended_where_that_would_be_a_guess(options):
     assert not played(0.3, **options).corrected
+
+
+def test_a_counter_that_sees_everything_is_left_alone_and_right():
+    found = played(0.3, true_counter=True)
+    assert found.energy_j == pytest.approx(found.true_j, rel=0.002)
