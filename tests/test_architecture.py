@@ -93,6 +93,7 @@ run.sources
 run.load_pattern
 run.characterize
 run.worker
+run.fork_server
 run.executors
 run.runner
 footprint.factors

@@ -70,6 +70,7 @@ def run_command(
 
 
 def _run(plan: Plan, results: Path, in_process: bool, todo: int, as_json: bool) -> CampaignResult:
+    import contextlib
     import signal
 
     from rich.console import Console
@@ -85,10 +86,11 @@ def _run(plan: Plan, results: Path, in_process: bool, todo: int, as_json: bool) 
         signal.signal(polite, interrupt)
     executor = InProcessExecutor() if in_process else SubprocessExecutor()
     err = Console(stderr=True, highlight=False)
-    if err.is_terminal and not as_json and todo:
-        with LiveListener(err) as live:
-            return run_campaign(plan, results, executor, live)
-    return run_campaign(plan, results, executor, PlainListener(err))
+    with contextlib.closing(executor):
+        if err.is_terminal and not as_json and todo:
+            with LiveListener(err) as live:
+                return run_campaign(plan, results, executor, live)
+        return run_campaign(plan, results, executor, PlainListener(err))
 
 
 def _print_plan(plan: Plan, todo: set[str], as_json: bool) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StoreError
 from harness.measure.base import Progress
 from harness.records import Failure, RunRecord, RunSpec
+from harness.run.fork_server import ForkServer
 from harness.run.worker import SAMPLES_FILE, WorkerTask, execute, failed_record
 from harness.store.files import RECORD, read_record, write_run
 
@@ -28,10 +27,14 @@ Report = Callable[[Progress], None]
 
 
 class Executor(Protocol):
-    """Runs a spec and leaves its record, complete or failed, in the scratch folder."""
+    """Runs a spec and leaves its record, complete or failed, in the scratch folder. Closed when it is done with."""
 
     def run(self, spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
         """Run to the end, whatever happens."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds; again is harmless."""
         ...
 
 
@@ -44,9 +47,15 @@ class InProcessExecutor:
         _clear(scratch)
         return record
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 class SubprocessExecutor:
     """One child process per run, in its own process group; the parent blocks on its progress pipe."""
+
+    def __init__(self) -> None:
+        self._server = ForkServer()
 
     def run(self, spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
         """Run in a child.
@@ -59,25 +68,21 @@ class SubprocessExecutor:
         read_fd, write_fd = os.pipe()
         task_path, stderr_path = scratch / "task.json", scratch / "stderr.log"
         try:
-            task = WorkerTask(spec=spec, campaign=campaign, scratch=str(scratch), progress_fd=write_fd)
+            task = WorkerTask(spec=spec, campaign=campaign, scratch=str(scratch))
             task_path.write_text(task.model_dump_json(), encoding="utf-8")
             with stderr_path.open("wb") as stderr:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "harness.run.worker", str(task_path)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=stderr,
-                    stderr=stderr,
-                    pass_fds=(write_fd,),
-                    start_new_session=True,
-                )
+                pid = self._server.start(str(task_path), stderr.fileno(), write_fd)
         except OSError as error:
             os.close(read_fd)
-            raise HarnessError(
-                f"Cannot start a worker: {error}.", "Is the disk full or the folder read-only?"
+            raise StoreError(
+                f"Cannot write {scratch}: {error.strerror or error}.", "Is the disk full or the folder read-only?"
             ) from error
+        except HarnessError:
+            os.close(read_fd)
+            raise
         finally:
             os.close(write_fd)
-        phase, timed_out = _follow(process, read_fd, spec.timeout_s, report)
+        phase, timed_out, code = self._follow(pid, read_fd, spec.timeout_s, report)
         if (scratch / RECORD).exists() and not timed_out:
             record = read_record(scratch / RECORD)
             if record.failure is not None and not record.failure.stderr_tail:
@@ -85,41 +90,44 @@ class SubprocessExecutor:
                 record = record.model_copy(update={"failure": failure})
                 write_run(scratch, record, None)
         else:
-            failure = _died(process.returncode, timed_out, phase, spec.timeout_s, _tail(stderr_path))
+            failure = _died(code, timed_out, phase, spec.timeout_s, _tail(stderr_path))
             record = failed_record(spec, campaign, started, failure)
             write_run(scratch, record, None)
         _clear(scratch)
         return record
 
+    def close(self) -> None:
+        """End the process that workers are forked from."""
+        self._server.close()
 
-def _follow(process: subprocess.Popen[bytes], read_fd: int, timeout_s: float, report: Report) -> tuple[str, bool]:
-    """Block on the child's progress until it ends. Returns its last phase and whether time ran out."""
-    phase, timed_out = "start", threading.Event()
+    def _follow(self, pid: int, read_fd: int, timeout_s: float, report: Report) -> tuple[str, bool, int]:
+        """Block on the child's progress until it ends. Returns its last phase, whether time ran out, its exit code."""
+        phase, timed_out, code = "start", threading.Event(), None
 
-    def end_it() -> None:
-        timed_out.set()
-        _kill_group(process.pid, signal.SIGKILL)
+        def end_it() -> None:
+            timed_out.set()
+            _kill_group(pid, signal.SIGKILL)
 
-    timer = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), end_it)
-    timer.daemon = True
-    timer.start()
-    try:
-        with os.fdopen(read_fd, encoding="utf-8") as lines:
-            for line in lines:
-                progress = Progress(**json.loads(line))
-                phase = progress.phase
-                report(progress)
-        process.wait()
-    except BaseException:
-        _kill_group(process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=GRACE_S)
-        raise
-    finally:
-        timer.cancel()
-        _kill_group(process.pid, signal.SIGKILL)
-        process.wait()
-    return phase, timed_out.is_set()
+        timer = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), end_it)
+        timer.daemon = True
+        timer.start()
+        try:
+            with os.fdopen(read_fd, encoding="utf-8") as lines:
+                for line in lines:
+                    progress = Progress(**json.loads(line))
+                    phase = progress.phase
+                    report(progress)
+            code = self._server.wait()
+        except BaseException:
+            _kill_group(pid, signal.SIGTERM)
+            with suppress(TimeoutError):
+                code = self._server.wait(GRACE_S)
+            raise
+        finally:
+            timer.cancel()
+            _kill_group(pid, signal.SIGKILL)
+            code = self._server.wait() if code is None else code
+        return phase, timed_out.is_set(), code
 
 
 def _kill_group(pid: int, number: int) -> None:

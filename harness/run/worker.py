@@ -1,7 +1,7 @@
 """One RunSpec in one process: the only place where power, tasks and engines meet.
 
-`python -m harness.run.worker TASK.json` runs it, tells its progress as JSON lines on a pipe, and leaves
-record.json and trace.parquet in the scratch folder named in the task. Whatever goes wrong becomes a Failure there.
+`run_task` runs it, tells its progress as JSON lines on a pipe, and leaves record.json and trace.parquet in the scratch
+folder named in the task. Whatever goes wrong becomes a Failure there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -48,7 +47,6 @@ class WorkerTask(Frozen):
     spec: RunSpec
     campaign: str
     scratch: str
-    progress_fd: int | None = None
 
 
 @dataclass
@@ -359,23 +357,15 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def main(argv: Sequence[str]) -> int:
-    """The child process. Exit code 0 with a complete record, 1 with a failed one."""
+def run_task(path: str, progress_fd: int) -> int:
+    """What a worker process does. Exit code 0 with a complete record, 1 with a failed one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a run ends
     _end_with_parent()
-    task = WorkerTask.model_validate_json(Path(argv[0]).read_text(encoding="utf-8"))
-    if task.progress_fd is not None:
-        os.set_inheritable(task.progress_fd, False)  # the parent waits for its end: no helper may hold it open
+    os.set_inheritable(progress_fd, False)  # the parent waits for its end: no helper may hold it open
+    task = WorkerTask.model_validate_json(Path(path).read_text(encoding="utf-8"))
 
     def report(progress: Progress) -> None:
-        if task.progress_fd is not None:
-            os.write(task.progress_fd, (json.dumps(asdict(progress)) + "\n").encode())
+        os.write(progress_fd, (json.dumps(asdict(progress)) + "\n").encode())
 
     record = execute(task.spec, task.campaign, Path(task.scratch), report)
     return 0 if record.status == "complete" else 1
-
-
-if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stderr.flush()
-    os._exit(code)  # everything is on disk and closed; taking torch apart in order would cost a second per run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -40,7 +41,8 @@ def run(spec: RunSpec, scratch: Path, at_idle: object = None) -> tuple[RunRecord
             if callable(at_idle):
                 at_idle(seen)
 
-    return SubprocessExecutor().run(spec, "c", scratch, report), seen
+    with closing(SubprocessExecutor()) as executor:
+        return executor.run(spec, "c", scratch, report), seen
 
 
 def test_a_run_that_hangs_is_stopped_with_all_it_started_and_recorded_as_timeout(tmp_path: Path) -> None:
@@ -48,14 +50,15 @@ def test_a_run_that_hangs_is_stopped_with_all_it_started_and_recorded_as_timeout
     assert record.failure is not None
     assert (record.failure.kind, record.failure.phase) == ("timeout", "idle")
     assert record.failure.message == "The run was stopped after timeout_s = 6 s."
-    assert len(children) >= 2  # worker and sampler
+    assert len(children) >= 3  # fork server, worker and sampler
     assert not psutil.wait_procs(children, timeout=10)[1]
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
 def test_a_worker_that_is_killed_is_recorded_with_the_signal_and_the_likely_reason(tmp_path: Path) -> None:
     def kill_worker(children: list[psutil.Process]) -> None:
-        worker = next(child for child in children if "harness.run.worker" in child.cmdline())
+        forked = {child.pid: child for child in children if "harness.run.fork_server" in child.cmdline()}
+        (worker,) = [child for child in forked.values() if child.ppid() in forked]
         os.kill(worker.pid, signal.SIGKILL)
 
     record, children = run(endless(), tmp_path, kill_worker)
@@ -74,3 +77,45 @@ def test_an_exception_in_a_worker_is_recorded_with_its_traceback(tmp_path: Path)
     assert record.failure.kind == "exception"
     assert record.failure.phase == "warm-up"
     assert "in prepare" in record.failure.stderr_tail
+
+
+def test_one_server_serves_run_after_run_and_ends_when_closed(tmp_path: Path) -> None:
+    quick = endless().model_copy(update={"text": None, "measure": MeasureSpec(idle_s=0.1)})
+    servers = []
+    with closing(SubprocessExecutor()) as executor:
+        for number in range(3):
+            scratch = tmp_path / str(number)
+            scratch.mkdir()
+            record = executor.run(quick, "c", scratch, lambda progress: None)
+            assert record.failure is not None
+            assert record.failure.kind == "exception"
+            servers.append([c for c in own_children() if "harness.run.fork_server" in c.cmdline()])
+    assert servers[0] == servers[1] == servers[2]
+    assert len(servers[0]) == 1
+    assert not servers[0][0].is_running()
+
+
+def test_a_server_that_is_killed_costs_one_run_and_is_replaced(tmp_path: Path) -> None:
+    def kill_server(children: list[psutil.Process]) -> None:
+        forked = {child.pid: child for child in children if "harness.run.fork_server" in child.cmdline()}
+        (server,) = [child for child in forked.values() if child.ppid() not in forked]
+        server.kill()
+
+    seen: list[psutil.Process] = []
+
+    def report(progress: Progress) -> None:
+        if progress.phase == "idle" and not seen:
+            seen.extend(own_children())
+            kill_server(seen)
+
+    with closing(SubprocessExecutor()) as executor:
+        first, second = tmp_path / "first", tmp_path / "second"
+        first.mkdir()
+        second.mkdir()
+        record = executor.run(endless(), "c", first, report)
+        assert record.failure is not None
+        assert record.failure.kind == "killed"
+        assert not psutil.wait_procs(seen, timeout=10)[1]  # its worker and the sampler too
+        record = executor.run(endless(timeout_s=3), "c", second, lambda progress: None)
+        assert record.failure is not None
+        assert record.failure.kind == "timeout"

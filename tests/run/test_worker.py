@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,8 @@ SHORT = MeasureSpec(
     ids=["text", "image"],
 )
 def test_a_real_model_on_a_simulated_gpu_is_measured_within_the_stated_interval(spec: RunSpec, tmp_path: Path) -> None:
-    record = SubprocessExecutor().run(spec, "c", tmp_path, lambda progress: None)
+    with closing(SubprocessExecutor()) as executor:
+        record = executor.run(spec, "c", tmp_path, lambda progress: None)
     assert record.failure is None, record.failure
     assert record.simulated
     summary = record.summary
