@@ -11,7 +11,9 @@ from harness.stats import FloatArray
 
 COUNTER_UNIT_J = 0.001  # NVML counts in whole millijoules
 FEWEST_INCREMENTS = 10
-EXPLAINED = 0.999  # of the increments' variance, by the readings: nothing else enters a counter that adds them up
+SAME_TIME_S = 0.005  # a look so close to a publication may have seen it or not
+# Of the increments' variance that their lengths do not explain, by the readings: nothing else enters their sum.
+EXPLAINED = 0.999
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,28 @@ def adds_up_readings(
         looks_s: When the counter was looked at, seconds, rising, shape (m,).
         energy_j: What it showed; NaN where nothing was read, joules, shape (m,).
     """
-    known = ~np.isnan(energy_j)
-    counts = np.searchsorted(published_s, looks_s[known], side="right")
+    if len(published_s) == 0:
+        return False
+    after = np.searchsorted(published_s, looks_s, side="right")
+    apart_s = np.abs(looks_s - published_s[np.clip([after - 1, after], 0, len(published_s) - 1)]).min(axis=0)
+    known = ~np.isnan(energy_j) & (apart_s > SAME_TIME_S)
+    counts = after[known]
     sums_w = np.diff(np.concatenate([[0.0], np.cumsum(readings_w)])[counts])
     increments_j = np.diff(energy_j[known])
-    spread = float(np.var(increments_j)) if len(increments_j) >= FEWEST_INCREMENTS else 0.0
-    if spread == 0:
+    if len(increments_j) < FEWEST_INCREMENTS:
         return False
-    design = np.column_stack([np.ones(len(sums_w)), np.diff(counts), sums_w])
-    fit, *_ = np.linalg.lstsq(design, increments_j, rcond=None)
-    return float(np.var(increments_j - design @ fit)) <= (1 - EXPLAINED) * spread
+    by_count = np.column_stack([np.ones(len(sums_w)), np.diff(counts)])
+    spread = _left_over(by_count, increments_j)
+    return (
+        spread > COUNTER_UNIT_J**2
+        and _left_over(np.column_stack([by_count, sums_w]), increments_j) <= (1 - EXPLAINED) * spread
+    )
+
+
+def _left_over(design: FloatArray, values: FloatArray) -> float:
+    """Mean square that a linear fit leaves."""
+    fit, *_ = np.linalg.lstsq(design, values, rcond=None)
+    return float(np.mean((values - design @ fit) ** 2))
 
 
 def counter_rate(

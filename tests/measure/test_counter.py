@@ -100,6 +100,15 @@ def test_counter_that_shows_what_readings_miss_is_another(seed):
     assert not adds_up_readings(PUBLISHED_S, true_w[:, 3], SLOW_LOOKS_S, looked_at(true_w.mean(axis=1) * 0.1))
 
 
+def test_looks_at_the_time_of_a_publication_are_passed_over():
+    readings_w = np.random.default_rng(1).uniform(100, 300, 100)
+    looks_s = SLOW_LOOKS_S.copy()
+    looks_s[20] -= 0.012  # 2 ms before the publication: the counter has moved already
+    assert adds_up_readings(PUBLISHED_S, readings_w, looks_s, looked_at(readings_w * 0.1))
+    looks_s[20] -= 0.010  # so long before, it can not have
+    assert not adds_up_readings(PUBLISHED_S, readings_w, looks_s, looked_at(readings_w * 0.1))
+
+
 def test_counter_that_moves_at_other_times_is_another():
     readings_w = np.random.default_rng(0).uniform(100, 300, 100)
     assert not adds_up_readings(PUBLISHED_S - 0.1, readings_w, SLOW_LOOKS_S, looked_at(readings_w * 0.1))
@@ -112,6 +121,7 @@ def test_too_few_looks_or_increments_that_are_all_alike_say_no():
     assert not adds_up_readings(PUBLISHED_S, readings_w, SLOW_LOOKS_S[:10], looks_j[:10])
     assert not adds_up_readings(PUBLISHED_S, np.full(100, 200.0), SLOW_LOOKS_S[:50], looked_at(np.full(100, 20.0))[:50])
     assert not adds_up_readings(PUBLISHED_S, readings_w, SLOW_LOOKS_S, np.full(51, np.nan))
+    assert not adds_up_readings(PUBLISHED_S[:0], readings_w[:0], SLOW_LOOKS_S, looks_j)
 
 
 def test_looks_that_are_missing_hide_nothing():
