@@ -17,9 +17,10 @@ from harness.measure.session import Session
 from harness.measure.uncertainty import run_u_j, window_u_j
 from harness.power.nvml import open_gpus
 from harness.power.sampler import VirtualSampler
-from harness.records import Measurement, MeasureSpec, SourceEnergy, WorkCounts
+from harness.records import Measurement, SourceEnergy, WorkCounts
 from harness.simulation.gpu import SimulatedGpu, SimulatedNode
 from harness.simulation.nvml import installed
+from harness.specs import MeasureSpec
 
 # A session asks for one batch while it warms up and for this many to fill a window: what fills it is decided here.
 FILL_A_WINDOW = 2

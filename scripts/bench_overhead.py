@@ -33,9 +33,9 @@ from harness.errors import HarnessError
 from harness.power.base import Reading
 from harness.power.host import CodeCarbonMeter
 from harness.power.sampler import ProcessSampler, SourceFactory
-from harness.records import ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
 from harness.run.environment import describe_environment
 from harness.run.sources import OpenedSources, opened_sources
+from harness.specs import ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
 from harness.tasks.base import endless_batches
 from harness.tasks.prompts import load_requests
 

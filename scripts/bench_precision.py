@@ -35,9 +35,9 @@ from harness.engines.simulated import SimulatedEngine
 from harness.measure.session import Session
 from harness.measure.summary import summarize
 from harness.power.sampler import VirtualSampler
-from harness.records import ImageOptions, ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
 from harness.run.sources import OpenedSources, opened_sources
 from harness.run.worker import EngineWorkload
+from harness.specs import ImageOptions, ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
 from harness.stats import repeatability
 from harness.tasks.base import endless_batches
 from harness.tasks.prompts import load_requests

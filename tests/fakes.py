@@ -18,16 +18,8 @@ import numpy as np
 from harness.clock import VirtualClock
 from harness.power.base import Reading
 from harness.power.trace import COLUMNS, PowerTrace
-from harness.records import (
-    Measurement,
-    ModelSpec,
-    RunSpec,
-    SourceEnergy,
-    SourceInfo,
-    TextOptions,
-    UncertaintyTerm,
-    WorkCounts,
-)
+from harness.records import Measurement, SourceEnergy, SourceInfo, UncertaintyTerm, WorkCounts
+from harness.specs import ModelSpec, RunSpec, TextOptions
 
 COUNTER_PERIOD_S = 0.1
 

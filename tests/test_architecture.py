@@ -24,7 +24,10 @@ units
 errors
 clock
 stats
+frozen
+specs
 records
+imported
 store.duck
 power.base
 power.profiles
@@ -88,6 +91,7 @@ engines.replay
 store.files
 store.imports
 run.environment
+run.yaml_lines
 run.config
 run.sources
 run.load_pattern

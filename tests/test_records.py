@@ -19,17 +19,12 @@ from harness.records import (
     Failure,
     IdlePower,
     Measurement,
-    MeasureSpec,
-    ModelSpec,
-    PromptSpec,
     RunRecord,
-    RunSpec,
-    SimulatedNodeSpec,
-    SourcesSpec,
     WarmUp,
     WorkCounts,
     json_schema,
 )
+from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SimulatedNodeSpec, SourcesSpec
 from harness.stats import repeatability
 
 FILE = {"kind": "file", "path": "/data/prompts.txt", "sha256": "ab" * 32}

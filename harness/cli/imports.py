@@ -11,9 +11,9 @@ from harness.cli.options import Json, Results
 
 if TYPE_CHECKING:
     from harness.errors import StoreError
+    from harness.imported import ImportedRecord
     from harness.importers.codecarbon import Reading
     from harness.importers.codecarbon_table import Problem
-    from harness.records import ImportedRecord
     from harness.store.imports import Kept
 
 EXIT_REFUSED = 2

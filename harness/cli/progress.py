@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from harness.measure.base import Progress as News
-from harness.records import RunRecord, RunSpec
+from harness.records import RunRecord
+from harness.specs import RunSpec
 from harness.units import format_duration, format_plus_minus, format_significant
 
 

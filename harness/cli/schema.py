@@ -15,7 +15,8 @@ def schema_command(
     as_json: Json = False,
 ) -> None:
     """Print the JSON Schema of record.json."""
-    from harness.records import ImportedRecord, json_schema
+    from harness.imported import ImportedRecord
+    from harness.records import json_schema
 
     schema = ImportedRecord.model_json_schema() if imported else json_schema()
     typer.echo(json.dumps(schema, indent=None if as_json else 2))

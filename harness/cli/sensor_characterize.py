@@ -10,8 +10,9 @@ import typer
 from harness.cli.options import Json
 
 if TYPE_CHECKING:
-    from harness.records import SourceInfo, SourcesSpec
+    from harness.records import SourceInfo
     from harness.run.characterize import Characterization
+    from harness.specs import SourcesSpec
 
 EXIT_INTERRUPTED = 130
 UNITS = (("_fraction", ""), ("_s", "s"), ("_w", "W"), ("_j", "J"))
@@ -67,8 +68,8 @@ def characterize_command(
 
 def _sources(simulated: str | None, gpu: str, seed: int, real_clock: bool) -> SourcesSpec:
     from harness.errors import UserInputError
-    from harness.records import SourcesSpec
     from harness.simulation.profiles import board
+    from harness.specs import SourcesSpec
 
     which = int(gpu) if gpu.isdecimal() else gpu
     if simulated is None:

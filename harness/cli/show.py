@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.errors import StoreError
-    from harness.records import Accounting, RunRecord
+    from harness.records import RunRecord
     from harness.report.results import ResultRow
+    from harness.specs import Accounting
     from harness.store.files import StoredRun
 
 
@@ -79,7 +80,7 @@ def _accounting(name: str | None) -> Accounting | None:
     from typing import get_args
 
     from harness.errors import UserInputError
-    from harness.records import Accounting
+    from harness.specs import Accounting
 
     known: tuple[Accounting, ...] = get_args(Accounting)
     found = next((each for each in known if each == name), None)

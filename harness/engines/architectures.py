@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.errors import UserInputError
-from harness.records import Task
+from harness.specs import Task
 from harness.tasks.builtin import image_prompts, text_prompts
 
 Options = Mapping[str, Any]

@@ -28,7 +28,8 @@ from harness.engines.loading import (
     synchronize_device,
 )
 from harness.errors import MeasurementInvalid, ModelUnavailable, StoreError, UserInputError
-from harness.records import ImageOptions, RunSpec, WorkCounts
+from harness.records import WorkCounts
+from harness.specs import ImageOptions, RunSpec
 from harness.tasks.base import Request
 
 try:

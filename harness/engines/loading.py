@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelUnavailable, OutOfMemory, UserInputError
-from harness.records import ModelSpec, RunSpec
+from harness.specs import ModelSpec, RunSpec
 
 try:
     import huggingface_hub

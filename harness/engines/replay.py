@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from harness.engines.base import Prepared
 from harness.engines.simulated import load_gpus
 from harness.errors import UserInputError
-from harness.records import ReplaySpec, RunSpec, WorkCounts
+from harness.records import WorkCounts
 from harness.simulation.gpu import SimulatedNode
+from harness.specs import ReplaySpec, RunSpec
 from harness.tasks.base import Request
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from harness.engines.base import Engine, Prepared
 from harness.errors import OutOfMemory
-from harness.records import RunSpec, WorkCounts
+from harness.records import WorkCounts
 from harness.simulation.gpu import SimulatedNode
+from harness.specs import RunSpec
 from harness.tasks.base import Request
 
 # Assumed costs of a model that does not exist; only their size is plausible.

@@ -22,7 +22,8 @@ from harness.engines.loading import (
     synchronize_device,
 )
 from harness.errors import MeasurementInvalid, ModelUnavailable, UserInputError
-from harness.records import RunSpec, TextOptions, WorkCounts
+from harness.records import WorkCounts
+from harness.specs import RunSpec, TextOptions
 from harness.tasks.base import Request
 
 # isort: split

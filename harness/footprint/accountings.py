@@ -9,7 +9,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.records import Accounting, Frozen, RunRecord
+from harness.frozen import Frozen
+from harness.records import RunRecord
+from harness.specs import Accounting
 from harness.stats import Estimate
 from harness.units import J_PER_KWH
 

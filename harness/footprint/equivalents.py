@@ -16,7 +16,8 @@ from pydantic import Field, model_validator
 from harness import units
 from harness.errors import UserInputError
 from harness.footprint.factors import Factor, factor
-from harness.records import Caveat, Frozen
+from harness.frozen import Frozen
+from harness.records import Caveat
 
 DEFAULT_PHONE = "epa-current"
 DEFAULT_CAR = "epa-current"

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from harness.errors import UserInputError
-from harness.records import Frozen
+from harness.frozen import Frozen
 
 ShortName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 _NAMES_OFFERED = 3

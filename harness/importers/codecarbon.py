@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UserInputError
+from harness.imported import ImportedPart, ImportedPhase, ImportedRecord
 from harness.importers.codecarbon_checks import G_PER_KG, checked, parse_time
 from harness.importers.codecarbon_table import Problem, Table, find_files, read_table
-from harness.records import Caveat, ImportedPart, ImportedPhase, ImportedRecord
+from harness.records import Caveat
 from harness.units import j_from_kwh
 
 # CodeCarbon's model of memory changed between the major versions, so that their totals do not compare.

@@ -13,7 +13,8 @@ from harness.measure.budget import IdlePowerReading, Method, TrueEnergy, null_po
 from harness.measure.window import WindowReadings
 from harness.power.profiles import unseen_fraction
 from harness.power.trace import PowerTrace
-from harness.records import Caveat, Measurement, MeasureSpec, SourceEnergy, SourceInfo, WorkCounts
+from harness.records import Caveat, Measurement, SourceEnergy, SourceInfo, WorkCounts
+from harness.specs import MeasureSpec
 from harness.stats import FloatArray
 
 Idles = list[IdlePowerReading | None]  # one per source; None where it could not be read

@@ -8,8 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from harness.frozen import Frozen, Kernel
 from harness.power.profiles import NvmlField, SensorProfile
-from harness.records import Caveat, Frozen, Kernel, SourceInfo
+from harness.records import Caveat, SourceInfo
 
 MIN_POLLS_PER_PERIOD = 5.0  # protocol.md: poll at P/5 or faster
 JITTER_FRACTION = 0.1

@@ -24,7 +24,8 @@ from harness.power.base import PowerSource, ReferenceMeter, ReferenceReading
 from harness.power.profiles import unseen_fraction
 from harness.power.sampler import Sampler
 from harness.power.trace import PowerTrace
-from harness.records import Caveat, IdlePower, Measurement, MeasureSpec, SourceInfo, WarmUp, WorkCounts
+from harness.records import Caveat, IdlePower, Measurement, SourceInfo, WarmUp, WorkCounts
+from harness.specs import MeasureSpec
 from harness.stats import Estimate
 
 HOST_COUNTER_S = 30.0  # a 65 kJ counter, the smallest known, wraps after 80 s at 800 W

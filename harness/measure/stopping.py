@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 
 from harness.measure.energy import busy_energy_j
-from harness.records import Measurement, MeasureSpec
+from harness.records import Measurement
+from harness.specs import MeasureSpec
 from harness.stats import Estimate, repeatability
 
 

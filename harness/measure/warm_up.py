@@ -14,7 +14,8 @@ from harness.measure.quality import not_steady
 from harness.measure.window import WindowReadings, metered
 from harness.power.base import PowerSource
 from harness.power.trace import PowerTrace
-from harness.records import Caveat, MeasureSpec, WarmUp
+from harness.records import Caveat, WarmUp
+from harness.specs import MeasureSpec
 
 STEADY_RELATIVE = 0.005
 STEADY_C_PER_MIN = 1.0

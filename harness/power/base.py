@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.records import Caveat, Provenance, SourceInfo
+from harness.frozen import Provenance
+from harness.records import Caveat, SourceInfo
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 from harness.clock import Clock, RealClock
 from harness.errors import HarnessError, MeasurementInvalid, SourceUnavailable
+from harness.frozen import Provenance
 from harness.power.base import PowerSource, Reading, ReferenceReading
-from harness.records import Caveat, Provenance, SourceInfo
+from harness.records import Caveat, SourceInfo
 from harness.units import j_from_kwh
 
 POWERCAP = Path("/sys/class/powercap")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from harness.clock import Clock
 from harness.errors import UserInputError
+from harness.frozen import Provenance
 from harness.power.nvml import NvmlSource, open_gpus
 from harness.power.profile_use import Board, profile_in_use
 from harness.power.profiles import SensorProfile
-from harness.records import Caveat, Provenance
+from harness.records import Caveat
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,13 @@ import pynvml
 
 from harness.clock import Clock
 from harness.errors import SourceUnavailable, UserInputError
+from harness.frozen import Provenance
 from harness.power.base import Reading
 from harness.power.cuda_visible import NO_GPU_HINT, mig_refused, parse_visible_devices, resolve_selection
 from harness.power.processes import cuda_is_loaded, foreign_pids, own_process_tree
 from harness.power.profile_use import Board, profile_in_use
 from harness.power.profiles import NvmlField, SensorProfile, profile_for
-from harness.records import Caveat, Provenance, SourceInfo
+from harness.records import Caveat, SourceInfo
 
 T = TypeVar("T")
 

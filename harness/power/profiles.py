@@ -19,7 +19,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from harness.errors import UserInputError
-from harness.records import Frozen, Kernel, SourceInfo
+from harness.frozen import Frozen, Kernel
+from harness.records import SourceInfo
 
 # Rectangular ±5 %, NVML's own statement for power readings; and ±3 W for the offset (protocol.md).
 UNCALIBRATED_GAIN_U = 0.05 / math.sqrt(3)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.frozen import Kernel
 from harness.power.profiles import SensorProfile
-from harness.records import Kernel
 from harness.stats import FloatArray
 
 HELD = "Before the truth's first sample its first value is held, after its last sample the last one."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -122,7 +122,16 @@ def fit_sensor(truth_s: FloatArray, truth_w: FloatArray, polled_s: FloatArray, p
     spans = 1
     if period_s is not None:
         best, second, spans = _as_mean(problem, best, second, period_s)
-    return _judged(problem, best, second, (timing.step_s, period_s, timing.period_u_s, phase_s), spans)
+    return _judged(problem, best, second, _Timing(timing.step_s, period_s, timing.period_u_s, phase_s), spans)
+
+
+class _Timing(NamedTuple):
+    """Polling step, and the grid of publications where one shows, seconds."""
+
+    step_s: float
+    period_s: float | None
+    period_u_s: float | None
+    phase_s: float | None
 
 
 def _as_mean(
@@ -154,7 +163,7 @@ def _judged(
     problem: FitProblem,
     best: KernelFit,
     second: KernelFit,
-    timing: tuple[float, float | None, float | None, float | None],
+    timing: _Timing,
     spans: int,
 ) -> SensorFit:
     n = len(problem.readings_w)
@@ -163,7 +172,7 @@ def _judged(
     changes = variance > LEAST_RMSE_W**2
     r_squared = 1 - best.rmse_w**2 / variance if changes else 0.0
     log_odds, vuong = _odds(best, second, n_effective)
-    low_w, high_w, excited = _seen_range(problem, best, timing[1] or 0.0)
+    low_w, high_w, excited = _seen_range(problem, best, timing.period_s or 0.0)
     explained = changes and r_squared >= LEAST_EXPLAINED
     distinguishable = excited and explained and log_odds >= MIN_LOG_ODDS and vuong >= MIN_VUONG
     if not excited:
@@ -185,21 +194,25 @@ def _judged(
         message = (
             f"The data cannot tell the kernels apart: {best.kernel} misses by {best.rmse_w:.2f} W and "
             f"{second.kernel} by {second.rmse_w:.2f} W (RMSE); "
-            + ("poll faster, the update period does not show." if timing[1] is None else BEAT_HINT)
+            + ("poll faster, the update period does not show." if timing.period_s is None else BEAT_HINT)
         )
     else:
         message = f"{best.kernel} misses by {best.rmse_w:.2f} W, {second.kernel} by {second.rmse_w:.2f} W (RMSE)."
     if spans > 1 and excited and explained:
         message += f" Each reading is a mean over about {spans} update periods, not an instant."
-    u = _uncertainties(problem, best, timing[1] or 0.0, n_effective, timing[0]) if excited and explained else {}
+    u = (
+        _uncertainties(problem, best, timing.period_s or 0.0, n_effective, timing.step_s)
+        if excited and explained
+        else {}
+    )
     return SensorFit(
         best=best,
         second=second,
         u=u,
-        step_s=timing[0],
-        period_s=timing[1],
-        period_u_s=timing[2],
-        phase_s=timing[3],
+        step_s=timing.step_s,
+        period_s=timing.period_s,
+        period_u_s=timing.period_u_s,
+        phase_s=timing.phase_s,
         spans=spans,
         n=n,
         n_effective=n_effective,

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.frozen import Kernel
 from harness.power.sensor import BoxcarResponse, FirstOrderResponse
-from harness.records import Kernel
 from harness.stats import FloatArray
 
 KERNELS: tuple[Kernel, ...] = ("boxcar", "first_order")

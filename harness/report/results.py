@@ -9,7 +9,9 @@ from pydantic import Field
 
 from harness.footprint.accountings import Accounted, accounted
 from harness.footprint.equivalents import Equivalents, equivalents
-from harness.records import Accounting, Caveat, Frozen, RunRecord
+from harness.frozen import Frozen
+from harness.records import Caveat, RunRecord
+from harness.specs import Accounting
 from harness.stats import Estimate
 from harness.units import J_PER_KWH
 

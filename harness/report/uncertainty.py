@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Literal
 
+from harness.frozen import Frozen
 from harness.measure.energy import busy_energy_j
 from harness.power.profiles import UNCALIBRATED_GAIN_U, unseen_fraction
-from harness.records import Frozen, Measurement, RunRecord, SourceEnergy, SourceInfo
+from harness.records import Measurement, RunRecord, SourceEnergy, SourceInfo
 
 Kind = Literal["per board", "per run", "per window", "scatter"]
 SCATTER = "scatter of the repeats"

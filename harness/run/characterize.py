@@ -19,10 +19,11 @@ from harness.power.base import PowerSource
 from harness.power.nvml import NvmlSource
 from harness.power.profiles import SensorProfile, read_profile, write_profile
 from harness.power.sampler import ProcessSampler, Sampler, SourceFactory, VirtualSampler
-from harness.records import Caveat, SourceInfo, SourcesSpec
+from harness.records import Caveat, SourceInfo
 from harness.run.load_pattern import LoadPattern, PowerAndCounter, SimulatedLoad, SquareLoad
 from harness.run.sources import OpenedSources, opened_sources, refuse_shared
 from harness.simulation.gpu import PUBLICATION_DELAY_S, SimulatedNode
+from harness.specs import SourcesSpec
 
 POLL_S = 0.0017  # no simple fraction of any period on record, so that looks fall at every phase of the updates
 CALLS_PER_LOOK = 3.0  # looks at a slow driver leave it this many times the time that one takes

@@ -11,19 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from harness.engines.architectures import preset
 from harness.errors import HarnessError, UserInputError
 from harness.power.profiles import read_profile
-from harness.records import RunSpec
+from harness.run.yaml_lines import KeyPath, Where, read_yaml
 from harness.simulation.profiles import board
+from harness.specs import RunSpec
 from harness.tasks.catalog import SECTIONS, TASKS, TaskInfo, task_info
 from harness.tasks.prompts import file_sha256
-
-Path_ = tuple[str | int, ...]
-Lines = dict[Path_, int]
 
 TOP_KEYS = ("campaign", "defaults", "runs")
 # Fields that may be a list in a config: one run for each value.
@@ -58,8 +55,8 @@ def load_plan(path: Path) -> Plan:
     Raises:
         UserInputError: With file and line: unknown key, wrong type, missing file, unknown preset or board.
     """
-    root, lines = _read_yaml(path)
-    where = _Where(path, lines)
+    root, lines = read_yaml(path)
+    where = Where(path, lines)
     if not isinstance(root, dict):
         raise where.error((), "A config is a mapping with the keys campaign, defaults and runs")
     for key in root:
@@ -91,97 +88,22 @@ def _is_folder_name(name: Any) -> bool:
 class _Clash(UserInputError):
     """Parts of a run that do not go together; `key` is where to look."""
 
-    def __init__(self, key: Path_, message: str, hint: str) -> None:
+    def __init__(self, key: KeyPath, message: str, hint: str) -> None:
         super().__init__(message, hint)
         self.key = key
-
-
-@dataclass(frozen=True)
-class _Where:
-    """Finds the line of a key and words errors with it."""
-
-    path: Path
-    lines: Lines
-
-    def line(self, key: Path_) -> int:
-        while key and key not in self.lines:
-            key = key[:-1]
-        return self.lines.get(key, 1)
-
-    def error(self, key: Path_, message: str, hint: str = "") -> UserInputError:
-        return UserInputError(f"{self.path}:{self.line(key)}: {message}.", hint)
-
-    def unknown(self, key: Path_, valid: typing.Sequence[str]) -> UserInputError:
-        near = difflib.get_close_matches(str(key[-1]), valid, n=1, cutoff=0.5)
-        hint = f"Did you mean '{near[0]}'?" if near else f"Valid keys here: {', '.join(valid)}."
-        return self.error(key, f"unknown key '{key[-1]}'", hint)
-
-
-# --- YAML with line numbers ---------------------------------------------------------------------------
-
-
-def _read_yaml(path: Path) -> tuple[Any, Lines]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
-        hint = f"Did you mean {path.parent / near[0]}?" if near else "The shipped ones are under configs/."
-        raise UserInputError(f"There is no config {path}.", hint) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserInputError(f"Cannot read {path}: {error}.", "A config is a UTF-8 text file in YAML.") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except RecursionError:
-        raise UserInputError(f"{path}: nested too deeply.", "A config has no more than a handful of levels.") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserInputError(
-            f"{path}:{line}: not valid YAML: {error.problem}.", "Check indentation and quotes."
-        ) from error
-    except yaml.YAMLError as error:
-        raise UserInputError(f"{path}: not valid YAML: {error}.", "Check for stray control characters.") from error
-    lines: Lines = {}
-    if node is None:
-        return None, lines
-    _note_lines(path, node, (), lines, frozenset())
-    try:
-        return yaml.safe_load(text), lines
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        raise UserInputError(f"{path}: not valid YAML: {error}.", "Only plain YAML values are accepted.") from error
-
-
-def _note_lines(path: Path, node: yaml.Node, key: Path_, lines: Lines, above: frozenset[int]) -> None:
-    """Remember the line of every key. A key given twice would silently win or lose: refuse it."""
-    if id(node) in above:
-        raise UserInputError(f"{path}:{node.start_mark.line + 1}: an alias refers to itself.", "Remove the alias.")
-    above = above | {id(node)}
-    lines.setdefault(key, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key_node, value in node.value:
-            name = str(key_node.value)
-            if name in seen and name != "<<":
-                line = key_node.start_mark.line + 1
-                raise UserInputError(f"{path}:{line}: the key '{name}' is given twice.", "Keep one of them.")
-            seen.add(name)
-            lines[(*key, name)] = key_node.start_mark.line + 1
-            _note_lines(path, value, (*key, name), lines, above)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _note_lines(path, value, (*key, index), lines, above)
 
 
 # --- one entry -> its runs ------------------------------------------------------------------------------
 
 
-def _expand(run: dict[str, Any], defaults: dict[str, Any], where: _Where, index: int) -> Iterator[RunSpec]:
+def _expand(run: dict[str, Any], defaults: dict[str, Any], where: Where, index: int) -> Iterator[RunSpec]:
     own = _long_forms(run)
     base = _long_forms(defaults)
     task = own.get("task", base.get("task"))
     task = task if isinstance(task, str) else None  # anything else is told by validation
     info = task_info(task)
     if task is not None and info is None:
-        key: Path_ = ("runs", index, "task") if "task" in own else ("defaults", "task")
+        key: KeyPath = ("runs", index, "task") if "task" in own else ("defaults", "task")
         near = difflib.get_close_matches(task, TASKS, n=1, cutoff=0.5)
         hint = f"Did you mean '{near[0]}'?" if near else f"The tasks are {', '.join(TASKS)}."
         raise where.error(key, f"there is no task '{task}'", hint)
@@ -191,7 +113,7 @@ def _expand(run: dict[str, Any], defaults: dict[str, Any], where: _Where, index:
                 raise where.error(("runs", index, section), f"'{section}' options do not apply to {task}")
             base.pop(section, None)
     if "replay" in own or "replay" in base:
-        place: Path_ = ("runs", index, "replay") if "replay" in own else ("defaults", "replay")
+        place: KeyPath = ("runs", index, "replay") if "replay" in own else ("defaults", "replay")
         raise where.error(place, "'replay' cannot be written in a config", "Use harness run CONFIG --replay.")
     merged = _merge(base, own)
     _fill(merged, info)
@@ -234,8 +156,8 @@ def _fill(merged: dict[str, Any], info: TaskInfo | None) -> None:
         merged.setdefault("dtype", "float32")
 
 
-def _validated(content: dict[str, Any], where: _Where, index: int) -> RunSpec:
-    def place(key: Path_) -> Path_:
+def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
+    def place(key: KeyPath) -> KeyPath:
         own = ("runs", index, *key)
         return own if own in where.lines or ("defaults", *key) not in where.lines else ("defaults", *key)
 
@@ -314,7 +236,7 @@ def _check_combination(spec: RunSpec) -> None:
                 )
 
 
-def _resolve_model_folder(content: dict[str, Any], where: _Where) -> None:
+def _resolve_model_folder(content: dict[str, Any], where: Where) -> None:
     """A model folder is found beside the config, as every other path in it is."""
     model = content.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("id"), str) or "\0" in model["id"]:
@@ -324,7 +246,7 @@ def _resolve_model_folder(content: dict[str, Any], where: _Where) -> None:
         model["id"] = str(folder)
 
 
-def _resolve_prompt_file(content: dict[str, Any], where: _Where, place: typing.Callable[[Path_], Path_]) -> None:
+def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Callable[[KeyPath], KeyPath]) -> None:
     """A prompt file is found beside the config, and its content is part of the run's identity."""
     prompts = content.get("prompts")
     if not isinstance(prompts, dict) or prompts.get("kind") != "file" or not isinstance(prompts.get("path"), str):
@@ -337,7 +259,7 @@ def _resolve_prompt_file(content: dict[str, Any], where: _Where, place: typing.C
     prompts["sha256"] = file_sha256(path)
 
 
-def _resolve_sensor_profile(content: dict[str, Any], where: _Where, place: typing.Callable[[Path_], Path_]) -> None:
+def _resolve_sensor_profile(content: dict[str, Any], where: Where, place: typing.Callable[[KeyPath], KeyPath]) -> None:
     """A sensor profile is found beside the config, and its content is part of the run's identity."""
     sources, key = content.get("sources"), ("sources", "sensor_profile")
     if not isinstance(sources, dict) or not isinstance(sources.get("sensor_profile"), str):
@@ -383,7 +305,7 @@ def _set(mapping: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
     mapping[key[-1]] = value
 
 
-def _fields_at(model: type[BaseModel], key: Path_) -> list[str]:
+def _fields_at(model: type[BaseModel], key: KeyPath) -> list[str]:
     """Names of the fields that are valid under a key."""
     for part in key:
         field = model.model_fields.get(str(part))

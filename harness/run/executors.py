@@ -14,9 +14,10 @@ from typing import Protocol
 
 from harness.errors import HarnessError, StoreError
 from harness.measure.base import Progress
-from harness.records import Failure, RunRecord, RunSpec
+from harness.records import Failure, RunRecord
 from harness.run.fork_server import ForkServer
 from harness.run.worker import SAMPLES_FILE, WorkerTask, execute, failed_record
+from harness.specs import RunSpec
 from harness.store.files import RECORD, read_record, write_run
 
 STDERR_TAIL_BYTES = 4000

@@ -9,10 +9,11 @@ from typing import Protocol
 
 from harness.errors import StoreError
 from harness.measure.base import Progress
-from harness.records import RunRecord, RunSpec, SourcesSpec
+from harness.records import RunRecord
 from harness.run.config import Plan
 from harness.run.executors import Executor
 from harness.run.sources import opened_sources, refuse_shared
+from harness.specs import RunSpec, SourcesSpec
 from harness.store.files import RECORD, campaign_lock, keep_run, read_record, scratch_folder, sweep_scratch
 from harness.tasks.catalog import refuse_unbuilt
 

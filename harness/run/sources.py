@@ -17,9 +17,10 @@ from harness.power.host import open_rapl
 from harness.power.nvml import open_gpus
 from harness.power.profiles import SensorProfile, read_profile
 from harness.power.sampler import ProcessSampler, Sampler, SourceFactory, VirtualSampler
-from harness.records import Caveat, SourcesSpec
+from harness.records import Caveat
 from harness.simulation.gpu import NodeState, SimulatedNode
 from harness.simulation.nvml import installed, nvidia_smi_on_path, open_simulated_sources
+from harness.specs import SourcesSpec
 from harness.tasks.prompts import file_sha256
 
 FOREIGN_LOOKS, FOREIGN_PAUSE_S = 6, 0.5

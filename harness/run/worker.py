@@ -23,14 +23,16 @@ from harness.engines.base import Engine
 from harness.engines.replay import ReplayEngine
 from harness.engines.simulated import LoadingEngine, SimulatedEngine
 from harness.errors import HarnessError, StoreError
+from harness.frozen import Frozen
 from harness.measure.base import Progress
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import host_energy, summarize
 from harness.power.base import ReferenceMeter
 from harness.power.host import CodeCarbonMeter
-from harness.records import Caveat, CrossCheck, Environment, Failure, Frozen, RunRecord, RunSpec, SourceInfo, WorkCounts
+from harness.records import Caveat, CrossCheck, Environment, Failure, RunRecord, SourceInfo, WorkCounts
 from harness.run.environment import describe_environment
 from harness.run.sources import OpenedSources, opened_sources, refuse_shared
+from harness.specs import RunSpec
 from harness.store.files import write_run
 from harness.tasks.base import Request, endless_batches
 from harness.tasks.prompts import load_requests

@@ -1,6 +1,6 @@
 """Timed faults of a simulated board: what goes wrong, from when to when. Pure functions of time.
 
-A fault (records.SimulatedFault; `sources.node.faults` in a config) begins `at_s` after the node's start and lasts
+A fault (specs.SimulatedFault; `sources.node.faults` in a config) begins `at_s` after the node's start and lasts
 `duration_s`, or to the end:
 
     foreign-load      another process, listed by NVML, adds `value` of the board's range to its load (1 at most)
@@ -27,7 +27,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.records import FaultKind, SimulatedFault
+from harness.specs import FaultKind, SimulatedFault
 
 NVML_ERROR_TIMEOUT, NVML_ERROR_GPU_IS_LOST = 10, 15
 LOADS: tuple[FaultKind, ...] = ("foreign-load", "hidden-load")

@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import psutil
 from pydantic import ValidationError
 
 from harness.errors import StoreError
+from harness.frozen import Frozen
 from harness.power.trace import COLUMNS, PowerTrace
 from harness.records import SCHEMA_VERSION, RunRecord
 from harness.store.duck import read_parquet, write_parquet
@@ -30,6 +32,7 @@ TRACE = "trace.parquet"
 SUPERSEDED = ".superseded"
 SCRATCH_PREFIX = ".scratch-"
 LOCK = ".lock"
+Stored = TypeVar("Stored", bound=Frozen)
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,20 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         StoreError: It cannot be read, is not a record, or was written by a newer harness.
     """
+    return read_stored(path, RunRecord, "Move the folder away and run again.")
+
+
+def read_stored(path: Path, kind: type[Stored], remedy: str) -> Stored:
+    """Read one JSON file of a kind.
+
+    Args:
+        path: The file.
+        kind: What it should hold.
+        remedy: What to do about one that is broken.
+
+    Raises:
+        StoreError: It cannot be read, is not of that kind, or was written by a newer harness.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -159,7 +176,7 @@ def read_record(path: Path) -> RunRecord:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond what Python reads
-        raise StoreError(f"{path} is not a whole JSON file: {error}.", "Move the folder away and run again.") from error
+        raise StoreError(f"{path} is not a whole JSON file: {error}.", remedy) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise StoreError(
@@ -167,13 +184,11 @@ def read_record(path: Path) -> RunRecord:
             "Update with: pip install --upgrade energy-harness",
         )
     try:
-        return RunRecord.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise StoreError(
-            f"{path} is not a valid record: {where or 'record'}: {first['msg']}.", "Move the folder away and run again."
-        ) from error
+        raise StoreError(f"{path} is not a valid record: {where or 'record'}: {first['msg']}.", remedy) from error
 
 
 def read_trace(folder: Path, record: RunRecord) -> PowerTrace | None:

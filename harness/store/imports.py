@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from harness.errors import StoreError
-from harness.records import SCHEMA_VERSION, ImportedRecord
-from harness.store.files import scratch_folder
+from harness.imported import ImportedRecord
+from harness.store.files import read_stored, scratch_folder
 
 IMPORTED = "imported.json"
 
@@ -105,24 +102,4 @@ def read_import(path: Path) -> ImportedRecord:
     Raises:
         StoreError: It cannot be read, is no such record, or was written by a newer harness.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(
-            f"{path} is not a whole JSON file: {error}.", "Move its folder away and import again."
-        ) from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} has schema version {version}; this harness knows up to {SCHEMA_VERSION}.",
-            "Update with: pip install --upgrade energy-harness",
-        )
-    try:
-        return ImportedRecord.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise StoreError(
-            f"{path} is not a valid record: {where or 'record'}: {first['msg']}.",
-            "Move its folder away and import again.",
-        ) from error
+    return read_stored(path, ImportedRecord, "Move its folder away and import again.")

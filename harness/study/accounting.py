@@ -20,7 +20,7 @@ from statistics import fmean
 from pydantic import Field
 
 from harness.errors import UserInputError
-from harness.records import Frozen
+from harness.frozen import Frozen
 from harness.study.catalog import TASKS, study_models
 from harness.study.runs import Study, StudyRun
 from harness.units import J_PER_KWH

@@ -10,7 +10,8 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from harness.records import Frozen, Task
+from harness.frozen import Frozen
+from harness.specs import Task
 
 PAPER = "Luccioni, Jernite, Strubell, Power Hungry Processing, FAccT 2024, arXiv:2311.16863"
 REPOSITORY = "github sashavor/co2_inference @9ae9895"

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from harness.footprint.accountings import assumed_power
-from harness.records import Frozen
+from harness.frozen import Frozen
 from harness.study.accounting import account
 from harness.study.catalog import PAPER, REPOSITORY, TASKS, read_data, study_models
 from harness.study.runs import Study, StudyRun

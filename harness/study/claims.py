@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.records import Frozen
+from harness.frozen import Frozen
 from harness.study.catalog import read_data
 from harness.study.readings import READINGS
 from harness.study.runs import Study

@@ -8,7 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.records import Frozen, ImportedRecord, RunRecord
+from harness.frozen import Frozen
+from harness.imported import ImportedRecord
+from harness.records import RunRecord
 from harness.stats import Estimate
 from harness.study.catalog import INFERENCES
 from harness.study.models import Reference

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from harness.records import Frozen
+from harness.frozen import Frozen
 from harness.stats import student_t_quantile
 from harness.store.duck import read_csv_lines
 from harness.study.accounting import Accounting, account, by_model

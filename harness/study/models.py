@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.errors import UserInputError
-from harness.records import Frozen
+from harness.frozen import Frozen
 from harness.stats import Estimate, repeatability
 from harness.study.accounting import account, by_model
 from harness.study.catalog import PAPER, REPOSITORY, TASKS, StudyModel, read_data, study_models

@@ -18,17 +18,10 @@ from pydantic import Field
 
 from harness.errors import UserInputError
 from harness.footprint.accountings import accounted
-from harness.records import (
-    Accounting,
-    Frozen,
-    MeasureSpec,
-    ReplaySpec,
-    RunRecord,
-    RunSpec,
-    SimulatedNodeSpec,
-    SourcesSpec,
-)
+from harness.frozen import Frozen
+from harness.records import RunRecord
 from harness.run.config import Plan
+from harness.specs import Accounting, MeasureSpec, ReplaySpec, RunSpec, SimulatedNodeSpec, SourcesSpec
 from harness.stats import Estimate
 from harness.study.catalog import INFERENCES, TASKS, Published, published, study_models
 from harness.study.cells import Cell, known_cells, study_datasets

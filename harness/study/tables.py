@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.records import Frozen
+from harness.frozen import Frozen
 from harness.study.catalog import INFERENCES, PAPER, TASKS, Published, published, study_models
 from harness.study.runs import Study
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from harness.errors import UserInputError
-from harness.records import RunSpec, Task
+from harness.specs import RunSpec, Task
 
 Options = Literal["text", "image"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelUnavailable, StoreError, UserInputError
-from harness.records import PromptSpec, Task
+from harness.specs import PromptSpec, Task
 from harness.tasks.base import Request
 from harness.tasks.builtin import image_prompts, text_prompts
 

@@ -16,7 +16,8 @@ from PIL import Image  # noqa: E402
 
 from harness.engines.diffusers import DiffusersEngine  # noqa: E402
 from harness.errors import MeasurementInvalid, ModelUnavailable, StoreError, UserInputError  # noqa: E402
-from harness.records import RunSpec, WorkCounts  # noqa: E402
+from harness.records import WorkCounts  # noqa: E402
+from harness.specs import RunSpec  # noqa: E402
 from harness.tasks.base import Request  # noqa: E402
 from harness.tasks.builtin import image_prompts  # noqa: E402
 

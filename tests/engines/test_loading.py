@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 from harness.engines.loading import memory_shortage_named  # noqa: E402
 from harness.errors import OutOfMemory  # noqa: E402
-from harness.records import RunSpec  # noqa: E402
+from harness.specs import RunSpec  # noqa: E402
 
 
 def test_running_out_of_memory_is_named_and_says_what_to_lower() -> None:

@@ -8,8 +8,8 @@ from fakes import run_spec
 from harness.clock import VirtualClock
 from harness.engines.replay import ReplayEngine
 from harness.errors import UserInputError
-from harness.records import ReplaySpec, RunSpec
 from harness.simulation.gpu import NodeState, SimulatedNode
+from harness.specs import ReplaySpec, RunSpec
 from harness.tasks.base import Request
 
 

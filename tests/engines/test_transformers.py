@@ -16,7 +16,8 @@ torch.set_num_threads(1)  # tiny models gain nothing from more, and tests run si
 from harness.engines.architectures import presets  # noqa: E402
 from harness.engines.transformers import TransformersEngine  # noqa: E402
 from harness.errors import MeasurementInvalid, ModelUnavailable, UserInputError  # noqa: E402
-from harness.records import RunSpec, WorkCounts  # noqa: E402
+from harness.records import WorkCounts  # noqa: E402
+from harness.specs import RunSpec  # noqa: E402
 from harness.tasks.base import Request  # noqa: E402
 from harness.tasks.builtin import text_prompts  # noqa: E402
 
@@ -226,7 +227,7 @@ def test_offline_a_hub_id_says_how_to_bring_the_model_and_stdout_stays_clean(tmp
     code = f"""
 from harness.engines.transformers import TransformersEngine
 from harness.errors import ModelUnavailable
-from harness.records import RunSpec
+from harness.specs import RunSpec  # noqa: E402
 from harness.tasks.base import Request
 
 def spec(model):

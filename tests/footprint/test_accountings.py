@@ -9,7 +9,8 @@ from fakes import measurement_of, run_spec, source_energy_of, source_info
 
 from harness.footprint.accountings import accounted, assumed_power
 from harness.measure.summary import summarize
-from harness.records import Failure, ReplaySpec, RunRecord
+from harness.records import Failure, RunRecord
+from harness.specs import ReplaySpec
 from harness.units import J_PER_KWH
 
 GPU = source_info()

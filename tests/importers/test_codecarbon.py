@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UserInputError
+from harness.imported import ImportedRecord
 from harness.importers.codecarbon import Reading, read_codecarbon, records, require_rows
 from harness.importers.codecarbon_table import counted
-from harness.records import ImportedRecord
 
 
 def read(*paths: Path) -> Reading:

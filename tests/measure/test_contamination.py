@@ -18,9 +18,10 @@ from harness.errors import MeasurementInvalid, SourceUnavailable
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import summarize
 from harness.power.sampler import VirtualSampler
-from harness.records import Measurement, RunSpec, SimulatedFault, SourceInfo, Summary
+from harness.records import Measurement, SourceInfo, Summary
 from harness.run.sources import opened_sources
 from harness.run.worker import EngineWorkload, execute
+from harness.specs import RunSpec, SimulatedFault
 from harness.tasks.base import Request, endless_batches
 
 REQUESTS = tuple(Request(index, "five words make a prompt") for index in range(20))

@@ -20,9 +20,10 @@ from harness.measure.uncertainty import window_u_j
 from harness.power.base import ReferenceReading
 from harness.power.sampler import VirtualSampler
 from harness.power.trace import PowerTrace
-from harness.records import MeasureSpec, RunSpec, SourceInfo, SourcesSpec, Summary
+from harness.records import SourceInfo, Summary
 from harness.run.sources import opened_sources
 from harness.run.worker import EngineWorkload
+from harness.specs import MeasureSpec, RunSpec, SourcesSpec
 from harness.tasks.base import Request, endless_batches
 
 QUICK = {"window_s": 2.0, "null_window_s": 1.0, "idle_s": 1.0, "settle_s": 5.0, "warm_up_block_s": 1.0}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeats_interval, seconds_left
-from harness.records import MeasureSpec
+from harness.specs import MeasureSpec
 from harness.stats import Estimate
 
 SPEC = MeasureSpec(min_repeats=5, max_repeats=20, max_duration_s=100.0, target_relative_halfwidth=0.02)

@@ -11,7 +11,7 @@ from harness.clock import VirtualClock
 from harness.measure.base import Progress
 from harness.measure.warm_up import Block, unsteady_because, warm_up
 from harness.power.sampler import VirtualSampler
-from harness.records import MeasureSpec
+from harness.specs import MeasureSpec
 
 
 def blocks(*pairs: tuple[float, float | None]) -> list[Block]:

@@ -8,10 +8,10 @@ import pytest
 
 from harness.errors import MeasurementInvalid, SourceUnavailable, UserInputError
 from harness.power.profiles import SensorProfile, read_profile, write_profile
-from harness.records import SourcesSpec
 from harness.run.characterize import characterize, check_destination, load_on, write_whole
 from harness.run.load_pattern import SHARES
 from harness.simulation.gpu import SimulatedNode
+from harness.specs import SourcesSpec
 
 
 def spec(gpu: str, seed: int, **node) -> SourcesSpec:

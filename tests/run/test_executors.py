@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 
 from harness.measure.base import Progress
-from harness.records import MeasureSpec, ModelSpec, RunRecord, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+from harness.records import RunRecord
 from harness.run.executors import SubprocessExecutor
+from harness.specs import MeasureSpec, ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
 
 
 def endless(timeout_s: float = 60.0) -> RunSpec:

@@ -8,10 +8,10 @@ import pytest
 
 from harness.errors import UserInputError
 from harness.power.profiles import SensorProfile, write_profile
-from harness.records import SourcesSpec
 from harness.run.config import load_plan
 from harness.run.sources import opened_sources
 from harness.run.worker import execute
+from harness.specs import SourcesSpec
 
 PROFILE = SensorProfile(
     name="own", matches="A100-SXM4-80GB", kernel="first_order", period_s=0.11, window_s=0.03, simulated=True

@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from harness.records import Task
 from harness.run.config import load_plan
+from harness.specs import Task
 from harness.study.catalog import study_models
 from harness.study.cells import study_datasets
 

@@ -7,16 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import (
-    ImageOptions,
-    MeasureSpec,
-    ModelSpec,
-    RunSpec,
-    SimulatedNodeSpec,
-    SourcesSpec,
-    TextOptions,
-)
 from harness.run.executors import SubprocessExecutor
+from harness.specs import ImageOptions, MeasureSpec, ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
 from harness.store.files import read_trace
 
 SHORT = MeasureSpec(

@@ -10,7 +10,8 @@ from fakes import measurement_of, run_spec, source_energy_of, source_info
 
 from harness.importers.codecarbon import read_codecarbon, records
 from harness.measure.summary import summarize
-from harness.records import Failure, ModelSpec, RunRecord, TextOptions
+from harness.records import Failure, RunRecord
+from harness.specs import ModelSpec, TextOptions
 from harness.study.compare import Compared, compare_import, compare_run
 from harness.study.models import Reference
 

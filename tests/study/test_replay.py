@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UserInputError
-from harness.records import ModelSpec, PromptSpec, RunSpec, TextOptions
 from harness.run.config import Plan, load_plan
+from harness.specs import ModelSpec, PromptSpec, RunSpec, TextOptions
 from harness.stats import Estimate
 from harness.study.catalog import Published
 from harness.study.cells import cells_csv, known_cells, study_cells, study_datasets

@@ -8,7 +8,7 @@ import pytest
 from fakes import run_spec
 
 from harness.errors import UserInputError
-from harness.records import ModelSpec, RunSpec, Task
+from harness.specs import ModelSpec, RunSpec, Task
 from harness.tasks.catalog import TASKS, can_run, refuse_unbuilt, task_info
 
 

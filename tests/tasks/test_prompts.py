@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ModelUnavailable, UserInputError
-from harness.records import PromptSpec
+from harness.specs import PromptSpec
 from harness.tasks.builtin import image_prompts, text_prompts
 from harness.tasks.prompts import file_sha256, load_requests
 

@@ -1,0 +1,19 @@
+"""What every frozen type is made of: the base class, and the kinds of field that several of them have."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Provenance = Literal["measured", "modelled", "assumed", "simulated"]
+Kernel = Literal["boxcar", "first_order"]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=31_536_000)]  # a year: more is a slip of the pen
+
+
+class Frozen(BaseModel):
+    """Base of every record: immutable, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())

@@ -1,0 +1,316 @@
+"""What to run: frozen types, each field with its unit and its bounds. A RunSpec's hash names its run.
+
+All quantities are SI. Whatever changes a result is a field here, and nothing else is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from harness.frozen import Count, Frozen, Positive, Seconds
+
+# By the names of the Hub's pipelines, in the order of the study's Table 2. What each needs: tasks/catalog.
+Task = Literal[
+    "text-classification",
+    "question-answering",
+    "fill-mask",
+    "token-classification",
+    "image-classification",
+    "object-detection",
+    "text-generation",
+    "summarization",
+    "image-to-text",
+    "text-to-image",
+]
+
+
+class ModelSpec(Frozen):
+    """Which model, and where its weights come from."""
+
+    id: str = Field(min_length=1, description="hub id, local folder, or the name of an architecture preset")
+    weights: Literal["pretrained", "random"] = "pretrained"
+    revision: str | None = Field(None, description="commit, tag or branch on the hub; pin a commit to repeat a run")
+    trust_remote_code: bool = Field(False, description="run code from the model's repository")
+    allow_pickle: bool = Field(False, description="accept weights that are not safetensors")
+
+
+class PromptSpec(Frozen):
+    """Where the requests come from. `sha256` is filled in for files, so that an edited file is another run."""
+
+    kind: Literal["builtin", "file", "hub"] = "builtin"
+    path: str | None = Field(None, description="txt, jsonl, csv or parquet file (kind: file)")
+    dataset: str | None = Field(None, description="hub dataset (kind: hub)")
+    config: str | None = None
+    split: str = "train"
+    column: str | None = Field(None, description="column or key with the text; found by itself if there is one")
+    count: Count = 1000
+    max_words: Count | None = Field(None, description="keep only the first words of each prompt")
+    sha256: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What a table calls it."""
+        return self.dataset or self.path or self.kind
+
+    @model_validator(mode="after")
+    def _complete(self) -> PromptSpec:
+        if self.kind == "file" and not self.path:
+            raise ValueError("prompts of kind 'file' need a path")
+        if self.kind == "hub" and not self.dataset:
+            raise ValueError("prompts of kind 'hub' need a dataset")
+        return self
+
+
+class TextOptions(Frozen):
+    """Text generation: every request yields exactly `new_tokens` tokens."""
+
+    new_tokens: Count = 10
+    max_input_tokens: Count | None = Field(None, description="cut prompts to this many tokens")
+
+
+class ImageOptions(Frozen):
+    """Image generation by a diffusion pipeline."""
+
+    steps: Count = 50
+    guidance: float = Field(7.5, ge=0)
+    height: Annotated[int, Field(ge=8, multiple_of=8)] = 512
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 512
+    save_images: bool = Field(False, description="write the images of one extra, unmetered batch")
+
+
+FaultKind = Literal[
+    "foreign-load",
+    "hidden-load",
+    "throttle",
+    "thermal-throttle",
+    "power-cap",
+    "clock-step",
+    "thermal-drift",
+    "counter-reset",
+    "counter-stuck",
+    "counter-jump",
+    "sensor-stuck",
+    "sensor-lost",
+    "gpu-lost",
+    "utc-step",
+]
+_FRACTIONS = ("foreign-load", "hidden-load", "throttle", "thermal-throttle", "power-cap", "clock-step")
+_CHANGES = ("thermal-drift", "counter-jump", "utc-step")
+_INSTANTS = ("counter-reset", "counter-jump", "utc-step")
+
+
+class SimulatedFault(Frozen):
+    """Something that goes wrong on a simulated board at a known time. What each kind does: simulation/faults.py."""
+
+    kind: FaultKind
+    at_s: float = Field(ge=0, description="seconds after the node's start")
+    duration_s: Positive | None = Field(None, description="None: to the end; instants (resets, jumps, steps) have none")
+    value: float | None = Field(
+        None,
+        description="load fraction (loads), fraction of the clock that is left (throttles, clock-step), change in °C "
+        "(thermal-drift), J (counter-jump) or s (utc-step), NVML's return code (sensor-lost); none for the others",
+    )
+    gpu: int = Field(0, ge=0, description="index of the board; utc-step: of the machine, 0")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> SimulatedFault:
+        value = self.value
+        if self.kind in _FRACTIONS and (value is None or not 0 < value <= 1):
+            raise ValueError(f"a {self.kind} needs a value above 0 and up to 1")
+        if self.kind in _CHANGES and not value:
+            raise ValueError(f"a {self.kind} needs a value: the change, not 0")
+        if self.kind == "sensor-lost" and value is not None and value not in range(1, 1000):
+            raise ValueError("the value of a sensor-lost is an NVML return code, 1 to 999")
+        if self.kind not in (*_FRACTIONS, *_CHANGES, "sensor-lost") and value is not None:
+            raise ValueError(f"a {self.kind} has no value")
+        if self.kind in _INSTANTS and self.duration_s is not None:
+            raise ValueError(f"a {self.kind} happens at an instant and has no duration_s")
+        if self.kind == "thermal-drift" and self.duration_s is None:
+            raise ValueError("a thermal-drift needs a duration_s, in which it rises; it stays afterwards")
+        if self.kind == "utc-step" and self.gpu != 0:
+            raise ValueError("a utc-step is of the whole machine: leave gpu out")
+        return self
+
+
+class SimulatedNodeSpec(Frozen):
+    """A machine with simulated GPUs."""
+
+    gpu: str = "A100-SXM4-80GB"
+    gpu_count: Annotated[int, Field(ge=1, le=8)] = 1
+    clock: Literal["real", "virtual"] = "real"
+    counter: Literal["sensor", "truth"] = Field(
+        "sensor", description="what the energy counter adds up: the sensor's readings, or the true power"
+    )
+    seed: int = 0
+    conditions: tuple[Literal["mig", "foreign-process", "no-counter", "throttled"], ...] = Field(
+        (), description="what is wrong with this machine, to see how the harness answers"
+    )
+    faults: tuple[SimulatedFault, ...] = Field((), description="what goes wrong on it at known times")
+    counter_period_s: Positive | None = Field(None, description="how often the counter moves; None: with the sensor")
+    counter_lag_s: float = Field(0.0, ge=0, description="how much later than it is counted the counter is shown")
+    idle_w: Positive | None = Field(None, description="idle power of each board; None: that of the profile")
+    steady: bool = Field(
+        False, description="no warming, no uplift after load: one power per load from the first second"
+    )
+
+    @model_validator(mode="after")
+    def _faults_on_its_boards(self) -> SimulatedNodeSpec:
+        for fault in self.faults:
+            if fault.gpu >= self.gpu_count:
+                raise ValueError(f"a {fault.kind} is on GPU {fault.gpu}, but the node has {self.gpu_count} (gpu_count)")
+        return self
+
+
+class SourcesSpec(Frozen):
+    """Where the joules are read, and on which GPUs the model runs."""
+
+    kind: Literal["nvml", "simulated"] = "nvml"
+    gpus: tuple[int | str, ...] = Field((0,), min_length=1, description="indices or UUIDs, as CUDA sees them")
+    node: SimulatedNodeSpec | None = None
+    sensor_profile: str | None = Field(
+        None, description="profile file of the GPUs that run the model; `harness sensor characterize` writes one"
+    )
+    sensor_profile_sha256: str | None = Field(None, description="filled in: another content is another run")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _node_where_simulated(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("kind") == "simulated" and content.get("node") is None:
+            return content | {"node": {}}
+        return content
+
+    @model_validator(mode="after")
+    def _each_gpu_once(self) -> SourcesSpec:
+        if "" in self.gpus:
+            raise ValueError("'gpus' holds an empty name; give indices or UUIDs")
+        if len(set(map(str, self.gpus))) < len(self.gpus):
+            raise ValueError("'gpus' names a GPU twice")
+        return self
+
+    @model_validator(mode="after")
+    def _node_only_where_simulated(self) -> SourcesSpec:
+        if self.kind == "nvml" and self.node is not None:
+            raise ValueError("'node' describes simulated GPUs; use kind: simulated, or leave it out")
+        return self
+
+
+class MeasureSpec(Frozen):
+    """How long, how often, and when to stop."""
+
+    target_relative_halfwidth: Positive = Field(
+        0.02, description="stop when the 95 % interval of the repeats' mean is this narrow (type A only)"
+    )
+    min_repeats: Annotated[int, Field(ge=2)] = 5
+    max_repeats: Annotated[int, Field(ge=2)] = 20
+    max_duration_s: Seconds = Field(1800.0, description="budget for all windows of one run")
+    window_s: Seconds = Field(4.0, description="shortest window; whole batches are added until it is reached")
+    requests_per_window: Count | None = Field(
+        None, description="requests per window, up to whole batches, instead of window_s"
+    )
+    null_window_s: Seconds = Field(2.0, description="window without work right after each window")
+    idle_s: Seconds = Field(3.0, description="idle measured before the load and, settled, after it")
+    settle_s: Annotated[float, Field(ge=0)] = Field(2.0, description="wait after load before idle counts")
+    warm_up_block_s: Seconds = 2.0
+    warm_up_max_s: Annotated[float, Field(ge=0)] = 120.0
+    sample_period_s: Annotated[float, Field(ge=0.001, le=1)] = 0.02
+    random_delays: Literal["auto", "always", "never"] = "auto"
+    energy_method: Literal["auto", "counter", "sampled"] = "auto"
+    allow_shared_gpu: bool = Field(False, description="measure although other processes use the GPU")
+    allow_throttling: bool = Field(False, description="keep windows in which the board was slowed down (not: capped)")
+    max_temperature_change_c: Positive = Field(
+        2.0, description="a window this much warmer or colder than its siblings is rejected"
+    )
+    cross_check: tuple[Literal["codecarbon"], ...] = ()
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MeasureSpec:
+        if self.max_repeats < self.min_repeats:
+            raise ValueError(f"max_repeats ({self.max_repeats}) is below min_repeats ({self.min_repeats})")
+        if self.requests_per_window is None and 2 * self.window_s > self.max_duration_s:  # one says nothing of scatter
+            needed = f"two windows of {self.window_s:g} s"
+            raise ValueError(f"{needed} do not fit into max_duration_s ({self.max_duration_s:g})")
+        return self
+
+
+Accounting = Literal["study-2023"]
+
+
+class ReplaySpec(Frozen):
+    """What a published study found for this model, task and dataset, to be replayed by a simulated node.
+
+    Times and powers are means over the study's runs; the powers of one GPU are estimated (study/accounting).
+    """
+
+    study: Accounting
+    dataset: str | None = Field(
+        description="the study's name of it; None: its files do not tell, mean over all of them"
+    )
+    runs: Count = Field(description="runs behind the means")
+    duration_s: Positive = Field(description="per inference")
+    active_gpu_w: Positive = Field(description="the GPU that worked, its idle included")
+    idle_gpu_w: Positive = Field(description="each of the others")
+    memory_unmetered_s: float = Field(
+        ge=0, description="per inference: time for which the study's meter charged no memory power"
+    )
+    node_energy_j: Positive = Field(
+        description="per inference, as the study recorded it: what the replay should return"
+    )
+    node_scatter_j: Positive = Field(description="per inference: standard deviation of the study's runs")
+
+
+class RunSpec(Frozen):
+    """One run: one model, one task, one batch size. Equal specs have equal run_ids."""
+
+    task: Task
+    model: ModelSpec
+    engine: Literal["transformers", "diffusers", "simulated"]
+    text: TextOptions | None = None
+    image: ImageOptions | None = None
+    prompts: PromptSpec = PromptSpec()
+    batch_size: Count = 1
+    dtype: Literal["float32", "float16", "bfloat16"] = "float16"
+    device: str = Field("cuda", pattern=r"^(cuda(:\d+)?|cpu)$")
+    attention: Literal["default", "eager", "sdpa", "flash_attention_2"] = "default"
+    seed: int = 0
+    sources: SourcesSpec = SourcesSpec()
+    measure: MeasureSpec = MeasureSpec()
+    timeout_s: Seconds = Field(7200.0, description="the run is stopped after this; not part of the run_id")
+    accounting: Accounting | None = Field(
+        None, description="shown beside the harness's own: how a study would have counted; not part of the run_id"
+    )
+    replay: ReplaySpec | None = Field(None, description="set by --replay: no model runs, a study's run is replayed")
+
+    @model_validator(mode="after")
+    def _replayed_on_a_simulated_node(self) -> RunSpec:
+        if self.replay is not None and (self.engine != "simulated" or self.sources.node is None):
+            raise ValueError("a replay runs by engine: simulated on simulated sources; use --replay")
+        return self
+
+    @property
+    def on_virtual_clock(self) -> bool:
+        """True for a simulated machine whose time does not pass for real."""
+        return self.sources.node is not None and self.sources.node.clock == "virtual"
+
+    @property
+    def run_id(self) -> str:
+        """Readable name and a hash of everything that changes the result."""
+        content = self.model_dump(mode="json", exclude={"timeout_s", "accounting"})
+        if self.prompts.sha256 is not None:
+            del content["prompts"]["path"]  # the same prompts are the same run, wherever they lie
+        for key in ("sensor_profile", "sensor_profile_sha256"):
+            if content["sources"][key] is None or (key == "sensor_profile" and self.sources.sensor_profile_sha256):
+                del content["sources"][key]  # likewise; and a run without one keeps the name it has always had
+        if self.replay is None:
+            del content["replay"]
+        if self.sources.node is not None:
+            for key in ("idle_w", "steady"):
+                if not content["sources"]["node"][key]:
+                    del content["sources"]["node"][key]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        stem = re.sub(r"[^a-z0-9]+", "-", self.model.id.rstrip("/").rsplit("/", 1)[-1].lower()).strip("-")
+        return f"{stem[:40] or 'model'}-b{self.batch_size}-{digest}"
