@@ -155,7 +155,7 @@ HOMES = {
     "tokenizers": {"engines.architectures"},
     "diffusers": {"engines.architectures", "engines.diffusers"},
     "datasets": {"tasks.prompts"},
-    "yaml": {"run.config", "power.profiles"},
+    "yaml": {"run.yaml_lines", "power.profiles"},
     "ray": set(),
     "zeus": set(),
     "pandas": set(),
