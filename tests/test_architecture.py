@@ -77,6 +77,7 @@ measure.stopping
 measure.summary
 measure.session
 tasks.base
+tasks.composing
 tasks.catalog
 tasks.builtin
 tasks.prompts

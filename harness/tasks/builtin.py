@@ -8,77 +8,18 @@ set are a fair sample of it. The sets must not change: another word would be ano
 
 from __future__ import annotations
 
-import random
-import re
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
-
-PROMPT_COUNT = 1000
-
-Parts = Mapping[str, Sequence[str]]
-T = TypeVar("T")
-
-_SLOT = re.compile(r"\{(\w+)\}")
+from harness.tasks.composing import compose_set, read_parts, read_table
 
 
 def text_prompts() -> tuple[str, ...]:
     """A thousand distinct prompts for text generation, of about 5 to 65 words."""
     kinds = (_ARTICLE, _QUESTION, _NOVEL, _INSTRUCTION, _NEWS, _ARTICLE, _WEB, _NOVEL, _QUESTION, _INSTRUCTION)
-    return _compose_set(kinds, _TEXT_PARTS, (_SUBJECTS, _SKILLS, _DECISIONS), seed=1)
+    return compose_set(kinds, _TEXT_PARTS, (_SUBJECTS, _SKILLS, _DECISIONS), seed=1)
 
 
 def image_prompts() -> tuple[str, ...]:
     """A thousand distinct prompts for image generation, of about 3 to 45 words."""
-    return _compose_set((_SCENE, _DETAILED, _PLAIN, _DETAILED, _SCENE), _IMAGE_PARTS, (), seed=2)
-
-
-def _compose_set(
-    kinds: Sequence[Sequence[str]], parts: Parts, tables: Sequence[Sequence[Parts]], seed: int
-) -> tuple[str, ...]:
-    """PROMPT_COUNT distinct prompts; the kinds take their turn one after the other."""
-    rng = random.Random(seed)
-    prompts: dict[str, None] = {}  # a set that keeps its order
-    while len(prompts) < PROMPT_COUNT:
-        template = _pick(rng, kinds[len(prompts) % len(kinds)])
-        bound = dict(parts)
-        for table in tables:
-            bound.update(_pick(rng, table))
-        prompts[_fill(template, bound, rng)] = None
-    return tuple(prompts)
-
-
-def _fill(template: str, parts: Parts, rng: random.Random) -> str:
-    """Put a part into every {slot}, and again into the slots of that part; a {Slot} starts with a capital.
-
-    A slot that occurs twice gets two different parts, unless a table row has bound it to one.
-    """
-    used: set[str] = set()
-
-    def part_for(slot: re.Match[str]) -> str:
-        options = parts[slot[1].lower()]
-        part = _pick(rng, [option for option in options if option not in used] or options)
-        used.add(part)
-        part = _SLOT.sub(part_for, part)
-        return part[0].upper() + part[1:] if slot[1][0].isupper() else part
-
-    return _SLOT.sub(part_for, template)
-
-
-def _pick(rng: random.Random, options: Sequence[T]) -> T:
-    # Only random() itself is promised to give the same numbers in every Python version; choice() is not.
-    return options[int(rng.random() * len(options))]
-
-
-def _parts(text: str) -> dict[str, tuple[str, ...]]:
-    """Read blocks `slot: part / part / part`, separated by empty lines."""
-    blocks = (block.split(":", 1) for block in text.strip().split("\n\n"))
-    return {name.strip(): tuple(" ".join(part.split()) for part in body.split("/")) for name, body in blocks}
-
-
-def _table(columns: str, text: str) -> tuple[Parts, ...]:
-    """Read rows `cell / cell / cell`, whose cells belong together: one row binds all its slots."""
-    rows = (line.split("/") for line in text.strip().splitlines())
-    return tuple({name: (cell.strip(),) for name, cell in zip(columns.split(), row, strict=True)} for row in rows)
+    return compose_set((_SCENE, _DETAILED, _PLAIN, _DETAILED, _SCENE), _IMAGE_PARTS, (), seed=2)
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -136,7 +77,7 @@ _INSTRUCTION = (
     "Answer in one word, then give your reason.",
 )
 
-_SUBJECTS = _table(
+_SUBJECTS = read_table(
     "subject era event reach",
     """
     the art of navigation / the fifteenth century / captains began to compare their logbooks / trade at sea
@@ -171,7 +112,7 @@ _SUBJECTS = _table(
     the mathematics of knots / the late nineteenth century / physicists took atoms for knots / geometry
     """,
 )
-_SKILLS = _table(
+_SKILLS = read_table(
     "skill tool extra snag",
     """
     bake sourdough bread / a kitchen scale / a heavy pot / the dough sticks to everything
@@ -192,7 +133,7 @@ _SKILLS = _table(
     train a nervous dog / a long leash / a bag of dried liver / all progress is gone at the first doorbell
     """,
 )
-_DECISIONS = _table(
+_DECISIONS = read_table(
     "body plan",
     """
     the city library / close two of its oldest branches
@@ -212,7 +153,7 @@ _DECISIONS = _table(
     """,
 )
 
-_TEXT_PARTS = _parts("""
+_TEXT_PARTS = read_parts("""
 rank: is often named first among the things that shaped / has left deep traces in / cannot be separated from /
     is a neglected chapter in the history of / was for a long time the decisive factor in
 
@@ -352,7 +293,7 @@ _DETAILED = (
     "like {medium}, in {palette}, with {finish}",
 )
 
-_IMAGE_PARTS = _parts("""
+_IMAGE_PARTS = read_parts("""
 subject: {someone} / {something}
 
 figure: {someone} {acting} / {something} {lying}
