@@ -115,8 +115,8 @@ study.models
 study.general
 study.readings
 study.claims
-study.compare
 study.cells
+study.compare
 study.replay
 report.results
 report.uncertainty
@@ -138,6 +138,7 @@ cli.schema
 cli.study
 cli.show
 cli.main
+__main__
 """.split()
 
 # Heavy or peculiar libraries, and the only files that may know them.

@@ -54,6 +54,7 @@ def codecarbon_command(
     from harness.store.imports import Kept, keep_imports
 
     _check_campaign(campaign)
+    _check_task(task)
     reading = require_rows(read_codecarbon(paths))
     kept = Kept()
     if not check:
@@ -75,6 +76,18 @@ def _check_campaign(campaign: str) -> None:
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", campaign):
         raise UserInputError(f"The campaign name {campaign!r} cannot be a folder.", "Use letters, digits, . _ and -.")
+
+
+def _check_task(task: str | None) -> None:
+    import difflib
+
+    from harness.errors import UserInputError
+    from harness.study.catalog import TASKS
+
+    if task is not None and task not in TASKS:
+        near = difflib.get_close_matches(task, TASKS, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]}?" if near else f"The tasks are {', '.join(TASKS)}."
+        raise UserInputError(f"There is no task {task!r}.", hint)
 
 
 def _document(reading: Reading, kept: Kept, check: bool) -> dict[str, Any]:

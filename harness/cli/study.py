@@ -150,12 +150,13 @@ def compare_command(
     from harness.errors import UserInputError
     from harness.store.files import find_runs
     from harness.store.imports import find_imports
+    from harness.study.cells import known_cells
     from harness.study.compare import compare_import, compare_run
     from harness.study.models import reference
 
     unreadable: list[StoreError] = []
     known = reference()
-    rows = [compare_run(run.record, known) for run in find_runs(results, unreadable)]
+    rows = [compare_run(run.record, known, known_cells()) for run in find_runs(results, unreadable)]
     rows += [compare_import(record, known) for record in find_imports(results, unreadable)]
     if not rows and not unreadable:
         where = ", ".join(map(str, results))

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.tables import console
+from harness.cli.tables import console, print_table
 from harness.study.accounting import Accounting, Range, StudyAccounting
 from harness.study.claims import Claim
 from harness.study.compare import Compared
@@ -44,7 +44,7 @@ def print_tables(tables: StudyTables) -> None:
             *(_AGREES[row.agrees], f"{row.sd_kwh:.5f}", f"{row.published_sd_kwh:g}", _AGREES[row.sd_agrees]),
             *(f"{row.median_kwh:.5f}", median),
         )
-    out.print(table)
+    print_table(table, out)
     table = _table("Table 3: multi-purpose models, per 1,000 inferences, nine datasets")
     _columns(table, "model", "runs", "kWh", "printed", "agrees", "g CO2e", "printed", "agrees")
     for model, each in tables.table3.items():
@@ -52,7 +52,7 @@ def print_tables(tables: StudyTables) -> None:
             *(model, str(each.runs), f"{each.mean_kwh:.5f}", f"{each.published_mean_kwh:g}", _AGREES[each.kwh_agrees]),
             *(f"{each.mean_g_co2e:.3f}", f"{each.published_mean_g_co2e:g}", _AGREES[each.g_co2e_agrees]),
         )
-    out.print(table)
+    print_table(table, out)
     table = _table("Table 5: inferences that take as much energy as training and fine-tuning (their kWh as printed)")
     _columns(table, "model", "kWh per inference", "printed", "inferences", "printed", "difference")
     for model, parity in tables.table5.items():
@@ -61,7 +61,7 @@ def print_tables(tables: StudyTables) -> None:
             *(f"{parity.parity_inferences:,.0f}", f"{parity.published_parity_inferences:,.0f}"),
             f"{parity.relative_difference:+.1%}",
         )
-    out.print(table)
+    print_table(table, out)
     totals = tables.totals
     out.print(
         f"All {totals.rows:,} rows of {totals.runs:,} runs: {totals.energy_kwh:,.2f} kWh, of which GPUs "
@@ -82,7 +82,7 @@ def print_models(figures: Sequence[ModelFigures], counts: str) -> None:
         for row in figures:
             if (row.row == "other", row.task) == (group, row_task):
                 table.add_row(*_model_cells(row))
-        out.print(table)
+        print_table(table, out)
     out.print(
         f"{counts}. kWh: per 1,000 inferences, the whole node as recorded, with a 95 % interval of the scatter of runs "
         "alone; active GPU: kWh, estimated. Image tasks with resized inputs, as in the paper.",
@@ -115,14 +115,14 @@ def print_accounting(accounting: StudyAccounting) -> None:
     _columns(table, "task", "node", "8 GPUs", "active GPU", "above idle", "fair share", "node / active", "active W")
     for task, row in accounting.tasks.items():
         table.add_row(task, *_accounting_cells(row))
-    out.print(table)
+    print_table(table, out)
     table = _table("What the recorded energy is made of")
     _columns(table, "task", "active GPU", "7 idle GPUs", "memory, assumed", "CPU, assumed")
     named = [(task, row.shares) for task, row in accounting.tasks.items()]
     for task, share in [*named, ("all, with the 8 multi-purpose", accounting.overall)]:
         parts = (share.active_gpu, share.idle_gpus, share.ram_assumed, share.cpu_assumed)
         table.add_row(task, *(f"{part:.1%}" for part in parts))
-    out.print(table)
+    print_table(table, out)
     table = _table("The same by model (ranges: --json)")
     _columns(table, "model", "node", "8 GPUs", "active GPU", "above idle", "fair share", "node / active", "active W")
     for task, row in accounting.tasks.items():
@@ -134,11 +134,14 @@ def print_accounting(accounting: StudyAccounting) -> None:
     for model in accounting.multi_purpose:
         name = escape(model.model) + ("" if model.in_paper else " *")
         table.add_row(name, *_accounting_cells(model, ranges=False))
-    out.print(table)
+    print_table(table, out)
     for name, words in accounting.assumptions.items():
         out.print(f"{name}: {words}", soft_wrap=True)
     below = sum(row.runs_below_idle for row in accounting.tasks.values())
-    out.print(f"{below} runs come out below idle: noise of the baseline, kept in the means. * not of the 88.")
+    out.print(
+        f"{below} runs come out below idle: noise of the baseline, kept in the means. * of none of the 88 for "
+        "these tasks."
+    )
 
 
 def print_general_purpose(found: GeneralPurpose) -> None:
@@ -153,7 +156,7 @@ def print_general_purpose(found: GeneralPurpose) -> None:
         for family, group in each.families.items():
             table.add_row("", family, *_group_cells(group))
         table.add_section()
-    out.print(table)
+    print_table(table, out)
     table = _table("Energy grows as parameters to the power of (± one standard error)")
     _columns(table, "task", "node", "r²", "active GPU", "r²", "multi-purpose, node", "r²")
     for task, slope in found.slopes.items():
@@ -162,7 +165,7 @@ def print_general_purpose(found: GeneralPurpose) -> None:
             text = "-" if other is None else f"{other.slope:.2f} ± {other.standard_error:.2f}"
             cells += [text, "-" if other is None else f"{other.r_squared:.2f}"]
         table.add_row(task, *cells)
-    out.print(table)
+    print_table(table, out)
     for task, each in found.tasks.items():
         words = each.energy_on_words
         if words is not None:
@@ -170,7 +173,11 @@ def print_general_purpose(found: GeneralPurpose) -> None:
                 f"{task}: over {words.n} models and datasets, node energy grows as answer words to the power of "
                 f"{words.slope:.2f} ± {words.standard_error:.2f} (r² {words.r_squared:.2f})"
             )
-    out.print("x: times the task-specific models. untuned: models that are not of the 88. words: mean of an answer.")
+    out.print(
+        "x: times the task-specific models. untuned: not taught to follow instructions, not of the 88 for these tasks. "
+        "words: mean of an answer.",
+        soft_wrap=True,
+    )
 
 
 def print_claims(claims: Sequence[Claim]) -> None:
@@ -188,7 +195,7 @@ def print_claims(claims: Sequence[Claim]) -> None:
             _VERDICTS[claim.verdict],
         )
         table.add_section()
-    out.print(table)
+    print_table(table, out)
     out.print("only otherwise: the words do not give the number, another reading does. Every reading: --json.")
 
 
@@ -197,11 +204,14 @@ def print_compared(rows: Sequence[Compared]) -> None:
     out = console()
     table = _table("kWh per 1,000 generations beside the study")
     _columns(table, "model", "task", "boundary", "yours", "study", "yours / study")
-    notes: dict[str, None] = {}
+    whose: dict[str, dict[str, None]] = {}
     for row in rows:
         kind = "replay, simulated" if row.replay else "simulated"
         mark = f" [magenta]{kind}[/]" if row.simulated else ""
-        name, task = f"{escape(row.model)}{mark}", row.task or "not told"
+        name, task = (
+            f"{escape(row.model)}{mark}",
+            (row.task or "not told") + (f", {row.dataset}" if row.dataset else ""),
+        )
         if row.why_not is not None:
             table.add_row(name, task, "", "", "", f"not comparable: {escape(row.why_not)}")
         for side in row.sides:
@@ -216,10 +226,13 @@ def print_compared(rows: Sequence[Compared]) -> None:
             ours, theirs = f"{unit.ours_j:.4g} J", f"{unit.study_j:.4g} J"
             table.add_row(name, task, f"active GPU, per {unit.unit}", ours, theirs, ratio)
         table.add_section()
-        notes.update(dict.fromkeys(row.notes))
-    out.print(table)
-    for note in notes:
-        out.print(f"note: {escape(note)}", soft_wrap=True)
+        for note in row.notes:
+            whose.setdefault(note, {})[row.run_id] = None
+    print_table(table, out)
+    compared = sum(bool(row.notes) for row in rows)
+    for note, runs in whose.items():
+        of = "" if len(runs) == compared else f" ({', '.join(list(runs)[:3])}{', ...' if len(runs) > 3 else ''})"
+        out.print(f"note: {escape(note)}{escape(of)}", soft_wrap=True)
     _print_reference(out)
 
 

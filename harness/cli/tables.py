@@ -8,6 +8,7 @@ from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from harness.report.results import ResultRow, caveat_lines
@@ -26,6 +27,21 @@ def console() -> Console:
     return out if out.is_terminal else Console(highlight=False, width=max(MIN_WIDTH, out.width))
 
 
+def print_table(table: Table, out: Console) -> None:
+    """A table where its longest words fit; elsewhere each row as a sentence, so that no number is broken in two."""
+    whole = out.options.update(max_width=10_000)
+    if Measurement.get(out, whole, table).minimum <= out.width:
+        out.print(table)
+        return
+    if table.title:
+        out.print(f"[italic]{table.title}[/]")
+    names = [str(column.header) for column in table.columns]
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        head, *rest = (str(cell) for cell in cells)
+        told = ", ".join(f"{name} {cell}" for name, cell in zip(names[1:], rest, strict=True) if cell)
+        out.print(f"{head}: {told}" if told else head)
+
+
 def print_results(rows: Sequence[ResultRow], out: Console) -> None:
     """The table of complete runs, then failures, caveats and sources."""
     complete = [row for row in rows if row.status == "complete"]
@@ -33,7 +49,7 @@ def print_results(rows: Sequence[ResultRow], out: Console) -> None:
     letters = {code: letter for (code, _, _), letter in zip(lines, string.ascii_lowercase, strict=False)}
     if complete:
         for table in _tables(complete, letters, out.width):
-            out.print(table)
+            print_table(table, out)
         for code, count, wording in lines:
             runs = "1 run" if count == 1 else f"{count} runs, e.g."
             out.print(f"[yellow]{letters.get(code, '-')}[/] {code}, {runs}: {escape(wording)}")
@@ -117,8 +133,9 @@ def _tables(rows: Sequence[ResultRow], letters: dict[str, str], width: int) -> l
     title = "Energy per 1,000 generations, gross, with 95 % interval"
     if width >= MIN_WIDTH and first[1][0] == "batch":
         return [_table(title, [*first, *second, last], rows)]
-    replay = ", replay, simulated" if all(row.replay for row in rows) else ""
-    equals = f"The same, per token or image and per 1,000 generations{replay}"
+    badges = {energy_badge(row) for row in rows} - {"measured"}
+    marks_all = f", {badges.pop()}" if len(badges) == 1 and all(row.simulated for row in rows) else ""
+    equals = f"The same, per token or image and per 1,000 generations{marks_all}"
     return [_table(title, [*first, second[4], last], rows), _table(equals, [*first[:-2], *second[:4]], rows)]
 
 
@@ -159,7 +176,7 @@ def _print_accounted(rows: Sequence[ResultRow], out: Console) -> None:
         if len(marks) > 1:
             columns.append(("energy", "left", energy_badge))
         mark = f", {marks.pop()}" if len(marks) == 1 else ""
-        out.print(_table(f"kWh per 1,000 generations as {name} counted, beside ours{mark}", columns, own))
+        print_table(_table(f"kWh per 1,000 generations as {name} counted, beside ours{mark}", columns, own), out)
         first = own[0].accounted
         assert first is not None
         boundaries = ", ".join(sorted({row.accounted.boundary for row in own if row.accounted}))

@@ -20,7 +20,6 @@ SUM_TOLERANCE = 1e-6
 KNOWN_REGIONS = {("USA", "oregon"): "oregon-2016"}
 
 _TIME = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})([T ])(\d{1,2}):(\d\d):(\d\d)")
-TIME_FORMATS = {"T": "2023-09-08T14:04:58", " ": "2023-09-26 16:44:16"}
 
 
 def checked(table: Table) -> Table:
@@ -28,11 +27,43 @@ def checked(table: Table) -> Table:
     table = without_refused(table, _time_problems(table))
     table = without_refused(table, _duplicate_problems(table))
     table = _latest_of_cumulative(table)
-    return without_refused(table, [*_factor_problems(table), *_sum_problems(table)])
+    told = [*_version_problems(table), *_factor_problems(table), *_sum_problems(table), *_pue_problems(table)]
+    return without_refused(table, told)
+
+
+def _version_problems(table: Table) -> list[Problem]:
+    """Versions whose columns are these but whose accounting is not known here, each once."""
+    found = {}
+    for row, version in enumerate(table.text["codecarbon_version"]):
+        if version in found or _is_known(str(version)):
+            continue
+        message = f"CodeCarbon {version} is none of 2.3 to 3.x: how it models memory and CPU is not known here"
+        found[version] = Problem("version-unknown", *table.where(row), message, False)
+    return list(found.values())
+
+
+def _is_known(version: str) -> bool:
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return numbers is not None and (2, 3) <= (int(numbers[1]), int(numbers[2])) < (4, 0)
+
+
+def _pue_problems(table: Table) -> list[Problem]:
+    """A PUE other than 1, which CodeCarbon 3 puts into its energies: once per value."""
+    if "pue" not in table.number:
+        return []
+    found: dict[float, Problem] = {}
+    for row in np.flatnonzero(~np.isnan(table.number["pue"]) & (table.number["pue"] != 1)):
+        value = float(table.number["pue"][row])
+        count = int(np.sum(table.number["pue"] == value))
+        message = (
+            f"{count} row{'s' if count > 1 else ''} with a PUE of {value:g}, which CodeCarbon 3 puts into its energies"
+        )
+        found.setdefault(value, Problem("pue", *table.where(int(row)), message, False))
+    return list(found.values())
 
 
 def parse_time(text: str) -> tuple[datetime, str] | None:
-    """A CodeCarbon timestamp, local time of the machine without a zone, and which of TIME_FORMATS it has.
+    """A CodeCarbon timestamp, local time of the machine without a zone, and what stands between date and time.
 
     None where it cannot be read surely: with slashes, day and month cannot be told apart.
     """
@@ -61,7 +92,8 @@ def _time_problems(table: Table) -> list[Problem]:
         first.setdefault(parsed[1], row)
     if len(formats) > 1:
         (usual, most), (other, fewer) = formats.most_common()
-        message = f"times are written in two formats: {most} as {TIME_FORMATS[usual]}, {fewer} as {TIME_FORMATS[other]}"
+        as_usual, as_other = (table.text["timestamp"][first[mark]] for mark in (usual, other))
+        message = f"times are written in two formats: {most} like {as_usual}, {fewer} like {as_other}"
         found.append(Problem("mixed-timestamps", *table.where(first[other]), message, False))
     return found
 
@@ -137,15 +169,31 @@ def _factor_problems(table: Table) -> list[Problem]:
     for place, rows in rows_of.items():
         edition = KNOWN_REGIONS.get((str(place[0]), str(place[1])))
         known = factor("grid", edition).value if edition and not place[2] else None
-        expected = known if known is not None else float(np.nanmedian(ratio[rows])) if len(rows) > 1 else np.nan
-        source = f"CodeCarbon's factor ({edition})" if known is not None else "the median of its rows"
+        expected = known if known is not None else _agreed(ratio[rows])
+        where = place[1] or place[0]
+        if known is not None:
+            said = f"{where} has {known:.2f}, CodeCarbon's factor ({edition})"
+        elif expected is not None:
+            said = f"most rows of {where} have {expected:.2f}"
+        else:
+            said = f"rows of {where} agree on none: {np.nanmin(ratio[rows]):.2f} to {np.nanmax(ratio[rows]):.2f}"
         for row in rows:
-            if abs(ratio[row] - expected) > FACTOR_TOLERANCE * expected:
-                file, line = table.where(row)
-                message = f"emissions are {ratio[row]:.2f} g/kWh; {place[1] or place[0]} has {expected:.2f}, {source}"
-                found.append(Problem("factor-disagrees", file, line, message, False))
+            alone = expected is None and not np.isnan(ratio[row]) and len(rows) > 1
+            if alone or (expected is not None and abs(ratio[row] - expected) > FACTOR_TOLERANCE * expected):
+                message = f"emissions are {ratio[row]:.2f} g/kWh; {said}"
+                found.append(Problem("factor-disagrees", *table.where(row), message, False))
     found += _moved(table)
     return found
+
+
+def _agreed(ratios: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
+    """What more than half of the rows have; None where there is no such factor."""
+    known = ratios[~np.isnan(ratios)]
+    if len(known) == 0:
+        return None
+    middle = float(np.median(known))
+    close = np.abs(known - middle) <= FACTOR_TOLERANCE * middle
+    return middle if 2 * close.sum() > len(known) else None
 
 
 def _moved(table: Table) -> list[Problem]:
@@ -185,6 +233,8 @@ def _sum_problems(table: Table) -> list[Problem]:
     found = []
     for row in np.flatnonzero(np.abs(parts - total) > SUM_TOLERANCE * np.maximum(total, parts)):
         file, line = table.where(int(row))
-        message = f"energy_consumed is {total[row]:.6g} kWh, but its parts sum to {parts[row]:.6g}"
+        more = parts[row] - total[row]
+        message = f"energy_consumed is {total[row]:.6g} kWh, but its parts sum to {abs(more):.2g} kWh "
+        message += "more" if more > 0 else "less"
         found.append(Problem("parts-differ", file, line, message, False))
     return found

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from harness.footprint.accountings import assumed_power
 from harness.frozen import Frozen
+from harness.specs import PromptSpec
 from harness.study.accounting import account
 from harness.study.catalog import PAPER, REPOSITORY, TASKS, read_data, study_models
 from harness.study.runs import Study, StudyRun
@@ -110,6 +111,14 @@ def known_cells() -> tuple[Cell, ...]:
 def study_datasets() -> tuple[StudyDataset, ...]:
     """The study's thirty datasets, three for each task."""
     return tuple(StudyDataset.model_validate(_without_empty(row)) for row in read_data(DATASETS))
+
+
+def study_dataset(task: str, prompts: PromptSpec) -> StudyDataset | None:
+    """Which of the study's datasets a run's prompts come from; None for any other."""
+    if prompts.kind != "hub":
+        return None
+    wanted = (task, prompts.dataset, prompts.config)
+    return next((each for each in study_datasets() if (each.task, each.hub, each.config) == wanted), None)
 
 
 def _without_empty(row: dict[str, str]) -> dict[str, str | None]:

@@ -38,6 +38,7 @@ class Claim(Frozen):
     wording: str = Field(description="how the claim's wording is known")
     stated: ReadValue = Field(description="the reading that the words mean")
     others: tuple[ReadValue, ...]
+    beside: ReadValue | None = Field(description="always said with the verdict: at the factor that the study states")
     verdict: Verdict
     verdict_text: str
 
@@ -47,8 +48,15 @@ def study_claims(study: Study) -> list[Claim]:
     return [_claim(row, study) for row in read_data("study_claims.csv")]
 
 
-def judge(stated: ReadValue, others: tuple[ReadValue, ...]) -> tuple[Verdict, str]:
+def judge(stated: ReadValue, others: tuple[ReadValue, ...], beside: ReadValue | None = None) -> tuple[Verdict, str]:
     """The verdict, and its words, from what the readings give."""
+    verdict, words = _judged(stated, others)
+    if beside is not None and beside.value is not None:
+        words = f"{words[:-1]}; {beside.words}: {_text(beside)}."
+    return verdict, words
+
+
+def _judged(stated: ReadValue, others: tuple[ReadValue, ...]) -> tuple[Verdict, str]:
     if stated.value is not None and stated.agrees == "rounded":
         return "holds", "The data gives it."
     if stated.value is not None and stated.agrees == "truncated":
@@ -56,9 +64,11 @@ def judge(stated: ReadValue, others: tuple[ReadValue, ...]) -> tuple[Verdict, st
     found = [other for other in others if other.value is not None and other.agrees != "no"]
     gives = f"The data gives {_text(stated)}" if stated.value is not None else f"No run of {stated.words} exists"
     if found:
-        cut = ", cut off" if found[0].agrees == "truncated" else ""
         verdict: Verdict = "only-otherwise" if stated.value is not None else "never-run"
-        return verdict, f"{gives}; the number is that of: {found[0].words} ({_text(found[0])}{cut})."
+        told = [
+            f"{other.words} ({_text(other)}{', cut off' if other.agrees == 'truncated' else ''})" for other in found
+        ]
+        return verdict, f"{gives}; the number is that of: {', or of: '.join(told)}."
     if stated.value is None:
         return "never-run", f"{gives}, and no other reading gives the number."
     more = f"; {others[0].words}: {_text(others[0])}" if others and others[0].value is not None else ""
@@ -77,7 +87,8 @@ def _claim(row: dict[str, str], study: Study) -> Claim:
 
     stated = read(row["stated"])
     others = tuple(read(name) for name in row["others"].split(";") if name)
-    verdict, words = judge(stated, others)
+    beside = read(row["beside"]) if row["beside"] else None
+    verdict, words = judge(stated, others, beside)
     return Claim(
         id=row["id"],
         source=row["source"],
@@ -89,6 +100,7 @@ def _claim(row: dict[str, str], study: Study) -> Claim:
         wording=row["wording"],
         stated=stated,
         others=others,
+        beside=beside,
         verdict=verdict,
         verdict_text=words,
     )
@@ -108,4 +120,7 @@ def _agreement(
 
 
 def _text(reading: ReadValue) -> str:
-    return "nothing" if reading.value is None else format_significant(reading.value, 4)
+    if reading.value is None:
+        return "nothing"
+    whole = reading.value == round(reading.value) and abs(reading.value) < 1e6
+    return f"{reading.value:,.0f}" if whole else format_significant(reading.value, 4)

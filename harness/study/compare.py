@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
+from harness.footprint.accountings import accounted
 from harness.frozen import Frozen
 from harness.imported import ImportedRecord
 from harness.records import RunRecord
 from harness.stats import Estimate
 from harness.study.catalog import INFERENCES
+from harness.study.cells import Cell, StudyDataset, study_dataset
 from harness.study.models import Reference
 from harness.units import J_PER_KWH
 
 STUDY_GPUS = 8
 STUDY_NEW_TOKENS = 10  # code/textgen of the study's repository: max_new_tokens=10
 STUDY_CODECARBON = 2
+STUDY_BOARD = "A100-SXM4-80GB"
 
 Boundary = Literal["active GPU, gross", "above idle", "all GPUs of the node", "node: GPUs, CPU, memory"]
 
@@ -55,6 +59,7 @@ class Compared(Frozen):
     simulated: bool
     replay: bool = Field(False, description="the study's own runs, replayed")
     device: str | None
+    dataset: str | None = Field(None, description="the study's name of the run's dataset, if it is one of its thirty")
     in_study: bool
     why_not: str | None = Field(description="why nothing is comparable; None if something may be")
     sides: tuple[Side, ...] = ()
@@ -62,8 +67,14 @@ class Compared(Frozen):
     notes: tuple[str, ...] = ()
 
 
-def compare_run(record: RunRecord, known: Sequence[Reference]) -> Compared:
-    """One measured or simulated run beside the study."""
+def compare_run(record: RunRecord, known: Sequence[Reference], cells: Sequence[Cell] = ()) -> Compared:
+    """One measured or simulated run beside the study.
+
+    Args:
+        record: The run.
+        known: The study's models, over all of a task's datasets.
+        cells: The same by dataset: used where the run's dataset is one of the study's.
+    """
     spec, summary = record.spec, record.summary
     gpus = [source for source in record.sources if source.kind == "gpu"]
     active = [source for source in gpus if source.runs_model]
@@ -88,18 +99,57 @@ def compare_run(record: RunRecord, known: Sequence[Reference]) -> Compared:
     if spec.text is not None and spec.text.new_tokens != STUDY_NEW_TOKENS:
         work = f"your runs make {spec.text.new_tokens} tokens each, the study's {STUDY_NEW_TOKENS}"
     node = None if len(gpus) == STUDY_GPUS else f"your machine has {_gpus(len(gpus))}, the study's {STUDY_GPUS}"
-    assumed = "the study assumed 473 W for CPU and memory; yours is measured"
-    if summary.node_energy_j is None:
-        assumed = summary.node_missing or "your CPU and memory were not measured"
+    dataset = study_dataset(spec.task, spec.prompts)
+    theirs = _figures(found, dataset, cells)
+    ours_node, whole = _node(record, node)
     sides = (
-        _side("active GPU, gross", summary.gpu_energy_j, found.active_gpu_kwh, one or work),
-        _side("above idle", summary.gpu_above_idle_j, found.above_idle_kwh, one or work),
-        _side("all GPUs of the node", summary.node_gpus_energy_j, found.gpus_kwh, node or work),
-        _side("node: GPUs, CPU, memory", summary.node_energy_j, found.mean_kwh, assumed),
+        _side("active GPU, gross", summary.gpu_energy_j, theirs.active_gpu_kwh, one or work),
+        _side("above idle", summary.gpu_above_idle_j, found.above_idle_kwh, one or work or theirs.no_above_idle),
+        _side("all GPUs of the node", summary.node_gpus_energy_j, theirs.gpus_kwh, node or work),
+        _side("node: GPUs, CPU, memory", ours_node, theirs.node_kwh, whole or work),
     )
     return head.model_copy(
-        update={"in_study": True, "sides": sides, "per_unit": _per_unit(record, found, one), "notes": _notes(record)}
+        update={
+            "in_study": True,
+            "dataset": dataset.dataset if dataset and theirs.no_above_idle else None,
+            "sides": sides,
+            "per_unit": _per_unit(record, theirs, one),
+            "notes": _notes(record, head.device, theirs.no_above_idle is not None),
+        }
     )
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """The study's side: of one dataset where the run's is one of its own, else of all three together."""
+
+    active_gpu_kwh: float
+    gpus_kwh: float
+    node_kwh: float
+    no_above_idle: str | None
+
+
+def _figures(found: Reference, dataset: StudyDataset | None, cells: Sequence[Cell]) -> _Figures:
+    name = dataset.dataset if dataset else None
+    for cell in cells:
+        if name is not None and (cell.model, cell.task, cell.dataset) == (found.model, found.task, name):
+            why = f"the aggregate has it for the three datasets together, not for {name}"
+            return _Figures(cell.active_gpu_kwh, cell.gpus_kwh, cell.node_kwh, why)
+    return _Figures(found.active_gpu_kwh, found.gpus_kwh, found.mean_kwh, None)
+
+
+def _node(record: RunRecord, other_machine: str | None) -> tuple[Estimate | None, str | None]:
+    """The node's energy, joules per generation, and why it is not the study's boundary.
+
+    Counted as the study did (`accounting: study-2023`) on eight GPUs it is.
+    """
+    summary, accounting = record.summary, record.spec.accounting
+    assert summary is not None  # compare_run has returned before
+    if accounting is not None and (counted := accounted(record, accounting)) is not None:
+        return counted.energy_kwh_per_1000.scaled(J_PER_KWH / INFERENCES), other_machine
+    if summary.node_energy_j is None:
+        return None, summary.node_missing or "your CPU and memory were not measured"
+    return summary.node_energy_j, "the study assumed 473 W for CPU and memory; yours is measured"
 
 
 def compare_import(record: ImportedRecord, known: Sequence[Reference]) -> Compared:
@@ -115,6 +165,9 @@ def compare_import(record: ImportedRecord, known: Sequence[Reference]) -> Compar
         in_study=False,
         why_not=None,
     )
+    if record.phases[-1].name is None:
+        told = "the file holds the whole run, loading of the model included; the study's figures are of its query phase"
+        return head.model_copy(update={"why_not": told})
     if record.task is None or record.generations is None:
         lacking = "its task" if record.task is None else "how many generations it made"
         told = f"CodeCarbon's file does not tell {lacking}; import it with --task and --generations"
@@ -135,8 +188,13 @@ def compare_import(record: ImportedRecord, known: Sequence[Reference]) -> Compar
         _known_side("all GPUs of the node", last.gpu_energy_j, per, found.gpus_kwh, node),
         _known_side("node: GPUs, CPU, memory", last.node_energy_j, per, found.mean_kwh, whole),
     )
-    notes = (f"energies of the last phase ({last.name or 'the whole run'}) over {record.generations} generations",)
-    return head.model_copy(update={"in_study": True, "sides": sides, "notes": notes})
+    notes = [f"energies of the last phase ({last.name}) over {record.generations} generations"]
+    notes += _other_board(head.device)
+    return head.model_copy(update={"in_study": True, "sides": sides, "notes": tuple(notes)})
+
+
+def _other_board(device: str | None) -> list[str]:
+    return [] if device is None or STUDY_BOARD in device else [f"your GPU is {device}, the study's {STUDY_BOARD}"]
 
 
 def _gpus(count: int) -> str:
@@ -189,7 +247,7 @@ def _known_side(boundary: Boundary, ours_j: float | None, per: float, study_kwh:
     )
 
 
-def _per_unit(record: RunRecord, found: Reference, why_not: str | None) -> PerUnit | None:
+def _per_unit(record: RunRecord, found: _Figures, why_not: str | None) -> PerUnit | None:
     """Per token from the study's ten new tokens, per image from its one image a request."""
     summary = record.summary
     assert summary is not None  # compare_run has returned before
@@ -204,12 +262,15 @@ def _per_unit(record: RunRecord, found: Reference, why_not: str | None) -> PerUn
     return PerUnit(unit=unit, ours_j=ours.value, study_j=study_j, ratio=ratio, why_not=why_not)
 
 
-def _notes(record: RunRecord) -> tuple[str, ...]:
+def _notes(record: RunRecord, device: str | None, by_dataset: bool) -> tuple[str, ...]:
     """What differs even where the boundary is the same."""
     spec = record.spec
-    notes = ["study: A100-SXM4-80GB, batch 1, transformers or diffusers of September 2023, idle of its GPU estimated"]
+    notes = [f"study: {STUDY_BOARD}, batch 1, transformers or diffusers of September 2023, idle of its GPU estimated"]
+    notes += _other_board(device)
     if record.replayed:
         notes.append("yours replays the study's own runs: the ratio tells how well the harness returns them")
+    if not by_dataset:
+        notes.append("the study's figure is the mean over its three datasets; yours is of other inputs")
     elif record.simulated:
         notes.append("your energy is simulated: no real GPU drew it")
     if spec.model.weights == "random":

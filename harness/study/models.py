@@ -71,7 +71,7 @@ class Reference(Frozen):
     family: str | None
     parameters: int | None
     runs: int
-    datasets: int
+    datasets: int | None = Field(description="None: the files do not tell them")
     mean_kwh: float
     sd_kwh: float
     low_kwh: float
@@ -185,7 +185,10 @@ def reference_csv(figures: Sequence[ModelFigures]) -> str:
     writer.writerow(names)
     for each in figures:
         cells = each.model_dump(include=set(names) - {"datasets"})
-        cells |= {"datasets": len(each.datasets), "mean_kwh": each.energy_kwh.value}
+        cells |= {
+            "datasets": sum(one.dataset is not None for one in each.datasets) or None,
+            "mean_kwh": each.energy_kwh.value,
+        }
         cells |= {"low_kwh": each.energy_kwh.low, "high_kwh": each.energy_kwh.high}
         writer.writerow([_cell(cells[name]) for name in names])
     return out.getvalue()

@@ -92,12 +92,9 @@ def worst_over_best(study: Study) -> float | None:
     return max((ratio for ratio in ratios if ratio is not None), default=None)
 
 
-def parity(study: Study, per_inference: float | None) -> float | None:
-    """Inferences of BLOOMz-7B until the printed energy of training and fine-tuning is reached."""
-    trained = sum(
-        published()[("5", "bigscience/bloomz-7b1", name)].value for name in ("training_kwh", "fine_tuning_kwh")
-    )
-    return over(trained, per_inference)
+def parity(study: Study, model: str, per_inference: float | None) -> float | None:
+    """Inferences of a model until the printed energy of its training and fine-tuning is reached."""
+    return over(sum(_printed("5", model, name) for name in ("training_kwh", "fine_tuning_kwh")), per_inference)
 
 
 def _printed(table: str, item: str, quantity: str) -> float:
@@ -109,10 +106,36 @@ def _charges(run_statistic: str, edition: str, percent: bool = False, per: int =
     return lambda study: times(over(READINGS[run_statistic][1](study), phone(edition)), (100 if percent else 1) / per)
 
 
+SENTIMENT: dict[str, Callable[[Study], list[StudyRun]]] = {
+    "bert": lambda s: of_model(s, "text-classification", "nlptown/bert-base-multilingual-uncased-sentiment"),
+    "flan": lambda s: s.prompted_runs("google/flan-t5-xl", "text-classification"),
+    "bloomz": lambda s: s.prompted_runs("bigscience/bloomz-7b1", "text-classification"),
+}
+
+
+def _sentiment(name: str, stated_factor: bool) -> Callable[[Study], float | None]:
+    """g CO2e of 1,000 classified texts, as recorded or at the factor that the study states."""
+    runs = SENTIMENT[name]
+    if stated_factor:
+        return lambda study: times(kwh(runs(study)), grid("study-stated"))
+    return lambda study: grams(runs(study))
+
+
+def _parity(model: str, printed: bool) -> Callable[[Study], float | None]:
+    """Inferences until a model has used what its training did, by the printed or the recorded energy of one."""
+    if printed:
+        return lambda study: parity(study, model, _printed("5", model, "inference_kwh"))
+    return lambda study: parity(study, model, times(kwh(study.prompted_runs(model)), 1 / INFERENCES))
+
+
 READINGS: dict[str, Reading] = {
     "total-node": ("all rows, the whole node", lambda s: s.totals.energy_kwh),
     "total-gpus": ("all rows, the GPUs alone", lambda s: s.totals.gpu_energy_kwh),
     "total-carbon": ("all rows, as recorded, of the whole node", lambda s: s.totals.emissions_kg),
+    "total-node-stated-factor": (
+        "the whole node at the stated 297.6 g/kWh",
+        lambda s: s.totals.energy_kwh * grid("study-stated") / 1000,
+    ),
     "total-gpus-recorded-factor": (
         "the GPUs' energy at the recorded factor",
         lambda s: s.totals.gpu_energy_kwh * s.totals.intensity_g_per_kwh / 1000,
@@ -134,6 +157,10 @@ READINGS: dict[str, Reading] = {
         lambda s: times(kwh(sdxl(s), max), grid("study-stated")),
     ),
     "sdxl-mean-recorded": ("mean as recorded", lambda s: grams(sdxl(s))),
+    "sdxl-miles-mean-stated-factor": (
+        "mean at the stated factor",
+        lambda s: times(kwh(sdxl(s)), grid("study-stated") / MILE_G),
+    ),
     "sdxl-miles-stated-factor": (
         "the highest run at the stated factor",
         lambda s: times(kwh(sdxl(s), max), grid("study-stated") / MILE_G),
@@ -147,6 +174,10 @@ READINGS: dict[str, Reading] = {
     "textgen-best": ("the most efficient text generator, mean", lambda s: least(s, "text-generation")),
     "textgen-mean": ("mean of the eight text generators", lambda s: kwh(s.paper_runs("text-generation"))),
     "any-best": ("the most efficient model of any task, mean", lambda s: least(s, *TASKS)),
+    "distilbert-max": (
+        f"the highest run of {DISTILBERT}, on fill-mask",
+        lambda s: kwh(of_model(s, "fill-mask", DISTILBERT), max),
+    ),
     "printed-classification": (
         "the printed mean of text classification, 0.002 kWh",
         lambda s: _printed("2", "text-classification", "mean_kwh"),
@@ -175,6 +206,7 @@ READINGS: dict[str, Reading] = {
             ("textgen-best", "the most efficient text generator, mean"),
             ("textgen-mean", "mean of the eight text generators"),
             ("any-best", "the most efficient model of any task, mean"),
+            ("distilbert-max", f"the highest run of {DISTILBERT}, on fill-mask"),
             ("printed-classification", "the printed mean of text classification, 0.002 kWh"),
         )
     },
@@ -185,6 +217,10 @@ READINGS: dict[str, Reading] = {
     "distilbert-fill-mask-miles": (
         f"{DISTILBERT} on fill-mask, where it was run",
         lambda s: over(grams(of_model(s, "fill-mask", DISTILBERT)), MILE_G),
+    ),
+    "distilbert-fill-mask-miles-stated-factor": (
+        f"{DISTILBERT} on fill-mask at the stated 297.6 g/kWh",
+        lambda s: times(kwh(of_model(s, "fill-mask", DISTILBERT)), grid("study-stated") / MILE_G),
     ),
     "distilgpt2-generation-miles": (
         "distilgpt2, the most efficient text generator",
@@ -238,24 +274,29 @@ READINGS: dict[str, Reading] = {
         "models not taught to follow instructions, which are not in the paper",
         lambda s: family_ratio(s, ("untuned",)),
     ),
-    "sentiment-bert-carbon": (
-        "as recorded",
-        lambda s: grams(of_model(s, "text-classification", "nlptown/bert-base-multilingual-uncased-sentiment")),
+    **{
+        f"sentiment-{name}-{suffix}": (words, _sentiment(name, stated))
+        for name in SENTIMENT
+        for suffix, words, stated in (
+            ("carbon", "as recorded", False),
+            ("stated-factor", "at the stated 297.6 g/kWh", True),
+        )
+    },
+    **{
+        f"parity-{size}-{name}": (words, _parity(f"bigscience/bloomz-{full}", printed))
+        for size, full in (("7b", "7b1"), ("3b", "3b"), ("1b7", "1b7"), ("560m", "560m"))
+        for name, words, printed in (
+            ("data", "with the mean energy per inference of the data", False),
+            ("printed", "with the printed, rounded energy per inference", True),
+        )
+    },
+    "sdxl-over-least": (
+        f"Stable Diffusion XL over {DISTILBERT}, mean recorded emissions",
+        lambda s: over(grams(sdxl(s)), grams(of_model(s, "fill-mask", DISTILBERT))),
     ),
-    "sentiment-flan-carbon": (
-        "as recorded",
-        lambda s: grams(s.prompted_runs("google/flan-t5-xl", "text-classification")),
+    "sdxl-over-least-generator": (
+        "Stable Diffusion XL over distilgpt2, the least text generator, mean recorded emissions",
+        lambda s: over(grams(sdxl(s)), grams(of_model(s, "text-generation", "distilgpt2"))),
     ),
-    "sentiment-bloomz-carbon": (
-        "as recorded",
-        lambda s: grams(s.prompted_runs("bigscience/bloomz-7b1", "text-classification")),
-    ),
-    "parity-7b-data": (
-        "with the mean energy per inference of the data",
-        lambda s: parity(s, times(kwh(s.prompted_runs("bigscience/bloomz-7b1")), 1 / INFERENCES)),
-    ),
-    "parity-7b-printed": (
-        "with the printed, rounded 0.0001 kWh per inference",
-        lambda s: parity(s, _printed("5", "bigscience/bloomz-7b1", "inference_kwh")),
-    ),
+    "printed-miles-ratio": ("the printed miles, 4.1 over 0.0006", lambda s: 4.1 / 0.0006),
 }

@@ -187,7 +187,7 @@ def test_two_ways_to_write_times_are_told_once_with_counts(tmp_path):
     path = write(tmp_path / "a.csv", RUN_COLUMNS, row(timestamp="2023-09-26 1:44:16"), *others)
     (problem,) = read(path).problems
     assert (problem.code, problem.line, problem.refused) == ("mixed-timestamps", 2, False)
-    assert "3 as 2023-09-08T14:04:58, 1 as 2023-09-26 16:44:16" in problem.message
+    assert "3 like 2023-09-08T14:04:58, 1 like 2023-09-26 1:44:16" in problem.message
     assert imported(path)[0].phases[0].finished_at_local == "2023-09-26T01:44:16"
 
 
@@ -200,6 +200,41 @@ def test_emissions_that_do_not_fit_the_region_are_a_caveat_of_their_record(tmp_p
     assert "297.43 g/kWh; oregon has 138.75" in second.caveats[0].message
 
 
+def elsewhere(run_id, g_per_kwh):
+    """A run in a region whose factor is not known here: 99.25 kJ are 0.0275694 kWh."""
+    emissions_kg = g_per_kwh / 1000 * 99_250 / 3.6e6
+    return row(run_id=run_id, region="quebec", country_iso_code="CAN", emissions=emissions_kg)
+
+
+@pytest.mark.parametrize(
+    ("factors", "told"),
+    [
+        ([2.38, 2.38, 140.0], ["emissions are 140.00 g/kWh; most rows of quebec have 2.38"]),
+        (
+            [2.38, 133.0, 228.0],
+            [
+                f"emissions are {each} g/kWh; rows of quebec agree on none: 2.38 to 228.00"
+                for each in ("2.38", "133.00", "228.00")
+            ],
+        ),
+        ([2.38], []),
+    ],
+)
+def test_rows_of_a_region_that_is_not_known_are_held_against_most_of_them(tmp_path, factors, told):
+    rows = [elsewhere(f"run-{number}", each) for number, each in enumerate(factors)]
+    problems = read(write(tmp_path / "a.csv", RUN_COLUMNS, *rows)).problems
+    assert [problem.message for problem in problems] == told
+
+
+@pytest.mark.parametrize(
+    ("version", "known"), [("2.2.9", False), ("2.3.1", True), ("3.3.2", True), ("4.0.0", False), ("dev", False)]
+)
+def test_a_version_whose_accounting_is_not_known_is_named_once(tmp_path, version, known):
+    rows = [row(run_id=f"run-{number}", codecarbon_version=version) for number in range(2)]
+    found = codes(read(write(tmp_path / "a.csv", RUN_COLUMNS, *rows)))
+    assert found == (set() if known else {("version-unknown", False)})
+
+
 def test_a_machine_that_seems_to_move_is_named(tmp_path):
     moved = row(run_id="run-3", region="quebec", country_iso_code="CAN", emissions=0.0001)
     path = write(tmp_path / "a.csv", RUN_COLUMNS, row(), row(run_id="run-2"), moved)
@@ -210,7 +245,10 @@ def test_a_machine_that_seems_to_move_is_named(tmp_path):
 def test_a_total_that_is_not_the_sum_of_its_parts_is_named(tmp_path):
     total = row()["energy_consumed"] * 1.1
     path = write(tmp_path / "a.csv", RUN_COLUMNS, row(energy_consumed=total, emissions=total * 0.13875))
-    assert codes(read(path)) == {("parts-differ", False)}
+    (problem,) = read(path).problems
+    assert (problem.code, problem.refused) == ("parts-differ", False)
+    # 99.25 kJ are 0.0275694 kWh; a tenth of it is missing in the parts
+    assert problem.message == "energy_consumed is 0.0303264 kWh, but its parts sum to 0.0028 kWh less"
 
 
 # --- anything at all ---

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from codecarbon_files import TASK_COLUMNS, phases, write
+from codecarbon_files import RUN_COLUMNS, TASK_COLUMNS, phases, row, write
 from fakes import measurement_of, run_spec, source_energy_of, source_info
 
 from harness.importers.codecarbon import read_codecarbon, records
 from harness.measure.summary import summarize
 from harness.records import Failure, RunRecord
-from harness.specs import ModelSpec, TextOptions
+from harness.specs import ModelSpec, PromptSpec, TextOptions
+from harness.study.cells import Cell
 from harness.study.compare import Compared, compare_import, compare_run
 from harness.study.models import Reference
 
@@ -120,3 +121,56 @@ def test_codecarbons_own_runs_compare_under_the_studys_accounting(tmp_path):
     assert "models memory otherwise" in str(side(compare_import(later, [GPT2]), "node").why_not)
     (untold,) = records(reading, "c")
     assert "--task" in str(compare_import(untold, [GPT2]).why_not)
+
+
+# --- the study's own datasets, its own way of counting ---
+
+WIKITEXT = Cell(
+    model="gpt2",
+    task="text-generation",
+    dataset="wikitext",
+    runs=10,
+    duration_s=80.0,
+    memory_s=80.0,
+    node_kwh=0.024,
+    sd_kwh=0.001,
+    gpus_kwh=0.012,
+    active_gpu_kwh=0.006,
+)
+OF_WIKITEXT = PromptSpec(kind="hub", dataset="wikitext", config="wikitext-103-raw-v1", split="test", column="text")
+
+
+def test_a_run_on_one_of_the_studys_datasets_stands_beside_that_dataset():
+    compared = compare_run(record_of(prompts=OF_WIKITEXT), [GPT2], [WIKITEXT])
+    assert compared.dataset == "wikitext"
+    assert side(compared, "active").ratio == pytest.approx(29 / 3600 / 0.006)
+    assert "three datasets together" in str(side(compared, "above").why_not)
+    assert compared.per_unit is not None
+    assert compared.per_unit.study_j == pytest.approx(0.006 * 3600 / 10)
+    other = compare_run(record_of(), [GPT2], [WIKITEXT])
+    assert (other.dataset, side(other, "active").study_kwh) == (None, GPT2.active_gpu_kwh)
+    assert any("other inputs" in note for note in other.notes)
+    assert not any("other inputs" in note for note in compared.notes)
+
+
+def test_node_counted_as_the_study_did_compares_on_eight_gpus():
+    record = record_of(boards=8, accounting="study-2023")
+    duration_s = record.summary.duration_s
+    # 8 x 29 J of GPUs, 42.5 W and 430.777 W assumed
+    node_j = 8 * 29 + (42.5 + 430.777) * duration_s
+    found = side(compare_run(record, [GPT2]), "node")
+    assert found.ratio == pytest.approx(node_j / 3600 / GPT2.mean_kwh, rel=1e-5)
+    one = side(compare_run(record_of(accounting="study-2023"), [GPT2]), "node")
+    assert (one.ratio, one.why_not) == (None, "your machine has 1 GPU, the study's 8")
+
+
+def test_a_whole_run_with_its_loading_is_not_the_query_phase(tmp_path):
+    reading = read_codecarbon([write(tmp_path / "a.csv", RUN_COLUMNS, row(project_name="gpt2"))])
+    (told,) = records(reading, "c", "text-generation", 1000)
+    compared = compare_import(told, [GPT2])
+    assert compared.sides == ()
+    assert "loading of the model included" in str(compared.why_not)
+
+
+def test_another_board_is_told():
+    assert any("your GPU is Fake GPU, the study's A100" in note for note in compare_run(record_of(), [GPT2]).notes)

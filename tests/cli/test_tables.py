@@ -1,0 +1,36 @@
+"""A table on a terminal of any width: no number is ever broken in two."""
+
+from __future__ import annotations
+
+import io
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.table import Table
+
+from harness.cli.tables import print_table
+
+ROWS = [["text-classification", "0.00229", "0.000218 (0.000199 to 0.000236)"], ["fill-mask", "0.00338", "0.000287"]]
+
+
+def printed(width: int) -> str:
+    table = Table(title="kWh per 1,000 inferences")
+    for name in ("task", "mean", "active GPU"):
+        table.add_column(name, overflow="fold")
+    for row in ROWS:
+        table.add_row(*row)
+    out = Console(file=io.StringIO(), width=width, highlight=False)
+    print_table(table, out)
+    return out.file.getvalue()  # type: ignore[attr-defined]
+
+
+@given(st.integers(24, 200))
+def test_numbers_stay_whole_at_every_width(width):
+    words = printed(width).replace(",", " ").replace("(", " ").replace(")", " ").replace("│", " ").split()
+    assert {"0.00229", "0.000218", "0.000199", "0.000236", "0.00338", "0.000287"} <= set(words)
+
+
+def test_a_row_that_does_not_fit_becomes_a_sentence():
+    assert "┃ task" in printed(80)
+    assert "fill-mask: mean 0.00338, active GPU 0.000287" in printed(40).replace("\n", " ")
