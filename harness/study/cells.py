@@ -39,6 +39,7 @@ class Cell(Frozen):
     sd_kwh: float
     gpus_kwh: float
     active_gpu_kwh: float
+    above_idle_kwh: float
 
 
 class StudyDataset(Frozen):
@@ -79,6 +80,7 @@ def _cell(runs: Sequence[StudyRun]) -> Cell:
         sd_kwh=statistics.stdev(run.node_kwh for run in runs),
         gpus_kwh=accounted.gpus_kwh,
         active_gpu_kwh=accounted.active_gpu_kwh,
+        above_idle_kwh=accounted.above_idle_kwh,
     )
 
 
@@ -88,8 +90,8 @@ def cells_csv(cells: Sequence[Cell]) -> str:
     out.write(
         "# The study's 88 models by task and dataset, query phase, means per 1,000 inferences: what a replay needs.\n"
         "# node, sd (of the runs): kWh of the node of 8 x A100-SXM4-80GB as metered by CodeCarbon 2.3.1; gpus: all 8;\n"
-        "# active_gpu: estimated, see harness/study/accounting.py. memory_s: memory energy over its assumed power:\n"
-        "# the time for which the meter charged it. No dataset: the files do not tell it.\n"
+        "# active_gpu, above_idle: estimated, see harness/study/accounting.py. memory_s: memory energy over its\n"
+        "# assumed power, the time for which it was charged. No dataset: the files do not tell it.\n"
         f"# Paper: {PAPER}. Raw data: {REPOSITORY} (MIT).\n"
         f"# Made by: {COMMAND}\n"
     )

@@ -99,22 +99,21 @@ def compare_run(record: RunRecord, known: Sequence[Reference], cells: Sequence[C
     if spec.text is not None and spec.text.new_tokens != STUDY_NEW_TOKENS:
         work = f"your runs make {spec.text.new_tokens} tokens each, the study's {STUDY_NEW_TOKENS}"
     node = None if len(gpus) == STUDY_GPUS else f"your machine has {_gpus(len(gpus))}, the study's {STUDY_GPUS}"
-    dataset = study_dataset(spec.task, spec.prompts)
-    theirs = _figures(found, dataset, cells)
+    theirs = _figures(found, study_dataset(spec.task, spec.prompts), cells)
     ours_node, whole = _node(record, node)
     sides = (
         _side("active GPU, gross", summary.gpu_energy_j, theirs.active_gpu_kwh, one or work),
-        _side("above idle", summary.gpu_above_idle_j, found.above_idle_kwh, one or work or theirs.no_above_idle),
+        _side("above idle", summary.gpu_above_idle_j, theirs.above_idle_kwh, one or work),
         _side("all GPUs of the node", summary.node_gpus_energy_j, theirs.gpus_kwh, node or work),
         _side("node: GPUs, CPU, memory", ours_node, theirs.node_kwh, whole or work),
     )
     return head.model_copy(
         update={
             "in_study": True,
-            "dataset": dataset.dataset if dataset and theirs.no_above_idle else None,
+            "dataset": theirs.dataset,
             "sides": sides,
             "per_unit": _per_unit(record, theirs, one),
-            "notes": _notes(record, head.device, theirs.no_above_idle is not None),
+            "notes": _notes(record, head.device, theirs.dataset is not None),
         }
     )
 
@@ -123,19 +122,19 @@ def compare_run(record: RunRecord, known: Sequence[Reference], cells: Sequence[C
 class _Figures:
     """The study's side: of one dataset where the run's is one of its own, else of all three together."""
 
+    dataset: str | None
     active_gpu_kwh: float
+    above_idle_kwh: float
     gpus_kwh: float
     node_kwh: float
-    no_above_idle: str | None
 
 
 def _figures(found: Reference, dataset: StudyDataset | None, cells: Sequence[Cell]) -> _Figures:
     name = dataset.dataset if dataset else None
     for cell in cells:
         if name is not None and (cell.model, cell.task, cell.dataset) == (found.model, found.task, name):
-            why = f"the aggregate has it for the three datasets together, not for {name}"
-            return _Figures(cell.active_gpu_kwh, cell.gpus_kwh, cell.node_kwh, why)
-    return _Figures(found.active_gpu_kwh, found.gpus_kwh, found.mean_kwh, None)
+            return _Figures(name, cell.active_gpu_kwh, cell.above_idle_kwh, cell.gpus_kwh, cell.node_kwh)
+    return _Figures(None, found.active_gpu_kwh, found.above_idle_kwh, found.gpus_kwh, found.mean_kwh)
 
 
 def _node(record: RunRecord, other_machine: str | None) -> tuple[Estimate | None, str | None]:
