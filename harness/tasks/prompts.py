@@ -235,10 +235,7 @@ def _hub_texts(spec: PromptSpec) -> Iterator[str]:
     With HF_HUB_OFFLINE=1 the local cache is read instead. Written without network: only local datasets were tried.
     """
     name = spec.dataset or ""
-    datasets = _import_datasets()
-    offline = bool(datasets.config.HF_HUB_OFFLINE)
-    if not offline and not Path(name).exists():
-        _check_hub(name)
+    datasets, offline = _reachable(name)
     errors: tuple[type[Exception], ...] = (*_network_errors(), ValueError, datasets.exceptions.DatasetsError)
     try:
         rows = datasets.load_dataset(name, spec.config, split=spec.split, streaming=not offline)
@@ -258,6 +255,25 @@ def _hub_texts(spec: PromptSpec) -> Iterator[str]:
             if offline
             else "Check its name, config and split on https://huggingface.co/datasets.",
         ) from error
+
+
+def check_prompts(spec: PromptSpec) -> None:
+    """See that a hub dataset can be had, before anything runs. Files are checked where the config is read.
+
+    Raises:
+        ModelUnavailable: The package for it is missing, the hub does not answer, or has no such dataset.
+    """
+    if spec.kind == "hub":
+        _reachable(spec.dataset or "")
+
+
+def _reachable(name: str) -> tuple[Any, bool]:
+    """The datasets package, and whether it is offline; online, after the hub was asked for the dataset."""
+    datasets = _import_datasets()
+    offline = bool(datasets.config.HF_HUB_OFFLINE)
+    if not offline and not Path(name).exists():
+        _check_hub(name)
+    return datasets, offline
 
 
 def _import_datasets() -> Any:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from command import QUICK, config, environment, harness, harness_apart
 
+from harness.errors import ModelUnavailable
+from harness.specs import PromptSpec
 from harness.store.files import campaign_lock, find_runs
 
 CASES: dict[str, tuple[Callable[[str], str], list[str]]] = {
@@ -163,6 +165,21 @@ def test_a_hub_id_without_network_becomes_a_failed_record(tmp_path: Path) -> Non
     assert run.record.failure is not None
     assert run.record.failure.kind == "model_unavailable"
     assert "some/model" in run.record.failure.message
+
+
+def test_a_dataset_that_cannot_be_had_stops_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(spec: PromptSpec) -> None:
+        if spec.kind == "hub":
+            raise ModelUnavailable(f"Dataset {spec.dataset} cannot be fetched: no connection.", "Use kind: file.")
+
+    monkeypatch.setattr("harness.run.runner.check_prompts", unreachable)
+    text = QUICK + "    prompts: {kind: hub, dataset: some/prompts}\n"
+    answer = harness("run", config(tmp_path, text), "--in-process", cwd=tmp_path)
+    assert (answer.code, answer.out) == (2, "")
+    assert "error: Dataset some/prompts cannot be fetched" in answer.err
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_record_of_a_newer_schema_stops_the_campaign_and_stays_as_it_is(tmp_path: Path) -> None:
