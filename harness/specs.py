@@ -10,7 +10,7 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.frozen import Count, Frozen, Positive, Seconds
 
@@ -37,6 +37,13 @@ class ModelSpec(Frozen):
     revision: str | None = Field(None, description="commit, tag or branch on the hub; pin a commit to repeat a run")
     trust_remote_code: bool = Field(False, description="run code from the model's repository")
     allow_pickle: bool = Field(False, description="accept weights that are not safetensors")
+
+    @field_validator("id")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError("a model's id must be plain text, without control characters")
+        return name
 
 
 class PromptSpec(Frozen):

@@ -142,7 +142,7 @@ def test_the_id_begins_with_a_name_that_a_file_system_takes(model_id: str, stem:
     assert set(run_id[-12:]) <= set("0123456789abcdef")
 
 
-@given(st.text(min_size=1, max_size=60), st.integers(min_value=1, max_value=10_000))
+@given(st.text(min_size=1, max_size=60).filter(str.isprintable), st.integers(min_value=1, max_value=10_000))
 def test_every_id_is_a_plain_file_name(model_id: str, batch_size: int) -> None:
     run_id = run_spec(model={"id": model_id}, batch_size=batch_size).run_id
     assert set(run_id) <= set(string.ascii_lowercase + string.digits + "-")

@@ -37,6 +37,10 @@ CASES: dict[str, tuple[Callable[[str], str], list[str]]] = {
         lambda text: text.replace("campaign: quick", "campaign: " + "a" * 300),
         ["config.yaml:1: campaign must be a plain name"],
     ),
+    "model with a colour code": (
+        lambda text: text.replace("model: pretend-text", 'model: "a\\e[31mb"'),
+        ["config.yaml:8: model.id: a model's id must be plain text"],
+    ),
     "nested without end": (lambda text: "runs: " + "[" * 3000, ["nested too deeply"]),
     "GPU twice": (
         lambda text: text.replace("node: {clock", "gpus: [0, 0], node: {clock"),
