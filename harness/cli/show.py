@@ -65,6 +65,8 @@ def show_command(
         _tell(unreadable)
         return
     out = console()
+    if not rows and not unreadable and show_imports([str(results)] if results.exists() else [], results, as_json):
+        return
     if not rows and not unreadable:
         told = f"No results under {results} yet. Start with: harness run configs/quickstart.yaml"
         out.print(told, soft_wrap=True, markup=False)

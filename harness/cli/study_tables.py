@@ -149,7 +149,18 @@ def print_general_purpose(found: GeneralPurpose) -> None:
     out = console()
     table = _table("Per 1,000 inferences: models made for the task, and general ones prompted for it")
     _columns(
-        table, "task", "kind", "models", "kWh node", "x", "kWh active GPU", "x", "seconds", "x", "words", "J per word"
+        table,
+        "task",
+        "kind",
+        "models",
+        "kWh node",
+        "x node",
+        "kWh active GPU",
+        "x GPU",
+        "seconds",
+        "x time",
+        "words",
+        "J per word",
     )
     for task, each in found.tasks.items():
         table.add_row(task, "task-specific", *_group_cells(each.task_specific))

@@ -36,10 +36,12 @@ def print_table(table: Table, out: Console) -> None:
     if table.title:
         out.print(f"[italic]{table.title}[/]")
     names = [str(column.header) for column in table.columns]
+    group = ""
     for cells in zip(*(column.cells for column in table.columns), strict=True):
         head, *rest = (str(cell) for cell in cells)
-        told = ", ".join(f"{name} {cell}" for name, cell in zip(names[1:], rest, strict=True) if cell)
-        out.print(f"{head}: {told}" if told else head)
+        group = head or group
+        told = "; ".join(f"{name}: {cell}" for name, cell in zip(names[1:], rest, strict=True) if cell)
+        out.print(f"[bold]{group}[/] - {told}" if told else f"[bold]{group}[/]")
 
 
 def print_results(rows: Sequence[ResultRow], out: Console) -> None:

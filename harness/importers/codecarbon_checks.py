@@ -85,7 +85,7 @@ def _time_problems(table: Table) -> list[Problem]:
     for row, text in enumerate(table.text["timestamp"]):
         parsed = parse_time(text)
         if parsed is None:
-            ambiguous = " (day and month cannot be told apart)" if "/" in text else ""
+            ambiguous = " (written with slashes, day and month cannot always be told apart)" if "/" in text else ""
             found.append(Problem("malformed", *table.where(row), f"timestamp {text!r} cannot be read{ambiguous}", True))
             continue
         formats[parsed[1]] += 1
@@ -233,8 +233,6 @@ def _sum_problems(table: Table) -> list[Problem]:
     found = []
     for row in np.flatnonzero(np.abs(parts - total) > SUM_TOLERANCE * np.maximum(total, parts)):
         file, line = table.where(int(row))
-        more = parts[row] - total[row]
-        message = f"energy_consumed is {total[row]:.6g} kWh, but its parts sum to {abs(more):.2g} kWh "
-        message += "more" if more > 0 else "less"
+        message = f"energy_consumed is {total[row]:.9g} kWh, but its parts sum to {parts[row]:.9g}"
         found.append(Problem("parts-differ", file, line, message, False))
     return found

@@ -16,6 +16,8 @@ from harness.stats import FloatArray
 UNSEEN_PERIOD_U = 0.03 / math.sqrt(3)  # relative, of a profile's period: within 3 %, rectangular
 MOST_DRIFT = 0.05  # of a period: how far a batch's end may lie from the phase that it was planned for
 LONGEST_SEEN = 1.5  # of the profile's period: readings that repeat hide every other renewal, and show a multiple of it
+FEWEST_POLLS = 3.0  # in a period: with fewer, a lost poll here and there makes other periods fit
+LARGEST_JITTER = 0.5  # of a polling step, of the changes about their grid; polls alone make 0.29 of it
 PERIODS_DIFFER = 0.05  # relative: no longer the same sensor, and worth saying
 
 
@@ -30,7 +32,10 @@ def with_seen_period(info: SourceInfo, t_s: FloatArray, power_w: FloatArray) -> 
     if len(t_s) < 2:
         return info
     found = publications(t_s, power_w)
-    if found.period_s is None or found.period_s > LONGEST_SEEN * info.sensor_period_s:
+    if found.period_s is None or found.jitter_s is None:
+        return info
+    expected = FEWEST_POLLS * found.step_s <= found.period_s <= LONGEST_SEEN * info.sensor_period_s
+    if not expected or found.jitter_s > LARGEST_JITTER * found.step_s:
         return info
     return info.model_copy(update={"sensor_period_s": found.period_s, "sensor_period_u_s": found.period_doubt_s})
 

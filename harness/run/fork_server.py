@@ -20,7 +20,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
+import harness
 from harness.errors import HarnessError
 
 LONGEST_PATH = 4096
@@ -95,8 +97,11 @@ class ForkServer:
         self.close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
+            # -P: a folder that happens to hold a harness/ or a statistics.py must not run in our place.
+            paths = [str(Path(harness.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "harness.run.fork_server", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "harness.run.fork_server", str(theirs.fileno())],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,

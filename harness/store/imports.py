@@ -55,7 +55,7 @@ def _keep_file(folder: Path, scratch: Path, source: str, records: list[ImportedR
         text = record.model_dump_json(indent=1)
         if not there.exists():
             new.append((record.run_id, text))
-        elif (there / IMPORTED).is_file() and (there / IMPORTED).read_text(encoding="utf-8") == text:
+        elif (there / IMPORTED).is_file() and _same(record, there / IMPORTED):
             kept.already += 1
         else:
             kept.conflicting.append(source)
@@ -66,6 +66,12 @@ def _keep_file(folder: Path, scratch: Path, source: str, records: list[ImportedR
     for run_id, _ in new:
         (scratch / run_id).rename(folder / run_id)
     kept.written += len(new)
+
+
+def _same(record: ImportedRecord, path: Path) -> bool:
+    """Whether a stored run is this one, from a file of the same content: its name does not matter."""
+    stored = read_import(path)
+    return stored.model_copy(update={"source_file": record.source_file}) == record
 
 
 def find_imports(paths: Sequence[Path], unreadable: list[StoreError] | None = None) -> list[ImportedRecord]:

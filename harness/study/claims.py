@@ -122,5 +122,5 @@ def _agreement(
 def _text(reading: ReadValue) -> str:
     if reading.value is None:
         return "nothing"
-    whole = reading.value == round(reading.value) and abs(reading.value) < 1e6
+    whole = reading.value == round(reading.value) or abs(reading.value) >= 1e6
     return f"{reading.value:,.0f}" if whole else format_significant(reading.value, 4)

@@ -43,6 +43,7 @@ def test_longer_look_makes_it_surer():
         pytest.param(np.arange(0, 10, 0.02), np.full(500, 250.0), id="a reading that never changes"),
         pytest.param(*polled(0.1, 10.0, step_s=0.25), id="polls slower than the renewals"),
         pytest.param(*polled(0.2, 10.0), id="a change every second period, as where readings repeat"),
+        pytest.param(*polled(0.05, 10.0), id="fewer than three polls in a period, where others fit as well"),
     ],
 )
 def test_hidden_period_leaves_the_profiles(t_s, power_w):

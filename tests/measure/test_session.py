@@ -506,7 +506,8 @@ def test_window_of_a_board_is_off_by_what_its_budget_says(board):
 
 @pytest.mark.parametrize("factor", [0.97, 1.0, 1.03, 1.2])
 def test_profile_of_another_period_than_the_boards_misleads_nobody(factor):
-    outcomes = [simulated(IMAGE, seed, calibrated=True, period_factor=factor) for seed in range(3)]
+    measure = {"sample_period_s": 0.02}
+    outcomes = [simulated(IMAGE, seed, calibrated=True, measure=measure, period_factor=factor) for seed in range(3)]
     for outcome in outcomes:
         (seen,) = outcome.result.sources
         assert seen.sensor_period_u_s is not None
