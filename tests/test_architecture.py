@@ -22,6 +22,7 @@ HARNESS = ROOT / "harness"
 LINES = """
 units
 errors
+own_process
 clock
 stats
 frozen

@@ -51,7 +51,9 @@ def counter_step_j(values_j: FloatArray) -> float | None:
 def adds_up_readings(
     published_s: FloatArray, readings_w: FloatArray, looks_s: FloatArray, energy_j: FloatArray
 ) -> bool:
-    """Whether a counter moves from look to look by the readings published meanwhile, times and plus a constant.
+    """Whether a counter moves, from look to look, by the sum of the readings published meanwhile.
+
+    Up to a factor (the period, a gain) and a constant per reading (an offset), that is.
 
     A counter of true energy moves by what the readings miss as well, and one that moves at times of its own by other
     readings: then the answer is no, which is also the answer where too little was seen.

@@ -26,6 +26,7 @@ import numpy as np
 
 from harness.clock import VirtualClock
 from harness.errors import HarnessError, SourceUnavailable
+from harness.own_process import own_command, own_environment
 from harness.power.base import PowerSource, Reading
 from harness.power.trace import COLUMNS, PowerTrace, empty_trace
 
@@ -93,7 +94,7 @@ class ProcessSampler:
         task = pickle.dumps((self._factory, str(self._path), self._period_s))
         # Its standard error is the worker's, which is kept; a pipe that nobody reads would block it one day.
         process = subprocess.Popen(
-            [sys.executable, "-m", "harness.power.sampler"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            own_command("harness.power.sampler"), env=own_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._process = process
         assert process.stdin is not None

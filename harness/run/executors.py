@@ -101,9 +101,9 @@ class SubprocessExecutor:
         """End the process that workers are forked from."""
         self._server.close()
 
-    def _follow(self, pid: int, read_fd: int, timeout_s: float, report: Report) -> tuple[str, bool, int]:
+    def _follow(self, pid: int, read_fd: int, timeout_s: float, report: Report) -> tuple[str, bool, int | None]:
         """Block on the child's progress until it ends. Returns its last phase, whether time ran out, its exit code."""
-        phase, timed_out, code = "start", threading.Event(), None
+        phase, timed_out, code, answered = "start", threading.Event(), None, False
 
         def end_it() -> None:
             timed_out.set()
@@ -118,16 +118,20 @@ class SubprocessExecutor:
                     progress = Progress(**json.loads(line))
                     phase = progress.phase
                     report(progress)
-            code = self._server.wait()
+            code, answered = self._server.wait(), True
         except BaseException:
             _kill_group(pid, signal.SIGTERM)
             with suppress(TimeoutError):
-                code = self._server.wait(GRACE_S)
+                code, answered = self._server.wait(GRACE_S), True
             raise
         finally:
             timer.cancel()
             _kill_group(pid, signal.SIGKILL)
-            code = self._server.wait() if code is None else code
+            if not answered:
+                try:
+                    code = self._server.wait(GRACE_S)
+                except TimeoutError:  # stopped or stuck; the next run gets another
+                    self._server.close()
         return phase, timed_out.is_set(), code
 
 
@@ -136,10 +140,13 @@ def _kill_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
-def _died(returncode: int, timed_out: bool, phase: str, timeout_s: float, tail: str) -> Failure:
+def _died(returncode: int | None, timed_out: bool, phase: str, timeout_s: float, tail: str) -> Failure:
     if timed_out:
         message, kind = f"The run was stopped after timeout_s = {timeout_s:g} s.", "timeout"
         hint = "Raise timeout_s, or lower max_duration_s."
+    elif returncode is None:
+        message, kind = "The process that workers are forked from ended, and the worker with it.", "killed"
+        hint = OOM_HINT
     elif returncode < 0:
         name = signal.Signals(-returncode).name
         message, kind = f"The worker was killed by {name}.", "killed"

@@ -20,14 +20,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
-import harness
 from harness.errors import HarnessError
+from harness.own_process import own_command, own_environment
 
 LONGEST_PATH = 4096
 NUMBER = struct.Struct("!q")
-SERVER_LOST = -int(signal.SIGKILL)
+LONGEST_END_S = 5.0  # for the server to end after its socket did
 
 
 class ForkServer:
@@ -64,14 +63,14 @@ class ForkServer:
             raise HarnessError("Cannot start a worker: its fork server ended.", "Is the machine out of memory?")
         return pid
 
-    def wait(self, timeout_s: float | None = None) -> int:
-        """The worker's exit code, as in subprocess; SIGKILL's where the server died with it.
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """The worker's exit code, as in subprocess; None where the server is gone, and its workers with it.
 
         Raises:
-            TimeoutError: It still runs.
+            TimeoutError: No answer within that time.
         """
         if self._socket is None:
-            return SERVER_LOST
+            return None
         self._socket.settimeout(timeout_s)
         try:
             code = _received(self._socket)
@@ -79,7 +78,6 @@ class ForkServer:
             self._socket.settimeout(None)
         if code is None:
             self.close()
-            return SERVER_LOST
         return code
 
     def close(self) -> None:
@@ -88,7 +86,11 @@ class ForkServer:
             self._socket.close()
             self._socket = None
         if self._process is not None:
-            self._process.wait()
+            try:
+                self._process.wait(LONGEST_END_S)
+            except subprocess.TimeoutExpired:  # stopped or stuck
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
     def _ensure_server(self) -> None:
@@ -97,11 +99,9 @@ class ForkServer:
         self.close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
-            # -P: a folder that happens to hold a harness/ or a statistics.py must not run in our place.
-            paths = [str(Path(harness.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "harness.run.fork_server", str(theirs.fileno())],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                own_command("harness.run.fork_server", str(theirs.fileno())),
+                env=own_environment(),
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,

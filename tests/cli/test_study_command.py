@@ -48,6 +48,7 @@ def test_import_stores_once_and_says_what_it_did(tmp_path):
     assert again["gpu_energy_kwh"] == pytest.approx((52_000 + 4_850) / 3.6e6)
     shown = run("show", "codecarbon", "--results", results)
     assert "measured: every GPU that CodeCarbon saw" in shown.stdout
+    assert run("show", "--results", results).stdout == shown.stdout  # all, where nothing is named
     assert [row["status"] for row in document("list", "--results", results)["runs"]] == ["imported"]
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import psutil
+import pytest
 
 from harness.measure.base import Progress
 from harness.records import RunRecord
@@ -116,7 +117,39 @@ def test_a_server_that_is_killed_costs_one_run_and_is_replaced(tmp_path: Path) -
         record = executor.run(endless(), "c", first, report)
         assert record.failure is not None
         assert record.failure.kind == "killed"
+        assert record.failure.message == "The process that workers are forked from ended, and the worker with it."
         assert not psutil.wait_procs(seen, timeout=10)[1]  # its worker and the sampler too
         record = executor.run(endless(timeout_s=3), "c", second, lambda progress: None)
         assert record.failure is not None
         assert record.failure.kind == "timeout"
+
+
+def test_a_server_that_is_stopped_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    seen: list[psutil.Process] = []
+
+    def report(progress: Progress) -> None:
+        if progress.phase == "idle":
+            seen.extend(own_children())
+            forked = {child.pid: child for child in seen if "harness.run.fork_server" in child.cmdline()}
+            (server,) = [child for child in forked.values() if child.ppid() not in forked]
+            server.suspend()
+            raise KeyboardInterrupt
+
+    with closing(SubprocessExecutor()) as executor, pytest.raises(KeyboardInterrupt):
+        executor.run(endless(), "c", tmp_path, report)
+    assert len(seen) >= 3
+    assert not psutil.wait_procs(seen, timeout=10)[1]
+
+
+def test_a_folder_that_holds_another_harness_does_not_run_in_our_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit('another harness')")
+    (tmp_path / "statistics.py").write_text("raise SystemExit('another module')")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.chdir(tmp_path)
+    record, _ = run(endless(timeout_s=3), scratch)
+    assert record.failure is not None
+    assert (record.failure.kind, record.failure.phase) == ("timeout", "idle")

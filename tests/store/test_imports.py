@@ -30,6 +30,13 @@ def test_the_same_again_changes_nothing(tmp_path):
     assert (again.written, again.already, again.conflicting) == (0, 2, [])
 
 
+def test_a_copy_under_another_name_is_already_there(tmp_path):
+    keep_imports(tmp_path / "results", "c", two_runs(tmp_path))
+    renamed = [record.model_copy(update={"source_file": "copy.csv"}) for record in two_runs(tmp_path)]
+    again = keep_imports(tmp_path / "results", "c", renamed)
+    assert (again.written, again.already, again.conflicting) == (0, 2, [])
+
+
 def test_other_content_under_a_stored_run_leaves_its_whole_file_out(tmp_path):
     results = tmp_path / "results"
     keep_imports(results, "c", two_runs(tmp_path)[:1])
