@@ -104,12 +104,16 @@ def _window(window: Measurement, cell: Cell, gpu: SimulatedGpu) -> dict[str, Any
         "largest": _largest(source),
     }
     if cell.counter == "truth":  # exact: any meter would make it worse
-        return found
+        return found | {"method_j": found["said_j"]}
     gain, offset_w = calibration(cell, gpu)
     calibrated_j = (busy_energy_j(source) - offset_w * window.busy_s) / gain
     own_j = math.hypot(window_u_j(source.budget), run_u_j(source.budget)) / gain
     parts_j = (own_j, METER_GAIN_U * calibrated_j, METER_OFFSET_U_W * window.busy_s)
-    return found | {"calibrated_j": calibrated_j, "calibrated_u_j": math.hypot(*parts_j)}
+    return found | {
+        "calibrated_j": calibrated_j,
+        "calibrated_u_j": math.hypot(*parts_j),
+        "method_j": (found["said_j"] - gpu.offset_w * window.busy_s) / gpu.gain,
+    }
 
 
 def _largest(source: SourceEnergy) -> str:

@@ -53,7 +53,7 @@ class LoadClass:
 
     name: str
     words: str
-    beats: bool
+    beat_s: float | None  # time between two coincidences with the sensor's period, the shortest; None: it has no beat
     gpu: str
     batches: Callable[[random.Random, float], Iterator[Batch]]  # (random, the sensor's period) -> endless batches
     recording: str | None = None
@@ -151,18 +151,28 @@ def recording(name: str) -> tuple[Recording, float]:
     return Recording.cut(t_s.tolist(), watts.tolist(), *ROUNDS_S[name]), float(at_rest.mean())
 
 
+def beat_s(cycle_s: float, period_s: float) -> float:
+    """Time from one coincidence of a load's cycle with a sensor's period to the next, seconds."""
+    return 1 / abs(1 / cycle_s - 1 / period_s)
+
+
 A100, RTX_3090 = "A100-SXM4-80GB", "RTX-3090"
+A100_PERIOD_S = board(A100).sensor.period_s
+BURSTS_BEAT_S = beat_s((1 + LONGEST_DETUNING) * A100_PERIOD_S, A100_PERIOD_S)  # of two or three periods: longer
+RECORDED_BEAT_S = beat_s(BURST_S, A100_PERIOD_S)
 LOADS = (
-    LoadClass("steady", "one level", False, A100, steady),
-    LoadClass("llm-decode", "prefill, then decode steps of 5-40 ms", False, A100, decoding),
-    LoadClass("diffusion", "denoising steps of 20-80 ms, VAE decode", False, A100, diffusing),
-    LoadClass("serving", "Poisson arrivals, 20-200 ms each", False, A100, serving),
-    LoadClass("beat", "bursts at 1, 2, 3 sensor periods ± 1 %, a batch each", True, A100, bursts),
-    LoadClass("beat-inside", "the same, batches of 2 s", True, A100, bursts_inside),
-    LoadClass("5050_A100", "recorded bursts of 104 ms, a batch each", True, A100, pieces(BURST_S), "5050_A100"),
-    LoadClass("5050_A100x10", "the same, ten bursts a batch", True, A100, pieces(10 * BURST_S), "5050_A100"),
-    LoadClass("TR_A100", "recorded step, up and down", False, A100, pieces(0.5), "TR_A100"),
-    LoadClass("TR_3090", "recorded step, up and down", False, RTX_3090, pieces(0.5), "TR_3090"),
+    LoadClass("steady", "one level", None, A100, steady),
+    LoadClass("llm-decode", "prefill, then decode steps of 5-40 ms", None, A100, decoding),
+    LoadClass("diffusion", "denoising steps of 20-80 ms, VAE decode", None, A100, diffusing),
+    LoadClass("serving", "Poisson arrivals, 20-200 ms each", None, A100, serving),
+    LoadClass("beat", "bursts at 1, 2, 3 sensor periods ± 1 %, a batch each", BURSTS_BEAT_S, A100, bursts),
+    LoadClass("beat-inside", "the same, batches of 2 s", BURSTS_BEAT_S, A100, bursts_inside),
+    LoadClass(
+        "5050_A100", "recorded bursts, 104 ms, a batch each", RECORDED_BEAT_S, A100, pieces(BURST_S), "5050_A100"
+    ),
+    LoadClass("5050_A100x10", "the same, ten bursts a batch", RECORDED_BEAT_S, A100, pieces(10 * BURST_S), "5050_A100"),
+    LoadClass("TR_A100", "recorded step, up and down", None, A100, pieces(0.5), "TR_A100"),
+    LoadClass("TR_3090", "recorded step, up and down", None, RTX_3090, pieces(0.5), "TR_3090"),
 )
 
 
