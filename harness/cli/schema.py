@@ -11,7 +11,7 @@ from harness.cli.options import Json
 
 
 def schema_command(
-    imported: Annotated[bool, typer.Option("--imported", help="That of imported.json, a run of another tool.")] = False,
+    imported: Annotated[bool, typer.Option("--imported", help="That of a run of another tool.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print the JSON Schema of record.json."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from harness.errors import UserInputError
 from harness.imported import ImportedPart, ImportedPhase, ImportedRecord
 from harness.importers.codecarbon_checks import G_PER_KG, checked, parse_time
-from harness.importers.codecarbon_table import Problem, Table, find_files, read_table
+from harness.importers.codecarbon_table import NEEDED_NUMBERS, Problem, Table, find_files, read_table
 from harness.records import Caveat
 from harness.units import j_from_kwh
 
@@ -121,21 +122,28 @@ def records(
 
 
 def _parts(table: Table, row: int, version: str) -> tuple[ImportedPart, ...]:
-    """GPUs, CPU and memory as CodeCarbon counted them. Its files do not say whether RAPL was read for the CPU."""
+    """GPUs, CPU and memory as CodeCarbon counted them."""
+    numbers = (_known(table, name, row) for name in ("gpu_count", "cpu_count", "cpu_power", "ram_total_size"))
+    return _machine(version, table.text["gpu_model"][row], table.text["cpu_model"][row], *numbers)
+
+
+@functools.lru_cache(maxsize=1024)  # files come by thousands from one machine
+def _machine(
+    version: str,
+    gpu_model: str | None,
+    cpu_model: str | None,
+    gpu_count: float | None,
+    cpu_count: float | None,
+    cpu_w: float | None,
+    memory_gb: float | None,
+) -> tuple[ImportedPart, ...]:
+    """The parts of one machine. CodeCarbon's files do not say whether RAPL was read for the CPU."""
     major = int(version.split(".")[0]) if version.split(".")[0].isdigit() else 0
-    gpus, cpu_w = _known(table, "gpu_count", row), _known(table, "cpu_power", row)
     cpu_note = "from load and rated power, or from RAPL where it could be read: the file does not say which"
     if major == 2 and cpu_w == CPU_FALLBACK_W:
         cpu_note = f"a constant {CPU_FALLBACK_W} W: CodeCarbon's fallback for a CPU that it does not know"
-    memory_gb = _known(table, "ram_total_size", row)
     parts = [
-        ImportedPart(
-            kind="cpu",
-            device_name=table.text["cpu_model"][row],
-            device_count=_known(table, "cpu_count", row),
-            provenance="modelled",
-            note=cpu_note,
-        ),
+        ImportedPart(kind="cpu", device_name=cpu_model, device_count=cpu_count, provenance="modelled", note=cpu_note),
         ImportedPart(
             kind="dram",
             device_name=None if memory_gb is None else f"{memory_gb:g} GB",
@@ -144,9 +152,9 @@ def _parts(table: Table, row: int, version: str) -> tuple[ImportedPart, ...]:
             note=RAM_MODELS.get(major, RAM_MODEL_UNKNOWN),
         ),
     ]
-    if gpus:
-        name, note = table.text["gpu_model"][row], "every GPU that CodeCarbon saw, from NVML's counters, working or not"
-        gpu = ImportedPart(kind="gpu", device_name=name, device_count=gpus, provenance="measured", note=note)
+    if gpu_count:
+        note = "every GPU that CodeCarbon saw, from NVML's counters, working or not"
+        gpu = ImportedPart(kind="gpu", device_name=gpu_model, device_count=gpu_count, provenance="measured", note=note)
         parts.insert(0, gpu)
     return tuple(parts)
 
@@ -154,7 +162,7 @@ def _parts(table: Table, row: int, version: str) -> tuple[ImportedPart, ...]:
 def _phase(table: Table, row: int) -> ImportedPhase:
     parsed = parse_time(table.text["timestamp"][row])
     assert parsed is not None  # the checks refuse files with other times
-    number = {name: float(values[row]) for name, values in table.number.items()}
+    number = {name: float(table.number[name][row]) for name in NEEDED_NUMBERS}
     return ImportedPhase(
         name=table.text["task_name"][row],
         line=int(table.line[row]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter, defaultdict
 from datetime import datetime
@@ -62,6 +63,7 @@ def _pue_problems(table: Table) -> list[Problem]:
     return list(found.values())
 
 
+@functools.lru_cache(maxsize=1 << 15)  # every row's is asked for twice, by the checks and for its record
 def parse_time(text: str) -> tuple[datetime, str] | None:
     """A CodeCarbon timestamp, local time of the machine without a zone, and what stands between date and time.
 
@@ -137,9 +139,9 @@ def _latest_of_cumulative(table: Table) -> Table:
     """Of several rows of one run in the form without tasks, the last: CodeCarbon's flush() writes running totals."""
     last: dict[tuple[int, str, str | None], int] = {}
     for row, (file, run_id, name) in enumerate(
-        zip(table.file, table.text["run_id"], table.text["task_name"], strict=True)
+        zip(table.file.tolist(), table.text["run_id"], table.text["task_name"], strict=True)
     ):
-        last[(int(file), run_id, name)] = row
+        last[(file, run_id, name)] = row
     keep = np.zeros(len(table.file), dtype=bool)
     keep[sorted(last.values())] = True
     return table if keep.all() else table.only(keep)

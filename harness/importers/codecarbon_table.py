@@ -115,7 +115,7 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            inside = sorted(each for each in path.rglob("*.csv") if each.is_file())
+            inside = sorted((each for each in path.rglob("*.csv") if each.is_file()), key=str)
             if not inside:
                 raise UserInputError(f"The folder {path} holds no CSV file.", "CodeCarbon writes emissions.csv.")
             found.update(dict.fromkeys(inside))

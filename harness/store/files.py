@@ -169,26 +169,49 @@ def read_stored(path: Path, kind: type[Stored], remedy: str) -> Stored:
     Raises:
         StoreError: It cannot be read, is not of that kind, or was written by a newer harness.
     """
+    return parse_stored(read_text(path), kind, str(path), remedy)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"Cannot read {path}: {error}.", "Is the file whole and readable?") from error
+
+
+def parse_stored(text: str, kind: type[Stored], where: str, remedy: str) -> Stored:
+    """One JSON document of a kind.
+
+    Args:
+        text: The document.
+        kind: What it should hold.
+        where: The place that errors name: a file, or a line of one.
+        remedy: What to do about one that is broken.
+
+    Raises:
+        StoreError: It is not of that kind, or was written by a newer harness.
+    """
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond what Python reads
-        raise StoreError(f"{path} is not a whole JSON file: {error}.", remedy) from error
+        raise StoreError(f"{where} is not a whole JSON document: {error}.", remedy) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise StoreError(
-            f"{path} has schema version {version}; this harness knows up to {SCHEMA_VERSION}.",
+            f"{where} has schema version {version}; this harness knows up to {SCHEMA_VERSION}.",
             "Update with: pip install --upgrade energy-harness",
         )
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise StoreError(f"{path} is not a valid record: {where or 'record'}: {first['msg']}.", remedy) from error
+        field = ".".join(str(part) for part in first["loc"])
+        raise StoreError(f"{where} is not a valid record: {field or 'record'}: {first['msg']}.", remedy) from error
 
 
 def read_trace(folder: Path, record: RunRecord) -> PowerTrace | None:

@@ -1,17 +1,20 @@
-"""Imported runs on disk: results/<campaign>/<run_id>/imported.json, one folder each, as the harness's own runs."""
+"""Imported runs on disk: results/<campaign>/imported-<hash>.jsonl, a line per run, a file per import."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 from harness.errors import StoreError
 from harness.imported import ImportedRecord
-from harness.store.files import read_stored, scratch_folder
+from harness.store.files import parse_stored, read_text, scratch_folder
 
-IMPORTED = "imported.json"
+IMPORTED = "imported-*.jsonl"
+REMEDY = "Move this file away and import again."
 
 
 @dataclass
@@ -32,45 +35,46 @@ def keep_imports(results: Path, campaign: str, records: Sequence[ImportedRecord]
         records: Runs of one source file stand together.
 
     Raises:
-        StoreError: The folder cannot be written; runs of files before that stay.
+        StoreError: The folder cannot be written, and nothing is; or what is stored there already cannot be read.
     """
     folder = results / campaign
-    kept = Kept()
     try:
-        with scratch_folder(folder, "import") as scratch:
-            for (source, _), group in groupby(records, key=lambda record: (record.source_file, record.source_sha256)):
-                _keep_file(folder, scratch, source, list(group), kept)
+        stored = {record.run_id: record for record in find_imports([folder])} if folder.is_dir() else {}
+        measured = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+        kept, new = Kept(), []
+        for (source, _), group in groupby(records, key=lambda record: (record.source_file, record.source_sha256)):
+            runs = list(group)
+            known = [run for run in runs if run.run_id in stored]
+            if any(run.run_id in measured for run in runs) or not all(_same(run, stored[run.run_id]) for run in known):
+                kept.conflicting.append(source)
+                continue
+            new += [run for run in runs if run.run_id not in stored]
+            kept.already += len(known)
+        if new:
+            _write(folder, new)
     except OSError as error:
         raise StoreError(
             f"Cannot write imported runs under {folder}: {error.strerror or error}.",
             "Free some space or make the folder writable, or choose another with --results.",
         ) from error
+    kept.written = len(new)
     return kept
 
 
-def _keep_file(folder: Path, scratch: Path, source: str, records: list[ImportedRecord], kept: Kept) -> None:
-    new = []
-    for record in records:
-        there = folder / record.run_id
-        text = record.model_dump_json(indent=1)
-        if not there.exists():
-            new.append((record.run_id, text))
-        elif (there / IMPORTED).is_file() and _same(record, there / IMPORTED):
-            kept.already += 1
-        else:
-            kept.conflicting.append(source)
-            return
-    for run_id, text in new:  # a full disk is met here, before anything is in its place
-        (scratch / run_id).mkdir()
-        (scratch / run_id / IMPORTED).write_text(text, encoding="utf-8")
-    for run_id, _ in new:
-        (scratch / run_id).rename(folder / run_id)
-    kept.written += len(new)
+def _write(folder: Path, records: Sequence[ImportedRecord]) -> None:
+    """All of them in one file, which is there whole or not at all."""
+    content = "".join(f"{record.model_dump_json()}\n" for record in records).encode()
+    name = IMPORTED.replace("*", hashlib.sha256(content).hexdigest()[:12])
+    with scratch_folder(folder, "import") as scratch:
+        with (scratch / name).open("wb") as file:  # a full disk is met here
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        (scratch / name).rename(folder / name)
 
 
-def _same(record: ImportedRecord, path: Path) -> bool:
+def _same(record: ImportedRecord, stored: ImportedRecord) -> bool:
     """Whether a stored run is this one, from a file of the same content: its name does not matter."""
-    stored = read_import(path)
     return stored.model_copy(update={"source_file": record.source_file}) == record
 
 
@@ -78,34 +82,37 @@ def find_imports(paths: Sequence[Path], unreadable: list[StoreError] | None = No
     """Every imported run under these folders, in a stable order.
 
     Args:
-        paths: Folders of results, campaigns or runs.
-        unreadable: Where given, errors of records that cannot be read are put here, and the others returned.
+        paths: Folders of results or campaigns, or files of imported runs.
+        unreadable: Where given, errors of runs that cannot be read are put here, and the others returned.
 
     Raises:
-        StoreError: A path does not exist; or a record cannot be read and `unreadable` is not given.
+        StoreError: A path does not exist; or a run cannot be read and `unreadable` is not given.
     """
-    found: dict[Path, ImportedRecord] = {}
+    found: dict[Path, list[ImportedRecord]] = {}
     for path in paths:
         if not path.exists():
             raise StoreError(
                 f"There is no results folder {path}.", "Run or import something first, or give its folder."
             )
-        for file in sorted(path.rglob(IMPORTED)):
+        for file in [path] if path.match(IMPORTED) else sorted(path.rglob(IMPORTED)):
             if file in found or any(part.startswith(".") for part in file.relative_to(path).parts):
                 continue
-            try:
-                found[file] = read_import(file)
-            except StoreError as error:
-                if unreadable is None:
-                    raise
-                unreadable.append(error)
-    return list(found.values())
+            found[file] = list(_read(file, unreadable))
+    return [record for records in found.values() for record in records]
 
 
-def read_import(path: Path) -> ImportedRecord:
-    """Read one imported.json.
-
-    Raises:
-        StoreError: It cannot be read, is no such record, or was written by a newer harness.
-    """
-    return read_stored(path, ImportedRecord, "Move its folder away and import again.")
+def _read(path: Path, unreadable: list[StoreError] | None) -> Iterator[ImportedRecord]:
+    try:
+        lines = read_text(path).removesuffix("\n").split("\n")  # not splitlines: texts may hold U+2028
+    except StoreError as error:
+        if unreadable is None:
+            raise
+        unreadable.append(error)
+        return
+    for number, line in enumerate(lines, 1):
+        try:
+            yield parse_stored(line, ImportedRecord, f"{path}, line {number},", REMEDY)
+        except StoreError as error:
+            if unreadable is None:
+                raise
+            unreadable.append(error)

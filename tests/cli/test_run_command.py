@@ -169,7 +169,7 @@ def test_one_broken_record_does_not_hide_the_others(tmp_path: Path) -> None:
         answer = harness(*command, cwd=tmp_path)
         assert answer.code == 2
         assert "pretend-image" in answer.out
-        assert "is not a whole JSON file" in answer.err
+        assert "is not a whole JSON document" in answer.err
     assert harness("show", "pretend-image", cwd=tmp_path).code == 0
 
 

@@ -13,6 +13,7 @@ from harness.cli.imports import import_app
 from harness.cli.show import list_command, show_command
 from harness.cli.study import study_app
 from harness.errors import HarnessError
+from harness.store.imports import find_imports
 
 app = typer.Typer()
 app.add_typer(import_app, name="import")
@@ -60,7 +61,7 @@ def test_a_refused_file_ends_with_2_and_the_others_are_stored(tmp_path):
     assert result.exit_code == 2
     assert f"{bad}:3: has too few fields" in result.stderr
     assert "2 files, 1 refused: 1 runs" in result.stdout
-    assert [folder.name for folder in (tmp_path / "results/codecarbon").iterdir()] == ["run-1"]
+    assert [record.run_id for record in find_imports([tmp_path / "results"])] == ["run-1"]
 
 
 def test_check_stores_nothing(tmp_path):

@@ -9,7 +9,7 @@ from harness.errors import StoreError
 from harness.importers.codecarbon import read_codecarbon, records
 from harness.records import SCHEMA_VERSION
 from harness.store.files import find_runs
-from harness.store.imports import IMPORTED, find_imports, keep_imports, read_import
+from harness.store.imports import find_imports, keep_imports
 
 
 def two_runs(folder, **cells):
@@ -22,6 +22,13 @@ def test_runs_come_back_as_they_were_and_are_no_measured_runs(tmp_path):
     assert keep_imports(tmp_path / "results", "c", made).written == 2
     assert find_imports([tmp_path / "results"]) == made
     assert find_runs([tmp_path / "results"]) == []
+
+
+def test_a_name_with_a_line_separator_comes_back(tmp_path):
+    made = two_runs(tmp_path, project_name="a\u2028b\x85c")
+    assert keep_imports(tmp_path / "results", "c", made).written == 2
+    assert find_imports([tmp_path / "results"]) == made
+    assert made[0].project_name == "a\u2028b\x85c"
 
 
 def test_the_same_again_changes_nothing(tmp_path):
@@ -54,15 +61,43 @@ def test_folder_that_cannot_be_written_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "not a whole JSON"),
+        ("{", "not a whole JSON document"),
         ("{}", "not a valid record"),
         (f'{{"schema_version": {SCHEMA_VERSION + 1}}}', "schema version"),
     ],
 )
 def test_a_broken_record_is_named(tmp_path, text, says):
-    (tmp_path / IMPORTED).write_text(text)
-    with pytest.raises(StoreError, match=says):
-        read_import(tmp_path / IMPORTED)
+    keep_imports(tmp_path, "c", two_runs(tmp_path))
+    (stored,) = (tmp_path / "c").glob("imported-*.jsonl")
+    good, _ = stored.read_text().splitlines()
+    stored.write_text(f"{good}\n{text}\n")
+    with pytest.raises(StoreError, match=rf"line 2, .*{says}"):
+        find_imports([tmp_path])
+    unreadable: list[StoreError] = []
+    assert [record.run_id for record in find_imports([stored], unreadable)] == ["run-1"]
+    assert len(unreadable) == 1
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "imported-1.jsonl").write_bytes(b"\xff")
+    with pytest.raises(StoreError, match="Cannot read"):
+        find_imports([tmp_path])
     unreadable: list[StoreError] = []
     assert find_imports([tmp_path], unreadable) == []
     assert len(unreadable) == 1
+
+
+def test_a_second_import_adds_to_the_first(tmp_path):
+    both = two_runs(tmp_path)
+    assert keep_imports(tmp_path / "r", "c", both[:1]).written == 1
+    again = keep_imports(tmp_path / "r", "c", both)
+    assert (again.written, again.already) == (1, 1)
+    assert sorted(record.run_id for record in find_imports([tmp_path / "r"])) == ["run-1", "run-2"]
+    assert len(list((tmp_path / "r" / "c").iterdir())) == 2  # one file per import, and no scratch left
+
+
+def test_a_measured_run_of_the_same_id_is_a_conflict(tmp_path):
+    (tmp_path / "r" / "c" / "run-2").mkdir(parents=True)
+    kept = keep_imports(tmp_path / "r", "c", two_runs(tmp_path))
+    assert (kept.written, kept.conflicting) == (0, ["a.csv"])
+    assert find_imports([tmp_path / "r"]) == []
