@@ -186,7 +186,7 @@ def print_general_purpose(found: GeneralPurpose) -> None:
             )
     out.print(
         "x: times the task-specific models. untuned: not taught to follow instructions, not of the 88 for these tasks. "
-        "words: mean of an answer.",
+        "words: mean of an answer. In the slopes: " + "; ".join(found.notes) + ".",
         soft_wrap=True,
     )
 

@@ -274,6 +274,10 @@ def _notes(record: RunRecord, device: str | None, by_dataset: bool) -> tuple[str
         notes.append("your energy is simulated: no real GPU drew it")
     if spec.model.weights == "random":
         notes.append("your weights are random")
+    if spec.task == "text-generation":
+        notes.append(
+            f"the study's energy per token takes every answer for the {STUDY_NEW_TOKENS} tokens it was allowed"
+        )
     if spec.batch_size != 1:
         notes.append(f"your batch is {spec.batch_size}, the study's 1")
     if spec.image is not None:

@@ -81,6 +81,7 @@ class GeneralPurpose(Frozen):
     slopes: dict[str, Slope] = Field(description="log node kWh on log parameters, the paper's task-specific models")
     slopes_active_gpu: dict[str, Slope] = Field(description="the same for the active GPU; it leaves idle parts out")
     slopes_multi_purpose: dict[str, Slope] = Field(description="node kWh of the paper's eight, by task")
+    notes: tuple[str, ...] = Field(description="models whose parameters, behind the slopes, are not what they seem")
 
 
 def general_purpose(study: Study, lengths: Lengths) -> GeneralPurpose:
@@ -110,6 +111,9 @@ def general_purpose(study: Study, lengths: Lengths) -> GeneralPurpose:
         slopes=_known(slopes),
         slopes_active_gpu=_known(active),
         slopes_multi_purpose=_known(general),
+        notes=tuple(
+            f"{each.model}: {each.note}" for each in study_models() if each.note and each.note.startswith("parameters")
+        ),
     )
 
 

@@ -26,7 +26,7 @@ class TaskRow(Frozen):
     published_median_kwh: float | None
     agrees: bool = Field(description="the mean rounds to the printed digits")
     sd_agrees: Literal["rounded", "truncated", "no"]
-    median_agrees: bool | None
+    median_agrees: Literal["rounded", "truncated", "no"] | None
 
 
 class ModelRow(Frozen):
@@ -52,7 +52,6 @@ class ParityRow(Frozen):
     published_parity_inferences: float
     published_kwh_per_inference: float
     relative_difference: float
-    agrees: bool = Field(description="within 1 %")
 
 
 class TotalsRow(Frozen):
@@ -127,7 +126,7 @@ def _task_row(study: Study, task: str) -> TaskRow:
         published_median_kwh=printed_median.value if printed_median else None,
         agrees=printed_mean.agrees(mean),
         sd_agrees=agreement(printed_sd, sd),
-        median_agrees=printed_median.agrees(median) if printed_median else None,
+        median_agrees=agreement(printed_median, median) if printed_median else None,
     )
 
 
@@ -153,7 +152,6 @@ def _parity_row(study: Study, model: str) -> ParityRow:
     quantities: Sequence[str] = ("training_kwh", "fine_tuning_kwh", "inference_kwh", "parity_inferences")
     training, tuning, printed_inference, printed = (published()[("5", model, name)].value for name in quantities)
     parity = (training + tuning) / per_inference
-    difference = parity / printed - 1
     return ParityRow(
         parity_inferences=parity,
         training_kwh=training,
@@ -161,6 +159,5 @@ def _parity_row(study: Study, model: str) -> ParityRow:
         kwh_per_inference=per_inference,
         published_parity_inferences=printed,
         published_kwh_per_inference=printed_inference,
-        relative_difference=difference,
-        agrees=abs(difference) <= 0.01,
+        relative_difference=parity / printed - 1,
     )
