@@ -66,6 +66,7 @@ def main() -> int:
     arguments = parsed()
     cells = plan(arguments)
     started_s = time.monotonic()
+    facts = run_facts(arguments)  # before a long run: what is edited meanwhile was not run
     notes = [*NOTES, *(f"{name} left out: its recording is not here." for name in missing_loads(arguments))]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         zeus = None if arguments.no_zeus else ZeusProcess(arguments.zeus_venv, cells, Path(folder))
@@ -80,7 +81,7 @@ def main() -> int:
                 windows[cell]["zeus"] = answers[cell]
     agree_on_truth(windows)
     result = {
-        "run": run_facts(arguments, time.monotonic() - started_s),
+        "run": facts | {"elapsed_s": round(time.monotonic() - started_s, 1)},
         "tools": tools,
         "notes": notes,
         "loads": {name: load_class(name).words for name in arguments.loads},
@@ -275,7 +276,7 @@ def summed_up(windows: dict[Cell, dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {"load": load, "counter": counter, "window_s": window_s} | figures(tools)
 
 
-def run_facts(arguments: argparse.Namespace, elapsed_s: float) -> dict[str, Any]:
+def run_facts(arguments: argparse.Namespace) -> dict[str, Any]:
     """Where, when and how."""
     environment = describe_environment(None)
     boards = -(-arguments.windows // WINDOWS_PER_BOARD)
@@ -290,7 +291,6 @@ def run_facts(arguments: argparse.Namespace, elapsed_s: float) -> dict[str, Any]
         "seed": arguments.seed,
         "boards": boards,
         "windows": boards * WINDOWS_PER_BOARD,
-        "elapsed_s": round(elapsed_s, 1),
     }
 
 
