@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.errors import StoreError
 from harness.imported import ImportedRecord
-from harness.store.files import parse_stored, read_text, scratch_folder
+from harness.store.files import campaign_lock, parse_stored, read_text, scratch_folder
 
 IMPORTED = "imported-*.jsonl"
 REMEDY = "Move this file away and import again."
@@ -35,28 +35,35 @@ def keep_imports(results: Path, campaign: str, records: Sequence[ImportedRecord]
         records: Runs of one source file stand together.
 
     Raises:
-        StoreError: The folder cannot be written, and nothing is; or what is stored there already cannot be read.
+        StoreError: The folder cannot be written, and nothing is; what is stored there already cannot be read; or
+            another process holds the campaign.
     """
     folder = results / campaign
     try:
-        stored = {record.run_id: record for record in find_imports([folder])} if folder.is_dir() else {}
-        measured = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
-        kept, new = Kept(), []
-        for (source, _), group in groupby(records, key=lambda record: (record.source_file, record.source_sha256)):
-            runs = list(group)
-            known = [run for run in runs if run.run_id in stored]
-            if any(run.run_id in measured for run in runs) or not all(_same(run, stored[run.run_id]) for run in known):
-                kept.conflicting.append(source)
-                continue
-            new += [run for run in runs if run.run_id not in stored]
-            kept.already += len(known)
-        if new:
-            _write(folder, new)
+        folder.mkdir(parents=True, exist_ok=True)
+        with campaign_lock(folder):  # two imports at once would each find that the other's runs are not there yet
+            return _keep(folder, records)
     except OSError as error:
         raise StoreError(
             f"Cannot write imported runs under {folder}: {error.strerror or error}.",
             "Free some space or make the folder writable, or choose another with --results.",
         ) from error
+
+
+def _keep(folder: Path, records: Sequence[ImportedRecord]) -> Kept:
+    stored = {record.run_id: record for record in find_imports([folder])}
+    measured = {entry.name for entry in os.scandir(folder)}
+    kept, new = Kept(), []
+    for (source, _), group in groupby(records, key=lambda record: (record.source_file, record.source_sha256)):
+        runs = list(group)
+        known = [run for run in runs if run.run_id in stored]
+        if any(run.run_id in measured for run in runs) or not all(_same(run, stored[run.run_id]) for run in known):
+            kept.conflicting.append(source)
+            continue
+        new += [run for run in runs if run.run_id not in stored]
+        kept.already += len(known)
+    if new:
+        _write(folder, new)
     kept.written = len(new)
     return kept
 

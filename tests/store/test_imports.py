@@ -8,7 +8,7 @@ from codecarbon_files import RUN_COLUMNS, row, write
 from harness.errors import StoreError
 from harness.importers.codecarbon import read_codecarbon, records
 from harness.records import SCHEMA_VERSION
-from harness.store.files import find_runs
+from harness.store.files import campaign_lock, find_runs
 from harness.store.imports import find_imports, keep_imports
 
 
@@ -93,7 +93,16 @@ def test_a_second_import_adds_to_the_first(tmp_path):
     again = keep_imports(tmp_path / "r", "c", both)
     assert (again.written, again.already) == (1, 1)
     assert sorted(record.run_id for record in find_imports([tmp_path / "r"])) == ["run-1", "run-2"]
-    assert len(list((tmp_path / "r" / "c").iterdir())) == 2  # one file per import, and no scratch left
+    left = sorted(path.name.split("-")[0] for path in (tmp_path / "r" / "c").iterdir())
+    assert left == [".lock", "imported", "imported"]  # one file per import, and no scratch
+
+
+def test_a_campaign_that_another_process_holds_is_left_alone(tmp_path):
+    folder = tmp_path / "r" / "c"
+    folder.mkdir(parents=True)
+    with campaign_lock(folder), pytest.raises(StoreError, match="Another harness"):
+        keep_imports(tmp_path / "r", "c", two_runs(tmp_path))
+    assert find_imports([folder]) == []
 
 
 def test_a_measured_run_of_the_same_id_is_a_conflict(tmp_path):
