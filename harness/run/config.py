@@ -167,7 +167,8 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
     try:
         spec = RunSpec.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        found = error.errors()  # an unknown key tells most: a missing one may be that, misspelt
+        first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
         key = tuple(part for part in first["loc"] if part != "function-after[_complete(), PromptSpec]")
         if first["type"] == "extra_forbidden":
             raise where.unknown(place(key), _fields_at(RunSpec, key[:-1])) from error

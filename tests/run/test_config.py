@@ -91,6 +91,12 @@ def test_a_virtual_clock_refuses_a_real_engine_and_a_cross_check(tmp_path: Path)
         plan(tmp_path, head + ", engine: simulated, measure: {cross_check: [codecarbon]}}]\n")
 
 
+def test_a_misspelt_key_is_told_before_the_one_that_is_missing_for_it(tmp_path: Path) -> None:
+    with pytest.raises(UserInputError, match="unknown key 'modle'") as caught:
+        plan(tmp_path, "runs: [{task: text-generation, modle: gpt2}]\n")
+    assert caught.value.hint == "Did you mean 'model'?"
+
+
 @pytest.mark.parametrize("name", ["quickstart", "text-generation", "text-to-image"])
 def test_the_shipped_configs_are_valid(name: str) -> None:
     found = load_plan(ROOT / "configs" / f"{name}.yaml")
