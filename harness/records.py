@@ -105,6 +105,7 @@ class WorkCounts(Frozen):
 
     requests: int = 0
     input_tokens: int = 0
+    input_pixels: int = Field(0, description="of the pictures that were looked at, as the model was given them")
     output_tokens: int = 0
     images: int = 0
     output_pixels: int = 0

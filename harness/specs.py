@@ -29,6 +29,9 @@ Task = Literal[
 ]
 
 
+Pixels = Annotated[int, Field(ge=1, le=16384)]
+
+
 class ModelSpec(Frozen):
     """Which model, and where its weights come from."""
 
@@ -50,13 +53,17 @@ class PromptSpec(Frozen):
     """Where the requests come from. `sha256` is filled in for files, so that an edited file is another run."""
 
     kind: Literal["builtin", "file", "hub"] = "builtin"
-    path: str | None = Field(None, description="txt, jsonl, csv or parquet file (kind: file)")
+    path: str | None = Field(None, description="txt, jsonl, csv or parquet file, or a folder of pictures (kind: file)")
     dataset: str | None = Field(None, description="hub dataset (kind: hub)")
     config: str | None = None
     split: str = "train"
     column: str | None = Field(None, description="column or key with the text; found by itself if there is one")
+    context_column: str | None = Field(None, description="question-answering: column with the texts to search")
     count: Count = 1000
     max_words: Count | None = Field(None, description="keep only the first words of each prompt")
+    picture_size: tuple[Pixels, Pixels] | None = Field(
+        None, description="width and height to which every picture is brought before the model's own preprocessing"
+    )
     sha256: str | None = None
 
     @property
@@ -74,10 +81,23 @@ class PromptSpec(Frozen):
 
 
 class TextOptions(Frozen):
-    """Text generation: every request yields exactly `new_tokens` tokens."""
+    """Tasks with text: every request to a model that writes yields exactly `new_tokens` tokens."""
 
     new_tokens: Count = 10
     max_input_tokens: Count | None = Field(None, description="cut prompts to this many tokens")
+    template: str | None = Field(
+        None,
+        description="what a model that writes is asked: {text} and {context} stand for the request's; None: the task's",
+    )
+    chat: bool = Field(False, description="ask as a user's turn in the model's own chat template")
+    beams: Count = Field(1, description="beams of the search; 1 is greedy")
+
+    @field_validator("template")
+    @classmethod
+    def _holds_the_text(cls, template: str | None) -> str | None:
+        if template is not None and "{text}" not in template:
+            raise ValueError("a template needs {text}, where the request goes")
+        return template
 
 
 class ImageOptions(Frozen):
@@ -89,6 +109,10 @@ class ImageOptions(Frozen):
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 512
     save_images: bool = Field(False, description="write the images of one extra, unmetered batch")
 
+
+Compilation = Literal["default", "reduce-overhead", "max-autotune"]
+Quantization = Literal["8bit", "4bit"]
+DeviceMap = Literal["auto", "balanced", "balanced_low_0", "sequential"]
 
 FaultKind = Literal[
     "foreign-load",
@@ -270,6 +294,14 @@ class ReplaySpec(Frozen):
     node_scatter_j: Positive = Field(description="per inference: standard deviation of the study's runs")
 
 
+# Fields that came after the first runs were named, and are left out of the name while they are not used.
+_YOUNGER_FIELDS: dict[str | None, tuple[str, ...]] = {
+    None: ("device_map", "compile", "quantization"),
+    "text": ("template", "chat"),
+    "prompts": ("context_column", "picture_size"),
+}
+
+
 class RunSpec(Frozen):
     """One run: one model, one task, one batch size. Equal specs have equal run_ids."""
 
@@ -283,6 +315,11 @@ class RunSpec(Frozen):
     dtype: Literal["float32", "float16", "bfloat16"] = "float16"
     device: str = Field("cuda", pattern=r"^(cuda(:\d+)?|cpu)$")
     attention: Literal["default", "eager", "sdpa", "flash_attention_2"] = "default"
+    device_map: DeviceMap | None = Field(
+        None, description="how the model is spread over sources.gpus; None: on one GPU"
+    )
+    compile: Compilation | None = Field(None, description="torch.compile's mode; None: not compiled")
+    quantization: Quantization | None = Field(None, description="weights in fewer bits, by bitsandbytes")
     seed: int = 0
     sources: SourcesSpec = SourcesSpec()
     measure: MeasureSpec = MeasureSpec()
@@ -312,6 +349,13 @@ class RunSpec(Frozen):
         for key in ("sensor_profile", "sensor_profile_sha256"):
             if content["sources"][key] is None or (key == "sensor_profile" and self.sources.sensor_profile_sha256):
                 del content["sources"][key]  # likewise; and a run without one keeps the name it has always had
+        for options, keys in _YOUNGER_FIELDS.items():  # at their defaults a run keeps the name it has always had
+            for key in keys:
+                mine = content if options is None else content[options]
+                if mine is not None and not mine[key]:
+                    del mine[key]
+        if content["text"] is not None and content["text"]["beams"] == 1:
+            del content["text"]["beams"]
         if self.replay is None:
             del content["replay"]
         if self.sources.node is not None:

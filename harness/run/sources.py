@@ -21,7 +21,7 @@ from harness.records import Caveat
 from harness.simulation.gpu import NodeState, SimulatedNode
 from harness.simulation.nvml import installed, nvidia_smi_on_path, open_simulated_sources
 from harness.specs import SourcesSpec
-from harness.tasks.prompts import file_sha256
+from harness.tasks.files import file_sha256
 
 FOREIGN_LOOKS, FOREIGN_PAUSE_S = 6, 0.5
 SIMULATED_HOST = "not measured: a simulated node has no CPU or DRAM meter"

@@ -71,13 +71,13 @@ def read_column_names(path: Path) -> list[str]:
 
 
 def read_column(path: Path, column: str) -> list[str]:
-    """One column of a Parquet file as text, rows without a value left out.
+    """One column of a Parquet file as text; a row without a value is an empty text, so that columns stay side by side.
 
     Raises:
         StoreError: The file cannot be read as Parquet, or has no such column.
     """
     name = '"' + column.replace('"', '""') + '"'
-    query = f"SELECT CAST({name} AS VARCHAR) FROM read_parquet({_quoted(path)}) WHERE {name} IS NOT NULL"
+    query = f"SELECT coalesce(CAST({name} AS VARCHAR), '') FROM read_parquet({_quoted(path)})"
     return [str(row[0]) for row in _run(path, query).fetchall()]
 
 

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.errors import UserInputError
+
+# Where a word was left out, in the built-in inputs and in files; an engine puts its model's own sign there.
+MASK = "[MASK]"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing asked of a model. `index` is its place in the prompt set."""
+    """One thing asked of a model. `index` is its place in the prompt set.
+
+    `text`: a prompt, a text to be read, or a question. `context`: the text in which the question's answer is to be
+    found. `picture`: an encoded picture (JPEG, PNG, ...), which the engine decodes. What a task does not use is None,
+    or an empty text.
+    """
 
     index: int
-    text: str
+    text: str = ""
+    context: str | None = None
+    picture: bytes | None = field(default=None, repr=False)
 
 
 def endless_batches(requests: Sequence[Request], batch_size: int, seed: int) -> Iterator[tuple[Request, ...]]:

@@ -1,15 +1,12 @@
-"""The table of tasks, and what is refused before anything starts."""
+"""The table of tasks."""
 
 from __future__ import annotations
 
 from typing import get_args
 
-import pytest
-from fakes import run_spec
-
-from harness.errors import UserInputError
-from harness.specs import ModelSpec, RunSpec, Task
-from harness.tasks.catalog import TASKS, can_run, refuse_unbuilt, task_info
+from harness.engines.preset import FORMS
+from harness.specs import Task
+from harness.tasks.catalog import TASKS, task_info
 
 
 def test_the_table_holds_every_task_in_the_order_of_the_type() -> None:
@@ -18,14 +15,20 @@ def test_the_table_holds_every_task_in_the_order_of_the_type() -> None:
     assert task_info("translation") is None
 
 
-def test_what_has_no_engine_is_refused_together_and_by_name() -> None:
-    fill = RunSpec(task="fill-mask", model=ModelSpec(id="bert-base-cased"), engine="transformers")
-    find = RunSpec(task="object-detection", model=ModelSpec(id="hustvl/yolos-tiny"), engine="transformers")
-    assert can_run(run_spec())
-    assert not can_run(fill)
-    refuse_unbuilt([run_spec()])
-    with pytest.raises(
-        UserInputError, match="no engine for fill-mask, object-detection yet: nothing was run"
-    ) as caught:
-        refuse_unbuilt([fill, run_spec(), find, fill])
-    assert "--replay" in caught.value.hint
+def test_every_task_of_transformers_has_a_form_that_does_it() -> None:
+    assert {task for task, forms in FORMS.items() if forms} == {
+        task for task, info in TASKS.items() if info.engine == "transformers"
+    }
+
+
+def test_a_task_that_general_models_do_by_prompt_says_what_they_are_asked() -> None:
+    for task, info in TASKS.items():
+        if (
+            info.inputs in ("text", "question")
+            and set(FORMS[task]) >= {"seq2seq", "causal"}
+            and task != "text-generation"
+        ):
+            assert info.template is not None
+            assert "{text}" in info.template
+            assert ("{context}" in info.template) == (info.inputs == "question")
+            assert info.new_tokens is not None

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from harness.errors import ModelUnavailable, UserInputError
 from harness.specs import PromptSpec
 from harness.tasks.builtin import image_prompts, text_prompts
-from harness.tasks.prompts import file_sha256, load_requests
+from harness.tasks.files import file_sha256
+from harness.tasks.prompts import load_requests
 
 
 def texts(path: Path, **fields: object) -> list[str]:
