@@ -81,10 +81,24 @@ tasks.base
 tasks.composing
 tasks.catalog
 tasks.builtin
+tasks.builtin_reading
+tasks.pictures
+tasks.columns
+tasks.files
+tasks.hub
 tasks.prompts
 engines.base
+engines.preset
+engines.presets_tiny
+engines.presets_public
+engines.random_weights
+engines.forms
+engines.random_models
 engines.architectures
 engines.loading
+engines.part
+engines.writing
+engines.heads
 engines.transformers
 engines.diffusers
 engines.square_load
@@ -149,15 +163,27 @@ HOMES = {
     "codecarbon": {"power.host"},
     "torch": {
         "engines.architectures",
+        "engines.random_weights",
+        "engines.random_models",
         "engines.loading",
+        "engines.writing",
         "engines.transformers",
         "engines.diffusers",
         "engines.square_load",
     },
-    "transformers": {"engines.architectures", "engines.loading", "engines.transformers"},
-    "tokenizers": {"engines.architectures"},
+    "transformers": {
+        "engines.architectures",
+        "engines.random_weights",
+        "engines.forms",
+        "engines.random_models",
+        "engines.loading",
+        "engines.writing",
+        "engines.transformers",
+    },
+    "tokenizers": {"engines.random_weights"},
+    "PIL": {"tasks.pictures", "engines.diffusers"},
     "diffusers": {"engines.architectures", "engines.diffusers"},
-    "datasets": {"tasks.prompts"},
+    "datasets": {"tasks.hub"},
     "yaml": {"run.yaml_lines", "power.profiles"},
     "ray": set(),
     "zeus": set(),

@@ -11,33 +11,21 @@ Presets called tiny-* answer on a laptop's CPU.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from harness.engines.preset import Options, Preset
+from harness.engines.presets_public import PUBLIC
+from harness.engines.presets_tiny import TINY
+from harness.engines.random_weights import seeded, train_tokenizer
 from harness.errors import UserInputError
 from harness.specs import Task
-from harness.tasks.builtin import image_prompts, text_prompts
-
-Options = Mapping[str, Any]
+from harness.tasks.builtin import image_prompts
 
 _CLIP_LENGTH = 77  # tokens a CLIP text encoder takes; Radford et al. 2021
 _T5_LENGTH = 120  # tokens PixArt-alpha gives its text encoder; Chen et al. 2023
 _TINY_VOCABULARY = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """One architecture. `parts` maps the classes of its configuration to their arguments."""
-
-    name: str
-    task: Task
-    family: str
-    parameter_count: int
-    description: str
-    parts: Mapping[str, Options] = field(repr=False, hash=False)
 
 
 def presets() -> tuple[Preset, ...]:
@@ -54,36 +42,18 @@ def preset(name: str, task: Task) -> Preset:
     by_name = {known.name: known for known in _PRESETS}
     if name not in by_name:
         near = difflib.get_close_matches(name, by_name, n=3, cutoff=0.4)
-        fitting = [known.name for known in _PRESETS if known.task == task]
+        fitting = [known.name for known in _PRESETS if task in known.tasks]
         raise UserInputError(
             f"There is no architecture preset '{name}'.",
             f"Did you mean {' or '.join(near)}?" if near else f"For {task} there are {', '.join(fitting)}.",
         )
-    if by_name[name].task != task:
-        fitting = [known.name for known in _PRESETS if known.task == task]
+    if task not in by_name[name].tasks:
+        fitting = [known.name for known in _PRESETS if task in known.tasks]
         raise UserInputError(
-            f"The preset '{name}' is for {by_name[name].task}, not for {task}.", f"Use one of {', '.join(fitting)}."
+            f"The preset '{name}' is for {', '.join(by_name[name].tasks)}, not for {task}.",
+            f"Use one of {', '.join(fitting)}.",
         )
     return by_name[name]
-
-
-def build_text_model(chosen: Preset, *, dtype: str, device: str, attention: str, seed: int) -> tuple[Any, Any]:
-    """A causal language model in evaluation mode on `device`, and its tokenizer.
-
-    Equal seeds give equal weights on equal kinds of device: a GPU's random numbers are not a CPU's.
-    """
-    import torch
-    import transformers
-
-    ((config_class, options),) = chosen.parts.items()
-    config = getattr(transformers, config_class)(**options)
-    # from_config calls the class's constructor under this dtype, as from_pretrained does: rotary frequencies stay
-    # in float32, which model.to(float16) would spoil.
-    loading = {"dtype": getattr(torch, dtype)} | ({} if attention == "default" else {"attn_implementation": attention})
-    with _seeded(seed, device):
-        model = transformers.AutoModelForCausalLM.from_config(config, **loading)
-    tokenizer = _train_tokenizer(text_prompts(), config.vocab_size, eos_token="<|endoftext|>")
-    return model.eval(), tokenizer
 
 
 def build_image_pipeline(chosen: Preset, *, dtype: str, device: str, seed: int) -> Any:
@@ -91,7 +61,7 @@ def build_image_pipeline(chosen: Preset, *, dtype: str, device: str, seed: int) 
     import torch
 
     build = _build_pixart if "PixArtTransformer2DModel" in chosen.parts else _build_stable_diffusion
-    with _seeded(seed, device):
+    with seeded(seed, device):
         pipeline = build(chosen.parts)
     return pipeline.to(device, getattr(torch, dtype))
 
@@ -101,7 +71,7 @@ def _build_stable_diffusion(parts: Mapping[str, Options]) -> Any:
     import transformers
 
     text = parts["CLIPTextConfig"]
-    tokenizer = _train_tokenizer(
+    tokenizer = train_tokenizer(
         image_prompts(),
         text["vocab_size"],
         bos_token="<|startoftext|>",
@@ -135,7 +105,7 @@ def _build_pixart(parts: Mapping[str, Options]) -> Any:
     import transformers
 
     text = parts["T5Config"]
-    tokenizer = _train_tokenizer(
+    tokenizer = train_tokenizer(
         image_prompts(),
         text["vocab_size"],
         pad_token="<pad>",
@@ -151,55 +121,7 @@ def _build_pixart(parts: Mapping[str, Options]) -> Any:
     )
 
 
-def _train_tokenizer(
-    texts: Iterable[str], vocabulary_size: int, *, max_length: int | None = None, **special: str
-) -> Any:
-    """A byte-level BPE tokenizer learned from the built-in prompts in a tenth of a second, the same each time.
-
-    Special tokens get the first ids in the order given. With `max_length` the model is an encoder, and its inputs are
-    wrapped in the special tokens it knows, as CLIP's and T5's are.
-    """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokens = list(dict.fromkeys(special.values()))
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    core.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=vocabulary_size,
-            special_tokens=tokens,
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-            show_progress=False,
-        ),
-    )
-    if max_length is None:
-        return PreTrainedTokenizerFast(tokenizer_object=core, **special)
-    around = [special[role] for role in ("bos_token", "eos_token") if role in special]
-    core.post_processor = processors.TemplateProcessing(
-        single=" ".join([*around[:-1], "$A", around[-1]]),
-        special_tokens=[(token, core.token_to_id(token)) for token in around],
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=max_length, **special)
-
-
-@contextmanager
-def _seeded(seed: int, device: str) -> Iterator[None]:
-    """Create tensors on `device` from a seed, and leave the process's own random numbers as they were."""
-    import torch
-
-    place = torch.device(device)
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []), place:
-        torch.manual_seed(seed)
-        yield
-
-
 # --- the table ------------------------------------------------------------------------------------
-
-_ENDS: Options = {"bos_token_id": 0, "eos_token_id": 0}
-_TINY: Options = {"vocab_size": _TINY_VOCABULARY, **_ENDS}
 
 _TINY_VAE: Options = {
     "block_out_channels": (16, 16, 32, 32),
@@ -211,44 +133,12 @@ _TINY_VAE: Options = {
 }
 
 
-def _text(
-    name: str, family: str, parameter_count: int, description: str, config_class: str, options: Options
-) -> Preset:
-    parts = MappingProxyType({config_class: MappingProxyType(dict(options))})
-    return Preset(name, "text-generation", family, parameter_count, description, parts)
-
-
 def _image(name: str, family: str, parameter_count: int, description: str, parts: Mapping[str, Options]) -> Preset:
     return Preset(name, "text-to-image", family, parameter_count, description, MappingProxyType(dict(parts)))
 
 
 _PRESETS: tuple[Preset, ...] = (
-    _text(
-        "tiny-gpt2", "GPT-2", 989_952, "4 layers of 128, learned positions, GELU",
-        "GPT2Config", {**_TINY, "n_positions": 512, "n_embd": 128, "n_layer": 4, "n_head": 4},
-    ),
-    _text(
-        "tiny-llama", "Llama", 1_000_576, "4 layers of 128, rotary positions, RMSNorm, SwiGLU, grouped queries",
-        "LlamaConfig",
-        {**_TINY, "hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, "num_attention_heads": 4,
-         "num_key_value_heads": 2, "max_position_embeddings": 512},
-    ),
-    _text(
-        "tiny-opt", "OPT", 990_208, "4 layers of 128, learned positions, ReLU",
-        "OPTConfig",
-        {**_TINY, "hidden_size": 128, "word_embed_proj_dim": 128, "ffn_dim": 512, "num_hidden_layers": 4,
-         "num_attention_heads": 4, "max_position_embeddings": 512, "pad_token_id": 1},
-    ),
-    _text(
-        "tiny-gpt-neo", "GPT-Neo", 988_416, "4 layers of 128, attention global and local in turn",
-        "GPTNeoConfig",
-        {**_TINY, "hidden_size": 128, "num_layers": 4, "num_heads": 4, "max_position_embeddings": 512,
-         "attention_types": [[["global", "local"], 2]], "window_size": 64},
-    ),
-    _text(
-        "tiny-bloom", "BLOOM", 924_672, "4 layers of 128, ALiBi instead of positions",
-        "BloomConfig", {**_TINY, "hidden_size": 128, "n_layer": 4, "n_head": 4},
-    ),
+    *TINY,
     _image(
         "tiny-sd", "Stable Diffusion", 1_234_843, "a U-Net of two resolutions, its VAE and CLIP text encoder, DDIM",
         {
@@ -280,4 +170,5 @@ _PRESETS: tuple[Preset, ...] = (
             },
         },
     ),
+    *PUBLIC,
 )  # fmt: skip

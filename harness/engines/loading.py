@@ -56,10 +56,32 @@ def require_device(device: str) -> None:
         raise UserInputError(f"There is no device {device}: PyTorch sees {count} GPU(s).", "Set 'device: cuda'.")
 
 
-def synchronize_device(device: str) -> None:
-    """Block until a GPU has done all its work; nothing to wait for on a CPU."""
-    if device != "cpu":
-        torch.cuda.synchronize(torch.device(device))
+def synchronize_device(device: str, *, everywhere: bool = False) -> None:
+    """Block until a GPU, or every one that this process sees, has done all its work; nothing to wait for on a CPU."""
+    if device == "cpu":
+        return
+    for place in range(torch.cuda.device_count()) if everywhere else (torch.device(device),):
+        torch.cuda.synchronize(place)
+
+
+def refuse_offloaded(model: Any, spec: RunSpec) -> None:
+    """A spread model has to lie on the GPUs that the run names, and on each of them.
+
+    Raises:
+        UserInputError: A part is in host memory or on disk, whose energy is another's; or a GPU holds nothing.
+    """
+    places = set(map(str, getattr(model, "hf_device_map", {}).values()))
+    if outside := places & {"cpu", "disk", "meta"}:
+        raise UserInputError(
+            f"{spec.model.id} does not fit on the GPUs of sources.gpus: parts of it are on {', '.join(outside)}.",
+            "Name more GPUs, or use a smaller number format.",
+        )
+    count = torch.cuda.device_count()
+    if len(places) < count:
+        raise UserInputError(
+            f"sources.gpus names {count} GPUs, and device_map: {spec.device_map} put {spec.model.id} on {len(places)}.",
+            "Use device_map: balanced, or name fewer GPUs: one that idles is not one that runs the model.",
+        )
 
 
 def cuda_version() -> str | None:

@@ -16,11 +16,13 @@ from harness.records import WorkCounts
 from harness.simulation.gpu import SimulatedNode
 from harness.specs import RunSpec
 from harness.tasks.base import Request
+from harness.tasks.pictures import decoded
 
 # Assumed costs of a model that does not exist; only their size is plausible.
 FIXED_S = 0.004
 INPUT_TOKEN_S = 4e-6
 OUTPUT_TOKEN_S = 0.006
+INPUT_PIXEL_S = 2e-8
 STEP_S = 0.03
 PIXELS_AT_STEP_S = 512 * 512
 TOKENS_PER_WORD = 1.3
@@ -67,15 +69,21 @@ class SimulatedEngine:
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
         """The work a batch will be, and how long it will take."""
-        words = sum(len(request.text.split()) for request in requests)
+        words = sum(len(f"{request.text} {request.context or ''}".split()) for request in requests)
         input_tokens = round(words * TOKENS_PER_WORD)
         count = len(requests)
-        if self.spec.task == "text-generation" and self.spec.text is not None:
-            new_tokens = self.spec.text.new_tokens
-            duration_s = FIXED_S + INPUT_TOKEN_S * input_tokens + OUTPUT_TOKEN_S * new_tokens
-            return duration_s, WorkCounts(requests=count, input_tokens=input_tokens, output_tokens=count * new_tokens)
-        assert self.spec.image is not None
         image = self.spec.image
+        if image is None:
+            pixels = sum(_pixels(request) for request in requests)
+            new_tokens = self.spec.text.new_tokens if self.spec.text is not None else 0
+            duration_s = FIXED_S + INPUT_TOKEN_S * input_tokens + INPUT_PIXEL_S * pixels + OUTPUT_TOKEN_S * new_tokens
+            work = WorkCounts(
+                requests=count,
+                input_tokens=input_tokens,
+                input_pixels=pixels,
+                output_tokens=count * new_tokens,
+            )
+            return duration_s, work
         pixels = image.height * image.width
         duration_s = FIXED_S + STEP_S * image.steps * count * pixels / PIXELS_AT_STEP_S
         work = WorkCounts(
@@ -146,6 +154,13 @@ class LoadingEngine:
     def close(self) -> None:
         """Release the real engine."""
         self.inner.close()
+
+
+def _pixels(request: Request) -> int:
+    if request.picture is None:
+        return 0
+    width, height = decoded(request.picture, f"Picture {request.index}").size
+    return int(width * height)
 
 
 def load_gpus(node: SimulatedNode, gpu_indices: tuple[int, ...], utilisation: float) -> None:

@@ -1,29 +1,35 @@
-"""Text generation with Hugging Face transformers.
+"""Text and picture models with Hugging Face transformers, by its model classes.
 
-Every request yields exactly `new_tokens` tokens, greedily: the same work for every model, whatever it would say.
-Checked on CPU only; nothing here was run on a GPU yet.
+Models that write yield exactly the tokens asked for, greedily or by beams: the same work for every model, whatever it
+would say. All others run one forward pass. Checked on CPU only; nothing here was run on a GPU yet: neither several
+GPUs, nor quantised weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from harness.engines.architectures import build_text_model, preset
+from harness.engines.architectures import preset
 from harness.engines.base import Prepared
+from harness.engines.forms import AUTO_CLASSES, form_of
 from harness.engines.loading import (
+    ModelSource,
     load_failure_named,
     locate_model,
     memory_shortage_named,
     quieten_libraries,
+    refuse_offloaded,
     release_memory,
     require_device,
     synchronize_device,
 )
-from harness.errors import MeasurementInvalid, ModelUnavailable, UserInputError
+from harness.engines.part import Part, PreparedBatch
+from harness.engines.preset import Form
+from harness.engines.random_models import build_model
+from harness.errors import ModelUnavailable
 from harness.records import WorkCounts
-from harness.specs import RunSpec, TextOptions
+from harness.specs import RunSpec
 from harness.tasks.base import Request
 
 # isort: split
@@ -31,26 +37,17 @@ from harness.tasks.base import Request
 import torch
 import transformers
 
-
-@dataclass(frozen=True, slots=True)
-class PreparedText:
-    """Token ids and mask on the device, shape (batch, padded length), and what running them will have done."""
-
-    input_ids: Any
-    attention_mask: Any
-    work: WorkCounts
+from harness.engines.heads import Looker, Reader
+from harness.engines.writing import Captioner, Writer, text_options
 
 
 class TransformersEngine:
-    """A causal language model, pretrained or built from a preset with random weights."""
+    """A model for one of the nine tasks that transformers does, pretrained or from a preset with random weights."""
 
     def __init__(self, spec: RunSpec) -> None:
         self._spec = spec
-        self._options = spec.text or TextOptions()
         self._model: Any = None
-        self._tokenizer: Any = None
-        self._generation: Any = None
-        self._max_input_tokens: int | None = None
+        self._part: Part | None = None
         self._parameter_count: int | None = None
 
     @property
@@ -59,11 +56,11 @@ class TransformersEngine:
         return self._parameter_count
 
     def load(self) -> None:
-        """Bring model and tokenizer into place.
+        """Bring model, tokenizer and picture processor into place.
 
         Raises:
             UserInputError: The device is not there, or `new_tokens` do not fit into the model's context.
-            ModelUnavailable: The model cannot be had or read.
+            ModelUnavailable: The model cannot be had or read, or cannot do the task.
             OutOfMemory: It does not fit.
         """
         spec = self._spec
@@ -71,130 +68,88 @@ class TransformersEngine:
         require_device(spec.device)
         with load_failure_named(spec), memory_shortage_named(spec):
             if spec.model.weights == "random":
-                self._model, self._tokenizer = build_text_model(
-                    preset(spec.model.id, spec.task),
-                    dtype=spec.dtype,
-                    device=spec.device,
-                    attention=spec.attention,
-                    seed=spec.seed,
+                chosen = preset(spec.model.id, spec.task)
+                form = chosen.form_for(spec.task)
+                self._model, tokenizer, processor = build_model(
+                    chosen, form, dtype=spec.dtype, device=spec.device, attention=spec.attention, seed=spec.seed
                 )
             else:
-                self._model, self._tokenizer = _load_pretrained(spec)
+                form, self._model, tokenizer, processor = _load_pretrained(spec)
         self._model.eval()
-        self._parameter_count = sum(parameter.numel() for parameter in self._model.parameters())
-        self._max_input_tokens = self._input_limit()
-        self._tokenizer.padding_side = "left"  # so that generation continues each prompt where it ends
-        if self._tokenizer.pad_token_id is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token or self._tokenizer.convert_ids_to_tokens(0)
-        self._generation = self._greedy_exactly()
+        self._parameter_count = int(self._model.num_parameters())  # knows how four-bit weights are packed
+        self._part = self._part_for(form, tokenizer, processor)
+        if spec.compile is not None:
+            self._model.forward = torch.compile(self._model.forward, mode=spec.compile)
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
-        """Tokenise, cut, pad on the left, move to the device; count tokens here, where it disturbs nothing.
+        """Tokenise or decode, cut, pad, move to the device; count the work here, where it disturbs nothing.
 
         Raises:
-            UserInputError: A prompt has no token for this model.
+            UserInputError: A request is nothing that the model can be given.
             OutOfMemory: The batch does not fit.
         """
-        limit = self._max_input_tokens
-        batch = self._tokenizer(
-            [request.text for request in requests],
-            padding=True,
-            truncation=limit is not None,
-            max_length=limit,
-            return_tensors="pt",
-        )
-        input_ids, mask = batch["input_ids"], batch["attention_mask"]
-        lengths = mask.sum(dim=1).tolist()
-        for request, length in zip(requests, lengths, strict=True):
-            if length == 0:
-                raise UserInputError(f"Prompt {request.index} has no token for this model.", "Remove that prompt.")
-        work = WorkCounts(
-            requests=len(requests),
-            input_tokens=int(sum(lengths)),
-            output_tokens=len(requests) * self._options.new_tokens,
-        )
+        assert self._part is not None
+        batch = self._part.prepare(requests)
         with memory_shortage_named(self._spec):
-            return PreparedText(input_ids.to(self._spec.device), mask.to(self._spec.device), work)
+            return PreparedBatch({name: self._placed(value) for name, value in batch.inputs.items()}, batch.work)
 
     def run(self, prepared: Prepared) -> WorkCounts:
-        """Generate. On a GPU it returns when the work is queued, not done.
+        """Generate, or one forward pass. On a GPU it returns when the work is queued, not done.
 
         Raises:
-            MeasurementInvalid: Another number of tokens came back than was asked for.
+            MeasurementInvalid: What came back is not what was asked for.
             OutOfMemory: The batch does not fit.
         """
+        assert self._part is not None
         with memory_shortage_named(self._spec), torch.inference_mode():
-            output = self._model.generate(
-                input_ids=prepared.input_ids,
-                attention_mask=prepared.attention_mask,
-                generation_config=self._generation,
-            )
-        rows, columns = prepared.input_ids.shape
-        expected = (rows, columns + self._options.new_tokens)
-        if tuple(output.shape) != expected:  # shapes are known on the host: asking does not wait for the device
-            raise MeasurementInvalid(
-                f"{self._spec.model.id} returned {tuple(output.shape)} tokens (requests, prompt + new) instead of "
-                f"{expected}: the work is not what was asked.",
-                "Models that write several tokens at once, or their own generate(), are not supported.",
-            )
+            self._part.run(prepared.inputs)
         work: WorkCounts = prepared.work
         return work
 
     def synchronize(self) -> None:
-        """Wait for the GPU; the CPU has finished when run() returns."""
-        synchronize_device(self._spec.device)
+        """Wait for the GPUs; the CPU has finished when run() returns."""
+        synchronize_device(self._spec.device, everywhere=self._spec.device_map is not None)
 
     def close(self) -> None:
         """Release model and device memory."""
-        self._model = self._tokenizer = self._generation = None
+        self._model = self._part = None
         release_memory()
 
-    def _input_limit(self) -> int | None:
-        """Longest prompt in tokens: what was asked for, and what the context leaves beside the new tokens."""
-        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        if context is None:
-            return self._options.max_input_tokens
-        room = int(context) - self._options.new_tokens
-        if room < 1:
-            raise UserInputError(
-                f"{self._options.new_tokens} new tokens do not fit into the context of {self._spec.model.id}, which is "
-                f"{context} tokens long.",
-                "Lower text.new_tokens.",
-            )
-        return min(room, self._options.max_input_tokens or room)
+    def _part_for(self, form: Form, tokenizer: Any, processor: Any) -> Part:
+        spec, model = self._spec, self._model
+        fixed = spec.compile is not None
+        if form in ("causal", "seq2seq"):
+            return Writer(model, tokenizer, text_options(spec, form), form, spec.model.id, fixed)
+        if form == "captioner":
+            pad = None if tokenizer is None else tokenizer.pad_token_id
+            return Captioner(model, processor, pad, text_options(spec, form), spec.model.id)
+        if form in ("image-classifier", "detector"):
+            return Looker(model, processor, form, spec.model.id)
+        longest = spec.text.max_input_tokens if spec.text else None
+        return Reader(model, tokenizer, form, spec.model.id, longest, fixed)
 
-    def _greedy_exactly(self) -> Any:
-        """Greedy search for exactly `new_tokens`; of the model's own settings only token ids and cache are kept."""
-        own = self._model.generation_config
-        generation = transformers.GenerationConfig(
-            do_sample=False,
-            num_beams=1,
-            min_new_tokens=self._options.new_tokens,
-            max_new_tokens=self._options.new_tokens,
-            pad_token_id=self._tokenizer.pad_token_id,
-            bos_token_id=own.bos_token_id,
-            eos_token_id=own.eos_token_id,
-            cache_implementation=own.cache_implementation,
-        )
-        self._model.generation_config = generation  # generate() fills what is None from here: not from its penalties
-        return generation
+    def _placed(self, value: Any) -> Any:
+        """On the device of the model's first layer; pictures in the model's number format."""
+        return value.to(self._model.device, self._model.dtype if value.is_floating_point() else value.dtype)
 
 
-def _load_pretrained(spec: RunSpec) -> tuple[Any, Any]:
+def _load_pretrained(spec: RunSpec) -> tuple[Form, Any, Any, Any]:
     source = locate_model(spec.model, "config.json")
     where = {
         "revision": source.revision,
         "local_files_only": source.local_files_only,
         "trust_remote_code": spec.model.trust_remote_code,
     }
+    form = form_of(transformers.AutoConfig.from_pretrained(source.name, **where), spec.task, spec.model.id)
+    tokenizer, processor = _preparers(source, form, where)
     loading = {} if spec.attention == "default" else {"attn_implementation": spec.attention}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **where)
-    model, report = transformers.AutoModelForCausalLM.from_pretrained(
+    model, report = getattr(transformers, AUTO_CLASSES[form]).from_pretrained(
         source.name,
         **where,
         **loading,
+        **_quantized(spec),
         dtype=getattr(torch, spec.dtype),
-        device_map=spec.device,
+        device_map=spec.device_map or spec.device,
         use_safetensors=None if spec.model.allow_pickle else True,
         output_loading_info=True,
     )
@@ -202,6 +157,54 @@ def _load_pretrained(spec: RunSpec) -> tuple[Any, Any]:
         # transformers would fill them with random numbers and go on.
         raise ModelUnavailable(
             f"The weights of {spec.model.id} lack {len(missing)} of the model's tensors, the first is {missing[0]}.",
-            "Is it a causal language model? To measure its shape alone, use weights: random with a preset.",
+            f"Was it made for {spec.task}? To measure its shape alone, use weights: random with a preset.",
         )
-    return model, tokenizer
+    if spec.device_map is not None:
+        refuse_offloaded(model, spec)
+    return form, model, tokenizer, processor
+
+
+def _preparers(source: ModelSource, form: Form, where: dict[str, Any]) -> tuple[Any, Any]:
+    """Tokenizer and picture processor, as far as a form needs them.
+
+    Raises:
+        ModelUnavailable: One is missing.
+    """
+    tokenizer = processor = None
+    looks = form in ("captioner", "image-classifier", "detector")
+    try:
+        if looks:
+            what = "picture processor (preprocessor_config.json)"
+            processor = transformers.AutoImageProcessor.from_pretrained(source.name, **where)
+        if form not in ("image-classifier", "detector"):
+            what = "tokenizer"
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **where)
+            if len(tokenizer) <= len(tokenizer.all_special_tokens):  # made up where the files are missing
+                raise ValueError("its files are not there, or empty")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelUnavailable(
+            f"{source.name} has no {what} that can be loaded: {reason}",
+            "Save it beside the model with save_pretrained().",
+        ) from error
+    return tokenizer, processor
+
+
+def _quantized(spec: RunSpec) -> dict[str, Any]:
+    """What from_pretrained needs for weights in fewer bits.
+
+    Raises:
+        ModelUnavailable: The package for it is missing.
+    """
+    if spec.quantization is None:
+        return {}
+    if not transformers.utils.is_bitsandbytes_available():
+        raise ModelUnavailable(
+            f"quantization: {spec.quantization} needs the package 'bitsandbytes', which is not installed here.",
+            "pip install bitsandbytes, or leave 'quantization' out.",
+        )
+    four = spec.quantization == "4bit"
+    own = (
+        {"load_in_4bit": True, "bnb_4bit_compute_dtype": getattr(torch, spec.dtype)} if four else {"load_in_8bit": True}
+    )
+    return {"quantization_config": transformers.BitsAndBytesConfig(**own)}

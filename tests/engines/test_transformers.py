@@ -15,6 +15,7 @@ torch.set_num_threads(1)  # tiny models gain nothing from more, and tests run si
 
 from harness.engines.architectures import presets  # noqa: E402
 from harness.engines.transformers import TransformersEngine  # noqa: E402
+from harness.engines.writing import Writer  # noqa: E402
 from harness.errors import MeasurementInvalid, ModelUnavailable, UserInputError  # noqa: E402
 from harness.records import WorkCounts  # noqa: E402
 from harness.specs import RunSpec  # noqa: E402
@@ -60,12 +61,15 @@ def refusal(model: dict[str, Any], **fields: Any) -> ModelUnavailable:
     return caught.value
 
 
+def writer(engine: TransformersEngine) -> Writer:
+    assert isinstance(engine._part, Writer)
+    return engine._part
+
+
 def new_tokens(engine: TransformersEngine, requests: tuple[Request, ...]) -> list[list[int]]:
     prepared = engine.prepare(requests)
-    output = engine._model.generate(
-        input_ids=prepared.input_ids, attention_mask=prepared.attention_mask, generation_config=engine._generation
-    )
-    rows: list[list[int]] = output[:, prepared.input_ids.shape[1] :].tolist()
+    output = engine._model.generate(**prepared.inputs, generation_config=writer(engine).generation)
+    rows: list[list[int]] = output[:, prepared.inputs["input_ids"].shape[1] :].tolist()
     return rows
 
 
@@ -74,7 +78,7 @@ def folder(tmp_path: Path) -> Path:
     """A tiny GPT-2 as save_pretrained() lays it out."""
     engine = loaded(seed=7)
     engine._model.save_pretrained(tmp_path)
-    engine._tokenizer.save_pretrained(tmp_path)
+    writer(engine).tokenizer.save_pretrained(tmp_path)
     return tmp_path
 
 
@@ -85,7 +89,7 @@ def folder(tmp_path: Path) -> Path:
 def test_every_request_yields_exactly_the_tokens_asked_for(name: str) -> None:
     engine = loaded(name)
     prepared = engine.prepare(REQUESTS)
-    tokens_of = engine._tokenizer
+    tokens_of = writer(engine).tokenizer
     input_tokens = sum(len(tokens_of(request.text)["input_ids"]) for request in REQUESTS)
     assert engine.run(prepared) == WorkCounts(requests=8, input_tokens=input_tokens, output_tokens=80)
     engine.synchronize()
@@ -103,7 +107,7 @@ def test_left_padding_changes_no_answer(name: str) -> None:
 def test_an_end_token_does_not_shorten_the_answer() -> None:
     engine = loaded()
     first = new_tokens(engine, REQUESTS[:1])[0][0]
-    engine._generation.eos_token_id = first
+    writer(engine).generation.eos_token_id = first
     row = new_tokens(engine, REQUESTS[:1])[0]
     assert len(row) == 10
     assert first not in row
@@ -111,7 +115,7 @@ def test_an_end_token_does_not_shorten_the_answer() -> None:
 
 def test_another_number_of_tokens_is_no_measurement() -> None:
     engine = loaded()
-    engine._generation.min_new_tokens = engine._generation.max_new_tokens = 3
+    writer(engine).generation.min_new_tokens = writer(engine).generation.max_new_tokens = 3
     with pytest.raises(MeasurementInvalid, match="the work is not what was asked"):
         engine.run(engine.prepare(REQUESTS))
 
@@ -144,14 +148,14 @@ def test_parameters_are_counted_after_load_tied_ones_once() -> None:
 def test_prompts_are_cut_to_max_input_tokens() -> None:
     engine = loaded(text={"new_tokens": 2, "max_input_tokens": 5})
     prepared = engine.prepare(REQUESTS)
-    assert tuple(prepared.input_ids.shape) == (8, 5)
+    assert tuple(prepared.inputs["input_ids"].shape) == (8, 5)
     assert engine.run(prepared).input_tokens == 40
 
 
 def test_prompts_are_cut_to_what_the_context_leaves_beside_the_new_tokens() -> None:
     engine = loaded(text={"new_tokens": 12})
     work = engine.run(engine.prepare([Request(0, "word " * 3000), Request(1, "short")]))
-    assert work.input_tokens == (512 - 12) + len(engine._tokenizer("short")["input_ids"])
+    assert work.input_tokens == (512 - 12) + len(writer(engine).tokenizer("short")["input_ids"])
 
 
 def test_new_tokens_that_exceed_the_context_are_refused() -> None:
