@@ -96,14 +96,11 @@ def _run(plan: Plan, results: Path, in_process: bool, todo: int, as_json: bool) 
 def _print_plan(plan: Plan, todo: set[str], as_json: bool) -> None:
     import json
 
-    from harness.tasks.catalog import can_run
-
     if as_json:
         runs = [
             {
                 "run_id": spec.run_id,
                 "pending": spec.run_id in todo,
-                "can_run": can_run(spec),
                 "spec": spec.model_dump(mode="json"),
             }
             for spec in plan.specs
@@ -114,13 +111,6 @@ def _print_plan(plan: Plan, todo: set[str], as_json: bool) -> None:
 
     out = console()
     out.print(_plan_table(plan, todo))
-    for task in dict.fromkeys(spec.task for spec in plan.specs if not can_run(spec)):
-        count = sum(spec.task == task for spec in plan.specs)
-        out.print(
-            f"{task}: this version has no engine for it yet. Its {count} runs are valid and cannot be run; --replay "
-            "replays the study's runs of them, simulated.",
-            soft_wrap=True,
-        )
     if any(spec.replay for spec in plan.specs):
         out.print("replay: no model runs; time and power are those of the study's runs, on a simulated node.")
 
@@ -129,8 +119,6 @@ def _plan_table(plan: Plan, todo: set[str]) -> Table:
     """A row per run. Tasks and prompts have a column only where they differ."""
     from rich.markup import escape
     from rich.table import Table
-
-    from harness.tasks.catalog import can_run
 
     rows = []
     for spec in plan.specs:
@@ -144,9 +132,9 @@ def _plan_table(plan: Plan, todo: set[str]) -> Table:
                 "weights": "none" if spec.engine == "simulated" else spec.model.weights,
                 "batch": str(spec.batch_size),
                 "dtype": spec.dtype,
-                "engine": "replay" if spec.replay else spec.engine if can_run(spec) else "none yet",
+                "engine": "replay" if spec.replay else spec.engine,
                 "energy from": f"{node.gpu_count} simulated {node.gpu}" if node else "NVML",
-                "to do": "done" if spec.run_id not in todo else "yes" if can_run(spec) else "cannot",
+                "to do": "yes" if spec.run_id in todo else "done",
             }
         )
     tasks = ", ".join(dict.fromkeys(row["task"] for row in rows))

@@ -20,7 +20,8 @@ from harness.run.yaml_lines import KeyPath, Where, read_yaml
 from harness.simulation.profiles import board
 from harness.specs import RunSpec
 from harness.tasks.catalog import SECTIONS, TASKS, TaskInfo, task_info
-from harness.tasks.prompts import file_sha256
+from harness.tasks.files import file_sha256
+from harness.tasks.prompts import input_sha256
 
 TOP_KEYS = ("campaign", "defaults", "runs")
 # Fields that may be a list in a config: one run for each value.
@@ -30,8 +31,12 @@ SWEEPS: tuple[tuple[str, ...], ...] = (
     ("batch_size",),
     ("dtype",),
     ("attention",),
+    ("compile",),
+    ("quantization",),
     ("seed",),
     ("text", "new_tokens"),
+    ("text", "max_input_tokens"),
+    ("text", "beams"),
     ("image", "steps"),
     ("image", "guidance"),
     ("image", "height"),
@@ -108,7 +113,7 @@ def _expand(run: dict[str, Any], defaults: dict[str, Any], where: Where, index: 
         hint = f"Did you mean '{near[0]}'?" if near else f"The tasks are {', '.join(TASKS)}."
         raise where.error(key, f"there is no task '{task}'", hint)
     for section in SECTIONS:
-        if info is None or section != info.options:
+        if info is None or section != info.section:
             if section in own and info is not None:
                 raise where.error(("runs", index, section), f"'{section}' options do not apply to {task}")
             base.pop(section, None)
@@ -148,8 +153,10 @@ def _fill(merged: dict[str, Any], info: TaskInfo | None) -> None:
     """What follows from the task and the sources where the config is silent."""
     if info is not None:
         merged.setdefault("engine", info.engine)
-        if info.options is not None:
-            merged.setdefault(info.options, {})
+        if info.writes and info.section is not None:
+            merged.setdefault(info.section, {})
+        if info.new_tokens is not None and isinstance(merged.get("text"), dict):
+            merged["text"].setdefault("new_tokens", info.new_tokens)
     if isinstance(merged.get("sources"), dict) and merged["sources"].get("kind") == "simulated":
         merged.setdefault("device", "cpu")
     if merged.get("device") == "cpu":
@@ -197,14 +204,9 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
 
 
 def _check_combination(spec: RunSpec) -> None:
-    info = TASKS[spec.task]
-    wanted = info.engine
+    wanted = TASKS[spec.task].engine
     if spec.engine not in (wanted, "simulated"):
         raise _Clash(("engine",), f"The engine {spec.engine} cannot do {spec.task}.", f"Use engine: {wanted}.")
-    if spec.engine == "simulated" and not info.built:
-        raise _Clash(
-            ("task",), f"The simulated engine cannot do {spec.task}.", "Use --replay for the study's runs of it."
-        )
     virtual = spec.on_virtual_clock
     if spec.engine == "simulated" and spec.sources.kind != "simulated":
         raise _Clash(("sources",), "The simulated engine needs simulated sources.", "Set sources: simulated.")
@@ -220,12 +222,14 @@ def _check_combination(spec: RunSpec) -> None:
             "Other tools read the real clock, so a run on the virtual clock cannot be cross-checked.",
             "Remove cross_check, or use clock: real.",
         )
-    if spec.engine != "simulated" and len(spec.sources.gpus) > 1:
+    if spec.engine != "simulated" and len(spec.sources.gpus) > 1 and spec.device_map is None:
         raise _Clash(
             ("sources", "gpus"),
             f"{spec.engine} puts the model on one GPU, and sources.gpus names {len(spec.sources.gpus)}.",
-            "Name the one that runs it; every other GPU of the machine is metered beside it.",
+            "Name the one that runs it (every other GPU of the machine is metered beside it), or spread the model over "
+            "all of them with device_map: balanced.",
         )
+    _check_loading(spec)
     node = spec.sources.node
     if node is not None:
         for gpu in spec.sources.gpus:
@@ -234,6 +238,20 @@ def _check_combination(spec: RunSpec) -> None:
                     ("sources", "gpus"),
                     f"There is no GPU {gpu}: the simulated node has {node.gpu_count}.",
                     "Set sources.node.gpu_count, or choose another index.",
+                )
+
+
+def _check_loading(spec: RunSpec) -> None:
+    """Ways of loading a model that do not go with the rest."""
+    if spec.device_map is not None and spec.device == "cpu":
+        raise _Clash(("device_map",), "A model on the CPU is not spread over GPUs.", "Leave device_map out.")
+    if spec.model.weights == "random":
+        for key in ("device_map", "quantization"):
+            if getattr(spec, key) is not None:
+                raise _Clash(
+                    (key,),
+                    f"'{key}' needs a model that is loaded from files, and {spec.model.id} is built here at random.",
+                    "Save it once with save_pretrained(), and give the folder.",
                 )
 
 
@@ -253,11 +271,16 @@ def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Ca
     if not isinstance(prompts, dict) or prompts.get("kind") != "file" or not isinstance(prompts.get("path"), str):
         return
     path = where.path.parent / prompts["path"]
-    if not path.is_file():
+    if not path.is_file() and not (path.is_dir() and _looks_at_pictures(content)):
         key = place(("prompts", "path")) if place(("prompts", "path")) in where.lines else place(("prompts",))
         raise where.error(key, f"there is no prompt file {path}", "Paths are taken from the config's folder.")
     prompts["path"] = str(path)
-    prompts["sha256"] = file_sha256(path)
+    prompts["sha256"] = input_sha256(path)
+
+
+def _looks_at_pictures(content: dict[str, Any]) -> bool:
+    info = task_info(content.get("task"))
+    return info is not None and info.inputs == "picture"
 
 
 def _resolve_sensor_profile(content: dict[str, Any], where: Where, place: typing.Callable[[KeyPath], KeyPath]) -> None:

@@ -15,8 +15,7 @@ from harness.run.executors import Executor
 from harness.run.sources import opened_sources, refuse_shared
 from harness.specs import RunSpec, SourcesSpec
 from harness.store.files import RECORD, campaign_lock, keep_run, read_record, scratch_folder, sweep_scratch
-from harness.tasks.catalog import refuse_unbuilt
-from harness.tasks.prompts import check_prompts
+from harness.tasks.hub import check_prompts
 
 
 class Listener(Protocol):
@@ -56,14 +55,12 @@ def pending(plan: Plan, results: Path) -> list[RunSpec]:
 
 
 def preflight(specs: Sequence[RunSpec]) -> None:
-    """See that every task has an engine and every dataset is there, and open each kind of source, before anything runs.
+    """See that every dataset is there, and open each kind of source, before anything runs.
 
     Raises:
-        UserInputError: A task has none in this version.
         ModelUnavailable: A dataset of the hub cannot be had.
         SourceUnavailable: With what to do; exit code 2.
     """
-    refuse_unbuilt(specs)
     for prompts in dict.fromkeys(spec.prompts for spec in specs if spec.replay is None):
         check_prompts(prompts)
     seen: dict[SourcesSpec, bool] = {}

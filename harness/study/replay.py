@@ -85,6 +85,8 @@ def replay_spec(spec: RunSpec) -> RunSpec:
         "measure": MEASURE,
         "accounting": STUDY,
         "replay": replay,
+        # What the study's models wrote is not known of the other tasks: a replay does not count it.
+        "text": spec.text if spec.task == "text-generation" else None,
     }
     return RunSpec.model_validate({name: getattr(spec, name) for name in RunSpec.model_fields} | changes)
 
@@ -117,7 +119,7 @@ def _refuse_other_work(spec: RunSpec) -> None:
     """What the study's runs were not."""
     for asked, given, theirs in (
         ("batch_size", spec.batch_size, 1),
-        ("text.new_tokens", spec.text.new_tokens if spec.text else STUDY_NEW_TOKENS, STUDY_NEW_TOKENS),
+        ("text.new_tokens", _generated_tokens(spec), STUDY_NEW_TOKENS),
         ("dtype", spec.dtype, "float32"),
     ):
         if given != theirs:
@@ -125,6 +127,10 @@ def _refuse_other_work(spec: RunSpec) -> None:
                 f"The study ran {spec.model.id} with {asked} {theirs}, not {given}, so there is nothing to replay.",
                 f"Set {asked}: {theirs}, as in configs/study/{spec.task}.yaml.",
             )
+
+
+def _generated_tokens(spec: RunSpec) -> int:
+    return spec.text.new_tokens if spec.text and spec.task == "text-generation" else STUDY_NEW_TOKENS
 
 
 # --- Table 2 from replayed runs -----------------------------------------------------------------------

@@ -121,18 +121,15 @@ def test_what_the_study_did_not_run_ends_with_a_sentence(tmp_path: Path, change:
     assert not (tmp_path / "results").exists()
 
 
-def test_a_task_without_an_engine_can_be_checked_and_not_run(tmp_path: Path) -> None:
+def test_a_task_of_pictures_is_planned_with_its_engine_and_as_a_replay_without(tmp_path: Path) -> None:
     path = ROOT / "configs" / "study" / "object-detection.yaml"
     dry = harness("run", path, "--dry-run", cwd=tmp_path)
     assert dry.code == 0, dry.err
-    assert "this version has no engine for it yet. Its 24 runs are valid and cannot be run" in dry.out
-    answer = harness("run", path, cwd=tmp_path)
-    assert (answer.code, answer.out) == (2, "")
-    assert "This version has no engine for object-detection yet: nothing was run." in answer.err
-    assert not (tmp_path / "results").exists()
+    assert "24 of 24 runs to do" in dry.out
+    assert dry.out.count(" transformers ") == 24
     replay = harness("run", path, "--replay", "--dry-run", "--json", cwd=tmp_path).document
     assert replay["campaign"] == "study-object-detection-replay"
-    assert [run["can_run"] for run in replay["runs"]] == [True] * 24
+    assert [run["spec"]["engine"] for run in replay["runs"]] == ["simulated"] * 24
 
 
 def test_an_accounting_can_be_asked_for_later(replayed: Path) -> None:

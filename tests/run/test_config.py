@@ -178,8 +178,8 @@ def test_another_idle_power_or_a_steady_board_is_another_run(tmp_path: Path) -> 
 
 
 def test_a_task_without_options_takes_none(tmp_path: Path) -> None:
-    line = "runs: [{task: fill-mask, model: m, text: {new_tokens: 3}}]\n"
-    with pytest.raises(UserInputError, match="'text' options do not apply to fill-mask"):
+    line = "runs: [{task: object-detection, model: m, text: {new_tokens: 3}}]\n"
+    with pytest.raises(UserInputError, match="'text' options do not apply to object-detection"):
         plan(tmp_path, line)
-    spec = plan(tmp_path, "defaults: {text: {new_tokens: 3}}\nruns: [{task: fill-mask, model: m}]\n").specs[0]
+    spec = plan(tmp_path, "defaults: {text: {new_tokens: 3}}\nruns: [{task: object-detection, model: m}]\n").specs[0]
     assert (spec.engine, spec.text, spec.image) == ("transformers", None, None)

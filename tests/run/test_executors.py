@@ -13,7 +13,10 @@ import pytest
 from harness.measure.base import Progress
 from harness.records import RunRecord
 from harness.run.executors import SubprocessExecutor
-from harness.specs import MeasureSpec, ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+
+# The config reader would never let it through: no file has such a name, and the worker does not expect it.
+IMPOSSIBLE = PromptSpec(kind="file", path="a\0b.txt")
 
 
 def endless(timeout_s: float = 60.0) -> RunSpec:
@@ -72,17 +75,15 @@ def test_a_worker_that_is_killed_is_recorded_with_the_signal_and_the_likely_reas
 
 
 def test_an_exception_in_a_worker_is_recorded_with_its_traceback(tmp_path: Path) -> None:
-    short = MeasureSpec(idle_s=0.1)
-    spec = endless().model_copy(update={"text": None, "measure": short})  # the config reader would never let it through
-    record, _ = run(spec, tmp_path)
+    record, _ = run(endless().model_copy(update={"prompts": IMPOSSIBLE}), tmp_path)
     assert record.failure is not None
     assert record.failure.kind == "exception"
-    assert record.failure.phase == "warm-up"
-    assert "in prepare" in record.failure.stderr_tail
+    assert record.failure.phase == "read prompts"
+    assert "in load_requests" in record.failure.stderr_tail
 
 
 def test_one_server_serves_run_after_run_and_ends_when_closed(tmp_path: Path) -> None:
-    quick = endless().model_copy(update={"text": None, "measure": MeasureSpec(idle_s=0.1)})
+    quick = endless().model_copy(update={"prompts": IMPOSSIBLE})
     servers = []
     with closing(SubprocessExecutor()) as executor:
         for number in range(3):
