@@ -57,12 +57,16 @@ class PromptSpec(Frozen):
     column: str | None = Field(None, description="column or key with the text; found by itself if there is one")
     count: Count = 1000
     max_words: Count | None = Field(None, description="keep only the first words of each prompt")
+    words: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="exactly so many words each: further prompts of the set are joined on, the rest is cut off"
+    )
     sha256: str | None = None
 
     @property
     def label(self) -> str:
         """What a table calls it."""
-        return self.dataset or self.path or self.kind
+        name = self.dataset or self.path or self.kind
+        return f"{name}, {self.words} words" if self.words else name
 
     @model_validator(mode="after")
     def _complete(self) -> PromptSpec:
@@ -70,6 +74,8 @@ class PromptSpec(Frozen):
             raise ValueError("prompts of kind 'file' need a path")
         if self.kind == "hub" and not self.dataset:
             raise ValueError("prompts of kind 'hub' need a dataset")
+        if self.words is not None and self.max_words is not None:
+            raise ValueError("'words' and 'max_words' exclude each other")
         return self
 
 
@@ -314,6 +320,8 @@ class RunSpec(Frozen):
                 del content["sources"][key]  # likewise; and a run without one keeps the name it has always had
         if self.replay is None:
             del content["replay"]
+        if self.prompts.words is None:
+            del content["prompts"]["words"]
         if self.sources.node is not None:
             for key in ("idle_w", "steady"):
                 if not content["sources"]["node"][key]:

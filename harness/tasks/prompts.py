@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,7 +46,18 @@ def load_requests(spec: PromptSpec, task: Task) -> tuple[Request, ...]:
         raise UserInputError(
             f"There is no prompt in {spec.path or spec.dataset}.", "Give at least one line that is not empty."
         )
-    return requests
+    return requests if spec.words is None else _of_words(requests, spec.words)
+
+
+def _of_words(requests: Sequence[Request], count: int) -> tuple[Request, ...]:
+    """Each prompt with `count` words: those after it are joined on, going round the set, and the rest is cut off."""
+    words = [request.text.split() for request in requests]
+
+    def joined(index: int) -> Iterator[str]:
+        for offset in itertools.count():
+            yield from words[(index + offset) % len(words)]
+
+    return tuple(Request(request.index, " ".join(islice(joined(n), count))) for n, request in enumerate(requests))
 
 
 def file_sha256(path: Path) -> str:
