@@ -102,7 +102,7 @@ IMAGE_TERMS = (
         "J/(step Mpx)",
         "each step, by megapixels",
         lambda row: row.batch_size * row.steps * row.megapixels,
-        ("steps",),
+        ("number of steps",),
     ),
     Term(
         "decoder",
@@ -121,14 +121,14 @@ _VARIABLES: dict[str, Callable[[Row], float]] = {
     "batch size": lambda row: row.batch_size,
     "input length": lambda row: row.input_tokens,
     "output length": lambda row: row.output_tokens,
-    "steps": lambda row: row.steps,
+    "number of steps": lambda row: row.steps,
     "resolution": lambda row: row.megapixels,
 }
 _HOW = {
     "batch size": "batch_size: [1, 8]",
     "input length": "prompts: {words: [32, 512]}",
     "output length": "text: {new_tokens: [16, 128]}",
-    "steps": "image: {steps: [10, 50]}",
+    "number of steps": "image: {steps: [10, 50]}",
     "resolution": "image: {height: [512, 768]}",
 }
 

@@ -51,13 +51,14 @@ def load_requests(spec: PromptSpec, task: Task) -> tuple[Request, ...]:
 
 def _of_words(requests: Sequence[Request], count: int) -> tuple[Request, ...]:
     """Each prompt with `count` words: those after it are joined on, going round the set, and the rest is cut off."""
-    words = [request.text.split() for request in requests]
-
-    def joined(index: int) -> Iterator[str]:
-        for offset in itertools.count():
-            yield from words[(index + offset) % len(words)]
-
-    return tuple(Request(request.index, " ".join(islice(joined(n), count))) for n, request in enumerate(requests))
+    split = [request.text.split() for request in requests]
+    starts = itertools.accumulate(map(len, split), initial=0)
+    words = list(itertools.chain.from_iterable(split))
+    words *= 1 + -(-count // len(words))  # from any start on there are enough
+    return tuple(
+        Request(request.index, " ".join(words[start : start + count]))
+        for request, start in zip(requests, starts, strict=False)
+    )
 
 
 def file_sha256(path: Path) -> str:
