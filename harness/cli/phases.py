@@ -147,9 +147,10 @@ def _print_fit(fit: PhaseFit, screen: Console) -> None:
 
 def _checked(fit: PhaseFit) -> str:
     """Goodness of fit and the held-out check in sentences."""
+    widened = f"widened by {fit.inflation:.2f}" if fit.inflation > 1 else "not widened"
     told = (
         f"{len(fit.runs)} runs, {fit.boundary}; chi-squared {fit.chi_squared:.2g} on {fit.degrees} degrees of freedom, "
-        f"own doubts widened by {fit.inflation:.2f}; own: differs between runs; shared: the board's gain and offset, "
+        f"own doubts {widened}; own: differs between runs; shared: the board's gain and offset, "
         "which move all phases together."
     )
     held = fit.held_out

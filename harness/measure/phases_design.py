@@ -226,6 +226,9 @@ def design_of(rows: Sequence[Row], kind: Kind) -> Design:
             f"({', '.join(term.name for term in needed)}): {len(needed) + 1} are needed at least.",
             "configs/phases.yaml is a design that tells them all.",
         )
+    sure = [row.run_id for row in rows if not row.own_u_j > 0]
+    if sure:
+        raise UserInputError(f"{sure[0]} states no doubt of its own, so it cannot be weighed.", "Leave it out.")
     missing = [name for term in needed for name in term.varied if name not in varied]
     if missing:
         blind = [term.name for term in needed if set(term.varied) & set(missing)]

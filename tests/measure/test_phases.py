@@ -170,6 +170,11 @@ def test_a_design_that_cannot_tell_names_what_is_missing(runs, told):
     assert caught.value.hint
 
 
+def test_a_run_without_a_doubt_of_its_own_cannot_be_weighed():
+    with pytest.raises(UserInputError, match="states no doubt of its own"):
+        fit_phases([*text_design(), text_run(2, 64, 64, scatter=0.0)])
+
+
 # --- what may not be mixed ---
 
 OTHER_BOARD = source_info(id="GPU-1")
