@@ -105,7 +105,7 @@ def _print_fit(fit: PhaseFit, screen: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.cli.tables import print_table
+    from harness.cli.tables import print_table, whole_cells
     from harness.units import format_plus_minus, format_significant
 
     mark = ", replay, simulated" if fit.replay else ", simulated" if fit.simulated else ""
@@ -128,14 +128,14 @@ def _print_fit(fit: PhaseFit, screen: Console) -> None:
         if truth:
             cells.append("-" if phase.true_value_j is None else format_significant(phase.true_value_j, 4))
         table.add_row(*cells)
-    print_table(table, screen)
+    print_table(whole_cells(table), screen)
     screen.print(fit.formula, soft_wrap=True, markup=False)
     for untold in fit.untold:
         screen.print(f"{untold.name}: not told apart, it is in {untold.into}; {untold.reason}.", soft_wrap=True)
     for warning in fit.warnings:
         screen.print(f"[yellow]{escape(warning)}[/]", soft_wrap=True)
     screen.print(_checked(fit), soft_wrap=True)
-    print_table(_parts_table(fit, mark), screen)
+    print_table(whole_cells(_parts_table(fit, mark)), screen)
     screen.print(f"Residuals{mark}: measured less fitted, in each run's own standard uncertainties")
     for line in _residual_lines(fit):
         screen.print(line, markup=False, soft_wrap=True)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from harness.records import RunRecord
     from harness.report.sweep import Sweep
 
-BAR_WIDTH = 24
+BAR_WIDTH, NARROW_BAR_WIDTH = 24, 8
+WIDE = 110  # columns of a terminal from which on the long bars fit
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -43,14 +44,16 @@ def _print(sweep: Sweep, out: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.cli.tables import estimate_text, print_table
+    from harness.cli.tables import estimate_text, print_table, whole_cells
     from harness.units import format_duration
 
     mark = ", replay, simulated" if sweep.replay else ", simulated" if sweep.simulated else ""
     out.print(f"[bold]{escape(sweep.model)}[/]: {escape(sweep.workload)}; {escape(sweep.gpu)}{mark}", soft_wrap=True)
     table = Table(title=f"Energy per generation, gross, with 95 % interval, and latency{mark}", title_justify="left")
-    for name in ("batch", "J per generation", "energy", "latency", "time of a batch", ""):
-        table.add_column(name, justify="right" if name in ("batch", "J per generation", "latency") else "left")
+    for name in ("batch", "J/generation", "energy", "latency", "time", "point"):
+        right = name in ("batch", "J/generation", "latency")
+        table.add_column(name, justify="right" if right else "left")
+    width = BAR_WIDTH if out.width >= WIDE else NARROW_BAR_WIDTH
     dearest_j = max(point.energy_j.value for point in sweep.points)
     slowest_s = max(point.latency_s for point in sweep.points)
     for point in sweep.points:
@@ -58,20 +61,20 @@ def _print(sweep: Sweep, out: Console) -> None:
         table.add_row(
             str(point.batch_size),
             estimate_text(point.energy_j),
-            f"[green]{bar(point.energy_j.value, dearest_j)}[/]",
+            f"[green]{bar(point.energy_j.value, dearest_j, width)}[/]",
             format_duration(point.latency_s),
-            f"[blue]{bar(point.latency_s, slowest_s)}[/]",
-            "[bold]best[/]" if best else "" if point.within_limit else "[yellow]over the limit[/]",
+            f"[blue]{bar(point.latency_s, slowest_s, width)}[/]",
+            "[bold]best[/]" if best else "" if point.within_limit else "[yellow]too slow[/]",
         )
-    print_table(table, out)
+    print_table(whole_cells(table), out)
     out.print(best_sentence(sweep), soft_wrap=True, markup=False)
 
 
-def bar(value: float, largest: float) -> str:
-    """A bar as long as the value, to an eighth of a character; the largest fills BAR_WIDTH."""
-    eighths = round(max(0.0, value) / largest * BAR_WIDTH * 8) if largest > 0 else 0
+def bar(value: float, largest: float, width: int = BAR_WIDTH) -> str:
+    """A bar as long as the value, to an eighth of a character; the largest fills the width."""
+    eighths = round(max(0.0, value) / largest * width * 8) if largest > 0 else 0
     whole, rest = divmod(eighths, 8)
-    return ("█" * whole + _EIGHTHS[rest].strip()).ljust(BAR_WIDTH)
+    return ("█" * whole + _EIGHTHS[rest].strip()).ljust(width)
 
 
 def best_sentence(sweep: Sweep) -> str:
