@@ -18,7 +18,7 @@ from harness.specs import RunSpec
 FIXED_S = 0.004
 INPUT_TOKEN_S = 4e-6
 OUTPUT_TOKEN_S = 0.006  # one decoding step of a whole batch
-STEP_S = 0.0297  # one denoising step of one image of PIXELS_AT_STEP_S; 50 of them and the rest of it: 1.5 s
+STEP_S = 0.0297  # one denoising step of one image of PIXELS_AT_STEP_S; 50 of them and the rest take 1.5 s
 TEXT_ENCODER_S = 0.003  # per image
 DECODER_S = 0.012  # per image of PIXELS_AT_STEP_S
 PIXELS_AT_STEP_S = 512 * 512
