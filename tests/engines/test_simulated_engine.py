@@ -41,7 +41,7 @@ def test_text_batch_takes_a_time_per_token():
 
 
 def test_image_batch_takes_a_time_per_step_image_and_pixel():
-    # 4 ms; per image 3 ms of text encoder; at 512 x 512 29.7 ms per step and 12 ms of decoder, at twice the pixels twice
+    # 4 ms; per image 3 ms of text encoder; at 512 x 512 29.7 ms per step, 12 ms of decoder, at twice the pixels twice
     duration_s, work = engine_of(**IMAGE, image={"steps": 20, "height": 1024}).prepare(requests(3))
     assert duration_s == pytest.approx(0.004 + 3 * 0.003 + 20 * 3 * 0.0297 * 2 + 3 * 0.012 * 2)
     assert work == WorkCounts(requests=3, input_tokens=39, images=3, output_pixels=3 * 1024 * 512, denoising_steps=60)
