@@ -64,12 +64,16 @@ class PromptSpec(Frozen):
     picture_size: tuple[Pixels, Pixels] | None = Field(
         None, description="width and height to which every picture is brought before the model's own preprocessing"
     )
+    words: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="exactly so many words each: further prompts of the set are joined on, the rest is cut off"
+    )
     sha256: str | None = None
 
     @property
     def label(self) -> str:
         """What a table calls it."""
-        return self.dataset or self.path or self.kind
+        name = self.dataset or self.path or self.kind
+        return f"{name}, {self.words} words" if self.words else name
 
     @model_validator(mode="after")
     def _complete(self) -> PromptSpec:
@@ -77,6 +81,8 @@ class PromptSpec(Frozen):
             raise ValueError("prompts of kind 'file' need a path")
         if self.kind == "hub" and not self.dataset:
             raise ValueError("prompts of kind 'hub' need a dataset")
+        if self.words is not None and self.max_words is not None:
+            raise ValueError("'words' and 'max_words' exclude each other")
         return self
 
 
@@ -298,7 +304,7 @@ class ReplaySpec(Frozen):
 _YOUNGER_FIELDS: dict[str | None, tuple[str, ...]] = {
     None: ("device_map", "compile", "quantization"),
     "text": ("template", "chat"),
-    "prompts": ("context_column", "picture_size"),
+    "prompts": ("words", "context_column", "picture_size"),
 }
 
 

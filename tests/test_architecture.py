@@ -46,6 +46,7 @@ power.nvml
 power.inventory
 power.host
 simulation.profiles
+simulation.costs
 simulation.load
 simulation.power
 simulation.faults
@@ -77,6 +78,10 @@ measure.warm_up
 measure.stopping
 measure.summary
 measure.session
+measure.regression
+measure.alike
+measure.phases_design
+measure.phases
 tasks.base
 tasks.composing
 tasks.catalog
@@ -135,7 +140,10 @@ study.compare
 study.replay
 report.results
 report.uncertainty
+report.sweep
+report.figures
 cli.options
+cli.selection
 cli.tables
 cli.study_tables
 cli.replay_tables
@@ -151,7 +159,9 @@ cli.sensor_characterize
 cli.sensor
 cli.schema
 cli.study
+cli.sweep
 cli.show
+cli.phases
 cli.main
 __main__
 """.split()
@@ -185,6 +195,7 @@ HOMES = {
     "diffusers": {"engines.architectures", "engines.diffusers"},
     "datasets": {"tasks.hub"},
     "yaml": {"run.yaml_lines", "power.profiles"},
+    "plotly": {"report.figures"},
     "ray": set(),
     "zeus": set(),
     "pandas": set(),

@@ -12,6 +12,7 @@ import harness
 from harness.cli.doctor import doctor_command
 from harness.cli.equivalents import equivalents_command
 from harness.cli.imports import import_app
+from harness.cli.phases import phases_command
 from harness.cli.run import run_command
 from harness.cli.schema import schema_command
 from harness.cli.sensor import sensor_app
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command("run")(run_command)
 app.command("show")(show_command)
 app.command("list")(list_command)
+app.command("phases")(phases_command)
 app.command("doctor")(doctor_command)
 app.command("equivalents", context_settings={"ignore_unknown_options": True})(equivalents_command)
 app.command("schema")(schema_command)

@@ -10,6 +10,8 @@ import typer
 
 from harness.cli.imports import import_rows, show_imports
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
+from harness.cli.selection import select_runs, tell_unreadable
+from harness.cli.sweep import show_sweep
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from harness.store.files import StoredRun
 
 
-EXIT_UNREADABLE = 2
-
-
 def show_command(
     what: Annotated[
         list[str] | None, typer.Argument(help="Campaigns, run ids (or their beginning), or folders; all if left out.")
@@ -32,6 +31,12 @@ def show_command(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="The uncertainty budget of each run: term, value, what reduces it.")
     ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Energy per generation and latency against batch size, and the best.")
+    ] = False,
+    latency_limit_s: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="With --sweep: the longest that a batch may take.")
+    ] = None,
     phone: Phone = None,
     car: Car = None,
     grid: Grid = None,
@@ -44,17 +49,24 @@ def show_command(
     import json
 
     from harness.cli.tables import console, print_results
+    from harness.errors import UserInputError
     from harness.report.results import result_row
 
-    if what and show_imports(what, results, as_json):
+    if latency_limit_s is not None and not sweep:
+        raise UserInputError("--latency-limit-s belongs to --sweep.", "harness show --sweep --latency-limit-s 2")
+    if what and not sweep and show_imports(what, results, as_json):
         return
     chosen = editions(phone, car, grid)
     counted = _accounting(accounting)
     unreadable: list[StoreError] = []
-    runs = _select(what or [], results, unreadable)
+    runs = select_runs(what or [], results, unreadable)
+    if sweep:
+        show_sweep([run.record for run in runs], latency_limit_s, as_json)
+        tell_unreadable(unreadable)
+        return
     if uncertainty:
         _show_uncertainty(runs, as_json)
-        _tell(unreadable)
+        tell_unreadable(unreadable)
         return
     rows = [result_row(run.record, chosen, counted) for run in runs]
     if as_json:
@@ -62,7 +74,7 @@ def show_command(
         if len(runs) == 1:
             document["record"] = runs[0].record.model_dump(mode="json")
         typer.echo(json.dumps(document, indent=2))
-        _tell(unreadable)
+        tell_unreadable(unreadable)
         return
     out = console()
     if not rows and not unreadable and show_imports([str(results)] if results.exists() else [], results, as_json):
@@ -74,7 +86,7 @@ def show_command(
     print_results(rows, out)
     if len(runs) == 1:
         _print_one(runs[0], rows[0], out)
-    _tell(unreadable)
+    tell_unreadable(unreadable)
 
 
 def _accounting(name: str | None) -> Accounting | None:
@@ -119,7 +131,7 @@ def list_command(
     rows = listings[what](results)
     if as_json:
         typer.echo(json.dumps({what: rows}, indent=2))
-        _tell(unreadable)
+        tell_unreadable(unreadable)
         return
     if not rows and not unreadable:
         console().print(
@@ -132,7 +144,7 @@ def list_command(
     for row in rows:
         table.add_row(*("-" if value is None else escape(str(value)) for value in row.values()))
     console().print(table)
-    _tell(unreadable)
+    tell_unreadable(unreadable)
 
 
 def _run_rows(results: Path, unreadable: list[StoreError]) -> list[dict[str, object]]:
@@ -176,42 +188,6 @@ def _gpu_rows(_: Path) -> list[dict[str, object]]:
         }
         for profile in map(board, simulated_boards())
     ]
-
-
-def _tell(unreadable: list[StoreError]) -> None:
-    """Say on standard error what could not be read, and end with its exit code."""
-    for error in unreadable:
-        typer.echo(f"error: {error.message}\n  {error.hint}", err=True)
-    if unreadable:
-        raise typer.Exit(EXIT_UNREADABLE)
-
-
-def _select(what: list[str], results: Path, unreadable: list[StoreError]) -> list[StoredRun]:
-    """The runs that are meant by folder, campaign or the beginning of a run id; those unreadable are put aside."""
-    import difflib
-
-    from harness.errors import UserInputError
-    from harness.store.files import find_runs
-
-    aside: list[StoreError] = []
-    stored = find_runs([results], aside) if results.exists() else []
-    if not what:
-        unreadable.extend(aside)
-        return stored
-    chosen: dict[Path, StoredRun] = {}
-    for name in what:
-        found = [run for run in stored if run.record.campaign == name or run.record.run_id.startswith(name)]
-        if not found and Path(name).exists():
-            found = find_runs([Path(name)], unreadable)
-            if unreadable and not found:
-                continue
-        if not found:
-            known = sorted({run.record.campaign for run in stored} | {run.record.run_id for run in stored})
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"Did you mean {near[0]}?" if near else f"harness list --results {results} shows what is there."
-            raise UserInputError(f"There is no campaign, run or folder '{name}'.", hint)
-        chosen.update({run.folder: run for run in found})
-    return list(chosen.values())
 
 
 def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from harness.report.results import ResultRow, caveat_lines
 from harness.report.uncertainty import RunBudget
@@ -42,6 +43,14 @@ def print_table(table: Table, out: Console) -> None:
         group = head or group
         told = "; ".join(f"{name}: {cell}" for name, cell in zip(names[1:], rest, strict=True) if cell)
         out.print(f"[bold]{group}[/] - {told}" if told else f"[bold]{group}[/]")
+
+
+def whole_cells(table: Table) -> Table:
+    """The same table, whose cells are never broken: where it does not fit, `print_table` writes sentences."""
+    for column in table.columns:
+        cells = [str(column.header), *(str(cell) for cell in column.cells)]
+        column.min_width = max(Text.from_markup(cell).cell_len for cell in cells)
+    return table
 
 
 def print_results(rows: Sequence[ResultRow], out: Console) -> None:

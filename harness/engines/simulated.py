@@ -1,8 +1,7 @@
 """Work for a simulated GPU: an engine that only takes time, and a wrapper that lets a real engine drive the board.
 
-`SimulatedEngine` knows its cost exactly: a fixed time per batch, a time per input and per output token (or per
-denoising step), and the utilisation it causes. On a virtual clock a campaign takes seconds. Its costs are assumed, not
-measured on any model.
+`SimulatedEngine` knows its cost exactly: phases with a time and a load each (simulation/costs). A batch loads the board
+evenly with the mean of its phases, which takes the same energy. On a virtual clock a campaign takes seconds.
 """
 
 from __future__ import annotations
@@ -13,27 +12,23 @@ from dataclasses import dataclass
 from harness.engines.base import Engine, Prepared
 from harness.errors import OutOfMemory
 from harness.records import WorkCounts
+from harness.simulation.costs import (
+    PIXELS_AT_STEP_S,
+    PhaseCost,
+    duration_s,
+    image_batch,
+    mean_load,
+    text_batch,
+    utilisation_of,
+)
 from harness.simulation.gpu import SimulatedNode
 from harness.specs import RunSpec
 from harness.tasks.base import Request
 from harness.tasks.pictures import decoded
 
-# Assumed costs of a model that does not exist; only their size is plausible.
-FIXED_S = 0.004
-INPUT_TOKEN_S = 4e-6
-OUTPUT_TOKEN_S = 0.006
-INPUT_PIXEL_S = 2e-8
-STEP_S = 0.03
-PIXELS_AT_STEP_S = 512 * 512
 TOKENS_PER_WORD = 1.3
-FULL_LOAD_BATCH = 32
 TEXT_REQUEST_BYTES = 64 * 1024**2
 IMAGE_REQUEST_BYTES = 2 * 1024**3  # at 512 x 512
-
-
-def utilisation_of(batch_size: int) -> float:
-    """How hard a batch drives the board: 0.35 for one request, rising to 0.9 for 32 and more (assumed)."""
-    return min(0.9, 0.35 + 0.55 * (batch_size - 1) / (FULL_LOAD_BATCH - 1))
 
 
 @dataclass
@@ -69,39 +64,47 @@ class SimulatedEngine:
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
         """The work a batch will be, and how long it will take."""
-        words = sum(len(f"{request.text} {request.context or ''}".split()) for request in requests)
-        input_tokens = round(words * TOKENS_PER_WORD)
         count = len(requests)
+        input_tokens = self._input_tokens(requests)
         image = self.spec.image
         if image is None:
-            pixels = sum(_pixels(request) for request in requests)
             new_tokens = self.spec.text.new_tokens if self.spec.text is not None else 0
-            duration_s = FIXED_S + INPUT_TOKEN_S * input_tokens + INPUT_PIXEL_S * pixels + OUTPUT_TOKEN_S * new_tokens
             work = WorkCounts(
                 requests=count,
                 input_tokens=input_tokens,
-                input_pixels=pixels,
+                input_pixels=sum(_pixels(request) for request in requests),
                 output_tokens=count * new_tokens,
             )
-            return duration_s, work
-        pixels = image.height * image.width
-        duration_s = FIXED_S + STEP_S * image.steps * count * pixels / PIXELS_AT_STEP_S
+            return duration_s(self._phases(work)), work
         work = WorkCounts(
             requests=count,
             input_tokens=input_tokens,
             images=count,
-            output_pixels=count * pixels,
+            output_pixels=count * image.height * image.width,
             denoising_steps=count * image.steps,
         )
-        return duration_s, work
+        return duration_s(self._phases(work)), work
+
+    def _input_tokens(self, requests: Sequence[Request]) -> int:
+        """Of the whole batch; each request cut to the tokens that the config allows."""
+        limit = self.spec.text.max_input_tokens if self.spec.text is not None else None
+        if limit is None:
+            return round(sum(map(_words, requests)) * TOKENS_PER_WORD)
+        return sum(min(limit, round(_words(request) * TOKENS_PER_WORD)) for request in requests)
+
+    def _phases(self, work: WorkCounts) -> tuple[PhaseCost, ...]:
+        if self.spec.image is not None:
+            image = self.spec.image
+            return image_batch(work.requests, image.steps, image.height * image.width)
+        return text_batch(work.requests, work.input_tokens, work.output_tokens // work.requests, work.input_pixels)
 
     def run(self, prepared: Prepared) -> WorkCounts:
         """Wait on the node's clock with the board under load."""
-        duration_s, work = prepared
-        load_gpus(self.node, self.gpu_indices, utilisation_of(work.requests))
-        self.node.clock.sleep_s(duration_s)
-        load_gpus(self.node, self.gpu_indices, 0.0)
+        batch_s, work = prepared
         assert isinstance(work, WorkCounts)
+        load_gpus(self.node, self.gpu_indices, mean_load(self._phases(work)))
+        self.node.clock.sleep_s(batch_s)
+        load_gpus(self.node, self.gpu_indices, 0.0)
         return work
 
     def synchronize(self) -> None:
@@ -154,6 +157,10 @@ class LoadingEngine:
     def close(self) -> None:
         """Release the real engine."""
         self.inner.close()
+
+
+def _words(request: Request) -> int:
+    return len(f"{request.text} {request.context or ''}".split())
 
 
 def _pixels(request: Request) -> int:

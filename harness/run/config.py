@@ -21,13 +21,15 @@ from harness.simulation.profiles import board
 from harness.specs import RunSpec
 from harness.tasks.catalog import SECTIONS, TASKS, TaskInfo, task_info
 from harness.tasks.files import file_sha256
-from harness.tasks.prompts import input_sha256
+from harness.tasks.prompts import input_sha256, refuse_foreign_options
 
 TOP_KEYS = ("campaign", "defaults", "runs")
 # Fields that may be a list in a config: one run for each value.
 SWEEPS: tuple[tuple[str, ...], ...] = (
     ("model",),
     ("prompts",),
+    ("prompts", "words"),
+    ("prompts", "max_words"),
     ("batch_size",),
     ("dtype",),
     ("attention",),
@@ -230,6 +232,10 @@ def _check_combination(spec: RunSpec) -> None:
             "all of them with device_map: balanced.",
         )
     _check_loading(spec)
+    try:
+        refuse_foreign_options(spec.prompts, spec.task)
+    except UserInputError as error:
+        raise _Clash(("prompts",), error.message.rstrip("."), error.hint) from error
     node = spec.sources.node
     if node is not None:
         for gpu in spec.sources.gpus:

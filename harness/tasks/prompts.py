@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def load_requests(spec: PromptSpec, task: Task) -> tuple[Request, ...]:
         UserInputError: A file is missing, unreadable, changed since it was hashed, or holds nothing.
         ModelUnavailable: The dataset cannot be had from the hub.
     """
+    refuse_foreign_options(spec, task)
     kind = TASKS[task].inputs
     if kind == "picture":
         found = _picture_requests(spec)
@@ -52,7 +54,37 @@ def load_requests(spec: PromptSpec, task: Task) -> tuple[Request, ...]:
         raise UserInputError(
             f"There is no prompt in {spec.path or spec.dataset}.", "Give at least one line that is not empty."
         )
-    return requests
+    return requests if spec.words is None else _of_words(requests, spec.words)
+
+
+def refuse_foreign_options(spec: PromptSpec, task: Task) -> None:
+    """Options that say nothing about what the task is given would be ignored in silence.
+
+    Raises:
+        UserInputError: There is one.
+    """
+    kind = TASKS[task].inputs
+    applies = {
+        "words": kind in ("text", "prompt"),
+        "max_words": kind != "picture",
+        "context_column": kind == "question",
+        "picture_size": kind == "picture",
+    }
+    for option, does in applies.items():
+        if not does and getattr(spec, option) is not None:
+            raise UserInputError(f"'{option}' does not apply to {task}.", f"Leave prompts.{option} out.")
+
+
+def _of_words(requests: Sequence[Request], count: int) -> tuple[Request, ...]:
+    """Each prompt with `count` words: those after it are joined on, going round the set, and the rest is cut off."""
+    split = [request.text.split() for request in requests]
+    starts = itertools.accumulate(map(len, split), initial=0)
+    words = list(itertools.chain.from_iterable(split))
+    words *= 1 + -(-count // len(words))  # from any start on there are enough
+    return tuple(
+        Request(request.index, " ".join(words[start : start + count]))
+        for request, start in zip(requests, starts, strict=False)
+    )
 
 
 def input_sha256(path: Path) -> str:
@@ -69,8 +101,6 @@ def input_sha256(path: Path) -> str:
 
 def _text_requests(spec: PromptSpec, task: Task) -> Iterator[Request]:
     wanted = Column("column", spec.column, _TEXT_COLUMNS)
-    if spec.context_column is not None:
-        raise UserInputError(f"'context_column' does not apply to {task}.", "Leave it out.")
     texts: Iterable[str]
     if spec.kind == "hub":
         texts = (_text(value, spec) for (value,) in hub_rows(spec, (wanted,)))
@@ -146,8 +176,6 @@ def _picture_requests(spec: PromptSpec) -> Iterator[Request]:
 
 
 def _pictures(spec: PromptSpec) -> Iterator[bytes]:
-    if spec.max_words is not None or spec.context_column is not None:
-        raise UserInputError("'max_words' and 'context_column' do not apply to pictures.", "Leave them out.")
     if spec.kind == "file":
         folder = Path(spec.path or "").expanduser()
         if not folder.is_dir():

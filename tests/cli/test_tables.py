@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.tables import print_table
+from harness.cli.tables import print_table, whole_cells
 
 ROWS = [["text-classification", "0.00229", "0.000218 (0.000199 to 0.000236)"], ["fill-mask", "0.00338", "0.000287"]]
 
@@ -36,3 +36,16 @@ def test_numbers_stay_whole_at_every_width(width):
 def test_a_row_that_does_not_fit_becomes_a_sentence():
     assert "┃ task" in printed(80)
     assert "fill-mask - mean: 0.00338; active GPU: 0.000287" in " ".join(printed(40).split())
+
+
+@given(st.integers(20, 60))
+def test_whole_cells_are_never_broken(width):
+    table = Table()
+    for name in ("phase", "energy, 95 % interval"):
+        table.add_column(name)
+    table.add_row("decode step", "[red]1.066 ± 0.064[/]")
+    out = Console(file=io.StringIO(), width=width, highlight=False)
+    print_table(whole_cells(table), out)
+    printed = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "decode step" in printed or width < 40
+    assert ("┃" in printed) == (width >= 11 + 21 + 7)

@@ -183,3 +183,36 @@ def test_a_task_without_options_takes_none(tmp_path: Path) -> None:
         plan(tmp_path, line)
     spec = plan(tmp_path, "defaults: {text: {new_tokens: 3}}\nruns: [{task: object-detection, model: m}]\n").specs[0]
     assert (spec.engine, spec.text, spec.image) == ("transformers", None, None)
+
+
+def test_lengths_resolutions_and_dtypes_sweep(tmp_path: Path) -> None:
+    found = plan(
+        tmp_path,
+        """
+runs:
+  - {task: text-generation, model: m, prompts: {words: [8, 64]}, text: {new_tokens: [2, 4], max_input_tokens: [9, 99]},
+     dtype: [float16, bfloat16]}
+  - {task: text-generation, model: m, prompts: {max_words: [5, 6]}}
+  - {task: text-to-image, model: m, image: {height: [256, 512], width: [256, 512]}}
+""",
+    )
+    assert len(found.specs) == 16 + 2 + 4
+    first, last = found.specs[0], found.specs[15]
+    assert (first.prompts.words, first.text.new_tokens, first.text.max_input_tokens, first.dtype) == (
+        8,
+        2,
+        9,
+        "float16",
+    )
+    assert (last.prompts.words, last.text.new_tokens, last.text.max_input_tokens, last.dtype) == (64, 4, 99, "bfloat16")
+    assert [spec.prompts.max_words for spec in found.specs[16:18]] == [5, 6]
+    assert {(spec.image.height, spec.image.width) for spec in found.specs[18:]} == {
+        (256, 256), (256, 512), (512, 256), (512, 512)
+    }  # fmt: skip
+    with pytest.raises(UserInputError, match="exclude each other"):
+        plan(tmp_path, "runs: [{task: text-generation, model: m, prompts: {words: 3, max_words: 3}}]\n")
+
+
+def test_a_run_without_a_number_of_words_keeps_the_name_it_had(tmp_path: Path) -> None:
+    # Computed by the version before prompts.words, from the same config.
+    assert plan(tmp_path, "runs: [{task: text-generation, model: m}]\n").specs[0].run_id == "m-b1-27af5deac026"

@@ -96,5 +96,5 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_options_of_texts_do_not_apply_to_pictures() -> None:
-    with pytest.raises(UserInputError, match="do not apply to pictures"):
+    with pytest.raises(UserInputError, match="'max_words' does not apply to image-classification"):
         load_requests(PromptSpec(max_words=3), "image-classification")

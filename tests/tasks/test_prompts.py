@@ -211,3 +211,14 @@ def test_a_file_that_changed_since_it_was_hashed_is_refused(tmp_path: Path) -> N
 def test_hub_prompts_without_the_datasets_package_say_what_to_install() -> None:
     with pytest.raises(ModelUnavailable, match="pip install datasets"):
         load_requests(PromptSpec(kind="hub", dataset="wikitext"), "text-generation")
+
+
+def test_prompts_of_exactly_so_many_words_go_on_with_the_next_ones(tmp_path):
+    path = tmp_path / "p.txt"
+    path.write_text("a b\nc d e\nf\n")
+    spec = PromptSpec(kind="file", path=str(path), words=4)
+    assert [request.text for request in load_requests(spec, "text-generation")] == ["a b c d", "c d e f", "f a b c"]
+    shorter = load_requests(spec.model_copy(update={"words": 1}), "text-generation")
+    assert [request.text for request in shorter] == ["a", "c", "f"]
+    longer = load_requests(spec.model_copy(update={"words": 13}), "text-generation")
+    assert [request.text for request in longer][2] == "f a b c d e f a b c d e f"

@@ -1,0 +1,100 @@
+"""`harness show --sweep` as a person sees it: bars of energy and latency against batch size, and the best point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.records import RunRecord
+    from harness.report.sweep import Sweep
+
+BAR_WIDTH, NARROW_BAR_WIDTH = 24, 8
+WIDE = 110  # columns of a terminal from which on the long bars fit
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def show_sweep(records: Sequence[RunRecord], latency_limit_s: float | None, as_json: bool) -> None:
+    """Every sweep over batch sizes, as tables or one JSON document."""
+    import json
+
+    from harness.cli.tables import console
+    from harness.report.sweep import sweeps_of
+
+    sweeps = sweeps_of(records, latency_limit_s)
+    if as_json:
+        document = {"sweeps": [sweep.model_dump(mode="json") for sweep in sweeps]}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    out = console()
+    for sweep in sweeps:
+        _print(sweep, out)
+    out.print("latency: the time a batch takes, engine time per generation x batch size (mean over all windows).")
+    if any(sweep.simulated for sweep in sweeps):
+        out.print(
+            "[magenta]simulated[/]: power comes from a simulated GPU; it is no model's energy and no real GPU drew it."
+        )
+
+
+def _print(sweep: Sweep, out: Console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from harness.cli.tables import estimate_text, print_table, whole_cells
+    from harness.units import format_duration
+
+    mark = ", replay, simulated" if sweep.replay else ", simulated" if sweep.simulated else ""
+    out.print(f"[bold]{escape(sweep.model)}[/]: {escape(sweep.workload)}; {escape(sweep.gpu)}{mark}", soft_wrap=True)
+    table = Table(title=f"Energy per generation, gross, with 95 % interval, and latency{mark}", title_justify="left")
+    for name in ("batch", "J/generation", "energy", "latency", "time", "point"):
+        right = name in ("batch", "J/generation", "latency")
+        table.add_column(name, justify="right" if right else "left")
+    width = BAR_WIDTH if out.width >= WIDE else NARROW_BAR_WIDTH
+    dearest_j = max(point.energy_j.value for point in sweep.points)
+    slowest_s = max(point.latency_s for point in sweep.points)
+    for point in sweep.points:
+        best = sweep.best is not None and point.run_id == sweep.best.run_id
+        table.add_row(
+            str(point.batch_size),
+            estimate_text(point.energy_j),
+            f"[green]{bar(point.energy_j.value, dearest_j, width)}[/]",
+            format_duration(point.latency_s),
+            f"[blue]{bar(point.latency_s, slowest_s, width)}[/]",
+            "[bold]best[/]" if best else "" if point.within_limit else "[yellow]too slow[/]",
+        )
+    print_table(whole_cells(table), out)
+    out.print(best_sentence(sweep), soft_wrap=True, markup=False)
+
+
+def bar(value: float, largest: float, width: int = BAR_WIDTH) -> str:
+    """A bar as long as the value, to an eighth of a character; the largest fills the width."""
+    eighths = round(max(0.0, value) / largest * width * 8) if largest > 0 else 0
+    whole, rest = divmod(eighths, 8)
+    return ("█" * whole + _EIGHTHS[rest].strip()).ljust(width)
+
+
+def best_sentence(sweep: Sweep) -> str:
+    """The best batch size, its interval, and whether the next can be told from it."""
+    from harness.cli.tables import estimate_text
+    from harness.units import format_duration, format_plus_minus
+
+    limit_s = sweep.latency_limit_s
+    under = "" if limit_s is None else f" within {format_duration(limit_s)}"
+    best = sweep.best
+    if best is None:
+        return f"No batch size of {sweep.model} meets the latency limit of {format_duration(limit_s or 0.0)}."
+    point = next(each for each in sweep.points if each.run_id == best.run_id)
+    told = (
+        f"Least energy per generation{under}: batch {best.batch_size}, {estimate_text(point.energy_j)} J; "
+        f"a batch takes {format_duration(point.latency_s)}."
+    )
+    if best.difference_j is None:
+        return f"{told} It is the only batch size{under}."
+    more = format_plus_minus(best.difference_j.value, best.difference_j.half_width)
+    if best.told_apart:
+        return f"{told} Next is batch {best.second_batch_size} with {more} J more."
+    return f"{told} It cannot be told from batch {best.second_batch_size}, which takes {more} J more."
