@@ -83,6 +83,7 @@ tasks.catalog
 tasks.builtin
 tasks.prompts
 engines.base
+engines.random_weights
 engines.architectures
 engines.loading
 engines.transformers
@@ -148,14 +149,20 @@ HOMES = {
     "duckdb": {"store.duck"},
     "codecarbon": {"power.host"},
     "torch": {
+        "engines.random_weights",
         "engines.architectures",
         "engines.loading",
         "engines.transformers",
         "engines.diffusers",
         "engines.square_load",
     },
-    "transformers": {"engines.architectures", "engines.loading", "engines.transformers"},
-    "tokenizers": {"engines.architectures"},
+    "transformers": {
+        "engines.random_weights",
+        "engines.architectures",
+        "engines.loading",
+        "engines.transformers",
+    },
+    "tokenizers": {"engines.random_weights"},
     "diffusers": {"engines.architectures", "engines.diffusers"},
     "datasets": {"tasks.prompts"},
     "yaml": {"run.yaml_lines", "power.profiles"},

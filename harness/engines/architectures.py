@@ -11,12 +11,12 @@ Presets called tiny-* answer on a laptop's CPU.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from harness.engines.random_weights import seeded, train_tokenizer
 from harness.errors import UserInputError
 from harness.specs import Task
 from harness.tasks.builtin import image_prompts, text_prompts
@@ -80,9 +80,9 @@ def build_text_model(chosen: Preset, *, dtype: str, device: str, attention: str,
     # from_config calls the class's constructor under this dtype, as from_pretrained does: rotary frequencies stay
     # in float32, which model.to(float16) would spoil.
     loading = {"dtype": getattr(torch, dtype)} | ({} if attention == "default" else {"attn_implementation": attention})
-    with _seeded(seed, device):
+    with seeded(seed, device):
         model = transformers.AutoModelForCausalLM.from_config(config, **loading)
-    tokenizer = _train_tokenizer(text_prompts(), config.vocab_size, eos_token="<|endoftext|>")
+    tokenizer = train_tokenizer(text_prompts(), config.vocab_size, eos_token="<|endoftext|>")
     return model.eval(), tokenizer
 
 
@@ -91,7 +91,7 @@ def build_image_pipeline(chosen: Preset, *, dtype: str, device: str, seed: int) 
     import torch
 
     build = _build_pixart if "PixArtTransformer2DModel" in chosen.parts else _build_stable_diffusion
-    with _seeded(seed, device):
+    with seeded(seed, device):
         pipeline = build(chosen.parts)
     return pipeline.to(device, getattr(torch, dtype))
 
@@ -101,7 +101,7 @@ def _build_stable_diffusion(parts: Mapping[str, Options]) -> Any:
     import transformers
 
     text = parts["CLIPTextConfig"]
-    tokenizer = _train_tokenizer(
+    tokenizer = train_tokenizer(
         image_prompts(),
         text["vocab_size"],
         bos_token="<|startoftext|>",
@@ -135,7 +135,7 @@ def _build_pixart(parts: Mapping[str, Options]) -> Any:
     import transformers
 
     text = parts["T5Config"]
-    tokenizer = _train_tokenizer(
+    tokenizer = train_tokenizer(
         image_prompts(),
         text["vocab_size"],
         pad_token="<pad>",
@@ -149,51 +149,6 @@ def _build_pixart(parts: Mapping[str, Options]) -> Any:
         transformer=diffusers.PixArtTransformer2DModel(**parts["PixArtTransformer2DModel"]).eval(),
         scheduler=diffusers.DPMSolverMultistepScheduler(),
     )
-
-
-def _train_tokenizer(
-    texts: Iterable[str], vocabulary_size: int, *, max_length: int | None = None, **special: str
-) -> Any:
-    """A byte-level BPE tokenizer learned from the built-in prompts in a tenth of a second, the same each time.
-
-    Special tokens get the first ids in the order given. With `max_length` the model is an encoder, and its inputs are
-    wrapped in the special tokens it knows, as CLIP's and T5's are.
-    """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokens = list(dict.fromkeys(special.values()))
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    core.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=vocabulary_size,
-            special_tokens=tokens,
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-            show_progress=False,
-        ),
-    )
-    if max_length is None:
-        return PreTrainedTokenizerFast(tokenizer_object=core, **special)
-    around = [special[role] for role in ("bos_token", "eos_token") if role in special]
-    core.post_processor = processors.TemplateProcessing(
-        single=" ".join([*around[:-1], "$A", around[-1]]),
-        special_tokens=[(token, core.token_to_id(token)) for token in around],
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=max_length, **special)
-
-
-@contextmanager
-def _seeded(seed: int, device: str) -> Iterator[None]:
-    """Create tensors on `device` from a seed, and leave the process's own random numbers as they were."""
-    import torch
-
-    place = torch.device(device)
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []), place:
-        torch.manual_seed(seed)
-        yield
 
 
 # --- the table ------------------------------------------------------------------------------------
