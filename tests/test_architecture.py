@@ -84,6 +84,9 @@ tasks.builtin
 tasks.prompts
 engines.base
 engines.random_weights
+engines.preset
+engines.presets_images
+engines.random_pipelines
 engines.architectures
 engines.loading
 engines.transformers
@@ -150,6 +153,7 @@ HOMES = {
     "codecarbon": {"power.host"},
     "torch": {
         "engines.random_weights",
+        "engines.random_pipelines",
         "engines.architectures",
         "engines.loading",
         "engines.transformers",
@@ -158,12 +162,13 @@ HOMES = {
     },
     "transformers": {
         "engines.random_weights",
+        "engines.random_pipelines",
         "engines.architectures",
         "engines.loading",
         "engines.transformers",
     },
     "tokenizers": {"engines.random_weights"},
-    "diffusers": {"engines.architectures", "engines.diffusers"},
+    "diffusers": {"engines.random_pipelines", "engines.diffusers"},
     "datasets": {"tasks.prompts"},
     "yaml": {"run.yaml_lines", "power.profiles"},
     "ray": set(),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.engines.architectures import build_image_pipeline, preset
+from harness.engines.architectures import preset
 from harness.engines.base import Prepared
 from harness.engines.loading import (
     load_failure_named,
@@ -27,6 +27,7 @@ from harness.engines.loading import (
     require_device,
     synchronize_device,
 )
+from harness.engines.random_pipelines import build_image_pipeline
 from harness.errors import MeasurementInvalid, ModelUnavailable, StoreError, UserInputError
 from harness.records import WorkCounts
 from harness.specs import ImageOptions, RunSpec
