@@ -89,6 +89,7 @@ engines.presets_images
 engines.random_pipelines
 engines.architectures
 engines.loading
+engines.image_work
 engines.transformers
 engines.diffusers
 engines.square_load
