@@ -109,7 +109,7 @@ class WorkCounts(Frozen):
     output_tokens: int = 0
     images: int = 0
     output_pixels: int = 0
-    denoising_steps: int = 0
+    denoising_steps: int = Field(0, description="images times calls of the denoiser; guided calls count once")
 
     def __add__(self, other: WorkCounts) -> WorkCounts:
         mine, theirs = self.model_dump(), other.model_dump()

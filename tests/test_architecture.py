@@ -96,14 +96,17 @@ engines.base
 engines.preset
 engines.presets_tiny
 engines.presets_public
+engines.presets_images
 engines.random_weights
 engines.forms
 engines.random_models
+engines.random_pipelines
 engines.architectures
 engines.loading
 engines.part
 engines.writing
 engines.heads
+engines.image_work
 engines.transformers
 engines.diffusers
 engines.square_load
@@ -172,9 +175,9 @@ HOMES = {
     "duckdb": {"store.duck"},
     "codecarbon": {"power.host"},
     "torch": {
-        "engines.architectures",
         "engines.random_weights",
         "engines.random_models",
+        "engines.random_pipelines",
         "engines.loading",
         "engines.writing",
         "engines.transformers",
@@ -182,17 +185,17 @@ HOMES = {
         "engines.square_load",
     },
     "transformers": {
-        "engines.architectures",
         "engines.random_weights",
         "engines.forms",
         "engines.random_models",
+        "engines.random_pipelines",
         "engines.loading",
         "engines.writing",
         "engines.transformers",
     },
     "tokenizers": {"engines.random_weights"},
     "PIL": {"tasks.pictures", "engines.diffusers"},
-    "diffusers": {"engines.architectures", "engines.diffusers"},
+    "diffusers": {"engines.random_pipelines", "engines.diffusers"},
     "datasets": {"tasks.hub"},
     "yaml": {"run.yaml_lines", "power.profiles"},
     "plotly": {"report.figures"},

@@ -2,22 +2,32 @@
 
 Metered are text encoding, all denoising steps and VAE decoding: they are part of a generation. The images stay where
 they were made (output_type "pt": a float tensor on the device), since copying them to the host and packing them into
-files is not the model's work. Pipelines with a safety checker run it, and it does fetch the images; that is the
-pipeline's own doing and is metered. Checked on CPU only; nothing here was run on a GPU yet.
+files is not the model's work. What a pipeline does besides is its own doing and metered: a safety checker fetches the
+images; SDXL in float16 decodes in float32.
+
+How work is counted, and what a request means to a pipeline without text: `image_work`.
+Checked on CPU only; nothing here was run on a GPU yet.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.engines.architectures import build_image_pipeline, preset
+from harness.engines.architectures import preset
 from harness.engines.base import Prepared
+from harness.engines.image_work import (
+    call_parameters,
+    calls_per_image,
+    count_tokens,
+    inputs_of,
+    own_side,
+    size_step,
+)
 from harness.engines.loading import (
     load_failure_named,
     locate_model,
@@ -27,6 +37,7 @@ from harness.engines.loading import (
     require_device,
     synchronize_device,
 )
+from harness.engines.random_pipelines import build_image_pipeline
 from harness.errors import MeasurementInvalid, ModelUnavailable, StoreError, UserInputError
 from harness.records import WorkCounts
 from harness.specs import ImageOptions, RunSpec
@@ -41,9 +52,6 @@ except ImportError as error:
         f"Image models need the package '{error.name}', which is not installed here.",
         "pip install 'energy-harness[models]'",
     ) from error
-
-# A tokenizer without a limit says so with a huge number.
-_NO_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +115,17 @@ class DiffusersEngine:
 
         Equal requests get equal noise, whatever was run before.
         """
-        prompts = [request.text for request in requests]
         indices = tuple(request.index for request in requests)
         count = len(requests)
         work = WorkCounts(
             requests=count,
-            input_tokens=self._count_tokens(prompts),
+            input_tokens=count_tokens(self._pipeline, [request.text for request in requests]),
             images=count,
             output_pixels=count * self._options.height * self._options.width,
             denoising_steps=count * self._options.steps,
         )
         return PreparedImages(
-            arguments={"prompt": prompts, **self._settings},
+            arguments={**inputs_of(self._pipeline, requests), **self._settings},
             generator=torch.Generator(device=self._spec.device),
             noise_seed=_noise_seed(self._spec.seed, indices),
             request_indices=indices,
@@ -145,7 +152,8 @@ class DiffusersEngine:
                 "not what was asked.",
                 "Set image.height and image.width to a size that this pipeline makes.",
             )
-        work: WorkCounts = prepared.work
+        calls = calls_per_image(self._pipeline, self._options.steps)
+        work: WorkCounts = prepared.work.model_copy(update={"denoising_steps": prepared.work.images * calls})
         return work
 
     def save_images(self, prepared: Prepared, folder: Path) -> tuple[Path, ...]:
@@ -182,15 +190,16 @@ class DiffusersEngine:
         try:
             with memory_shortage_named(self._spec):
                 return self._pipeline(generator=prepared.generator, **prepared.arguments).images
-        except ValueError as error:
+        except (ValueError, IndexError) as error:  # PixArt-alpha's answer to a single step is an IndexError
             raise UserInputError(
-                f"{self._spec.model.id} refuses these image options: {error}", "See its model card for valid sizes."
+                f"{self._spec.model.id} refuses these image options: {error}",
+                "See its model card for valid sizes and numbers of steps.",
             ) from error
 
     def _accepted_settings(self) -> dict[str, Any]:
         """The run's options that this pipeline's call knows: some have no guidance, some no size."""
-        accepted = inspect.signature(self._pipeline.__call__).parameters
-        if "prompt" not in accepted or "generator" not in accepted:
+        accepted = call_parameters(self._pipeline)
+        if not {"prompt", "class_labels"} & set(accepted) or "generator" not in accepted:
             raise ModelUnavailable(
                 f"{self._spec.model.id} ({type(self._pipeline).__name__}) does not make images from text.",
                 "Choose a text-to-image pipeline.",
@@ -204,35 +213,22 @@ class DiffusersEngine:
             # PixArt would generate at one of its own resolutions and then resize: other work than asked for.
             "use_resolution_binning": False,
         }
-        if "height" in accepted:
-            self._check_size()
+        self._check_size()
         return {name: value for name, value in settings.items() if name in accepted}
 
     def _check_size(self) -> None:
-        """A diffusion transformer sees its latents in patches; an odd number of rows would fail deep inside it."""
-        transformer = self._pipeline.components.get("transformer")
-        patch = transformer.config.get("patch_size") if transformer is not None else None
-        factor = getattr(self._pipeline, "vae_scale_factor", None)
-        if not isinstance(patch, int) or not isinstance(factor, int):
-            return
-        step, height, width = patch * factor, self._options.height, self._options.width
+        height, width = self._options.height, self._options.width
+        side, step = own_side(self._pipeline), size_step(self._pipeline)
+        if side is not None and (height, width) != (side, side):
+            raise UserInputError(
+                f"{self._spec.model.id} makes images of {side} x {side} pixels only, not {height} x {width}.",
+                f"Set image.height and image.width to {side}.",
+            )
         if height % step or width % step:
             raise UserInputError(
                 f"{self._spec.model.id} makes images in multiples of {step} pixels, not {height} x {width}.",
                 "Change image.height or image.width.",
             )
-
-    def _count_tokens(self, prompts: list[str]) -> int:
-        """Tokens of the prompts as the first tokenizer cuts them, its special tokens included; 0 if it has no limit."""
-        tokenizer = self._pipeline.components.get("tokenizer")
-        if tokenizer is None:
-            return 0
-        call = inspect.signature(self._pipeline.__call__).parameters
-        own_limit = call["max_sequence_length"].default if "max_sequence_length" in call else None
-        limit = min(int(tokenizer.model_max_length), own_limit or _NO_LIMIT)
-        if limit >= _NO_LIMIT:
-            return 0
-        return sum(len(ids) for ids in tokenizer(prompts, truncation=True, max_length=limit)["input_ids"])
 
 
 def _load_pretrained(spec: RunSpec) -> Any:

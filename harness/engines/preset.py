@@ -41,8 +41,9 @@ class Preset:
     """One architecture with the sizes of a public model, or a tiny one.
 
     `task` is the first it was made for, and `parameter_count` is of the model for that task; another head differs by
-    some thousand weights. `parts` maps classes of its configuration (and of its picture processor) to their arguments.
-    `forms`: what it can be built as; none for image pipelines, which are of one kind.
+    some thousand weights. `parts` maps classes of its configuration (and of its picture processor) to their arguments,
+    or the roles of an image pipeline's parts to class and arguments. `forms`: what it can be built as; none for image
+    pipelines, which are of one kind.
     """
 
     name: str

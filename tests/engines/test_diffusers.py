@@ -11,10 +11,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 torch.set_num_threads(1)  # tiny models gain nothing from more, and tests run side by side
 
-from diffusers import StableDiffusionPipeline  # noqa: E402
+from diffusers import PNDMScheduler, StableDiffusionPipeline  # noqa: E402
 from PIL import Image  # noqa: E402
+from tiny_pipelines import FAMILIES  # noqa: E402
 
 from harness.engines.diffusers import DiffusersEngine  # noqa: E402
+from harness.engines.image_work import count_tokens  # noqa: E402
 from harness.errors import MeasurementInvalid, ModelUnavailable, StoreError, UserInputError  # noqa: E402
 from harness.records import WorkCounts  # noqa: E402
 from harness.specs import RunSpec  # noqa: E402
@@ -23,7 +25,7 @@ from harness.tasks.builtin import image_prompts  # noqa: E402
 
 REQUESTS = tuple(Request(index, text) for index, text in enumerate(image_prompts()[:3]))
 
-each_family = pytest.mark.parametrize("name", ["tiny-sd", "tiny-pixart"])
+each_family = pytest.mark.parametrize("name", FAMILIES)
 
 
 class PlainPipeline(StableDiffusionPipeline):  # type: ignore[misc]
@@ -78,33 +80,61 @@ def folder(tmp_path: Path) -> Path:
 
 
 @each_family
-def test_work_is_counted_and_the_images_have_the_size_asked_for(name: str) -> None:
-    engine = loaded(name, image={"steps": 3, "height": 64, "width": 96})
+def test_work_is_counted_and_the_images_have_the_size_asked_for(name: str, tmp_path: Path) -> None:
+    width = 64 if name == "tiny-dit" else 96
+    engine = loaded(name, image={"steps": 2, "height": 64, "width": width})
     prepared = engine.prepare(REQUESTS)
-    tokenizer = engine._pipeline.tokenizer
     assert engine.run(prepared) == WorkCounts(
         requests=3,
-        input_tokens=sum(len(tokenizer(request.text)["input_ids"]) for request in REQUESTS),
+        input_tokens=count_tokens(engine._pipeline, [request.text for request in REQUESTS]),
         images=3,
-        output_pixels=3 * 64 * 96,
-        denoising_steps=9,
+        output_pixels=3 * 64 * width,
+        denoising_steps=6,
     )
     engine.synchronize()
-    made = images(engine)
-    assert tuple(made.shape) == (3, 3, 64, 96)
+    few = REQUESTS[:2]
+    made = images(engine, few)
+    assert tuple(made.shape) == (2, 3, 64, width)
     assert made.isfinite().all()
     assert float(made.std()) > 0.05
+    for path in engine.save_images(engine.prepare(few), tmp_path):
+        with Image.open(path) as saved:
+            assert (saved.size, saved.mode) == ((width, 64), "RGB")
+
+
+def test_steps_that_a_pipeline_cannot_do_are_named() -> None:
+    engine = loaded("tiny-pixart", image={"steps": 1, "height": 64, "width": 64})
+    with pytest.raises(UserInputError, match="tiny-pixart refuses these image options"):
+        engine.run(engine.prepare(REQUESTS))  # diffusers takes one step as a sign of a distilled PixArt
+
+
+def test_a_schedule_that_calls_the_denoiser_more_often_is_counted_as_it_ran() -> None:
+    engine = loaded(image={"steps": 5, "height": 64, "width": 64})
+    engine._pipeline.scheduler = PNDMScheduler(skip_prk_steps=True)
+    prepared = engine.prepare(REQUESTS)
+    assert engine.run(prepared).denoising_steps == 3 * 6
 
 
 @each_family
 def test_a_prompt_and_its_place_decide_the_image_not_what_ran_before(name: str) -> None:
     engine = loaded(name)
-    first = images(engine)
-    other_noise = images(engine, tuple(Request(request.index + 10, request.text) for request in REQUESTS))
-    other_text = images(engine, tuple(Request(request.index, "a green square") for request in REQUESTS))
-    assert torch.equal(images(engine), first)
+    asked = REQUESTS[0]
+    first = images(engine, (asked,))
+    other_noise = images(engine, (Request(asked.index + 10, asked.text),))
+    # DiT knows classes instead of texts: this one's number is another than the request's index.
+    other_text = images(engine, (Request(asked.index, "999"),))
+    assert torch.equal(images(engine, (asked,)), first)
     assert not torch.allclose(other_noise, first)
     assert not torch.allclose(other_text, first)
+
+
+def test_a_class_conditional_pipeline_makes_its_one_size_and_reads_no_text() -> None:
+    engine = loaded("tiny-dit")
+    work = engine.run(engine.prepare(REQUESTS))
+    assert (work.input_tokens, work.images, work.output_pixels) == (0, 3, 3 * 64 * 64)
+    with pytest.raises(UserInputError, match="images of 64 x 64 pixels only, not 64 x 96") as caught:
+        loaded("tiny-dit", image={"steps": 2, "height": 64, "width": 96})
+    assert caught.value.hint == "Set image.height and image.width to 64."
 
 
 def test_a_batch_that_is_run_twice_makes_the_same_images() -> None:
@@ -119,10 +149,10 @@ def test_equal_seeds_make_equal_images_and_others_do_not() -> None:
     assert not torch.allclose(first, other)
 
 
-@each_family
+@pytest.mark.parametrize("name", ["tiny-sd", "tiny-flux", "tiny-dit"])
 def test_guidance_and_steps_reach_the_pipeline(name: str) -> None:
     plain, guided, longer = (
-        images(loaded(name, image={"steps": steps, "guidance": guidance, "height": 64, "width": 64}))
+        images(loaded(name, image={"steps": steps, "guidance": guidance, "height": 64, "width": 64}), REQUESTS[:1])
         for steps, guidance in ((2, 0.0), (2, 7.5), (4, 0.0))
     )
     assert not torch.allclose(plain, guided)
@@ -165,6 +195,8 @@ def test_images_of_another_size_are_no_measurement() -> None:
 def test_a_size_that_the_patches_do_not_fill_is_refused() -> None:
     with pytest.raises(UserInputError, match="multiples of 16 pixels, not 72 x 64"):
         loaded("tiny-pixart", image={"steps": 2, "height": 72, "width": 64})
+    with pytest.raises(UserInputError, match="multiples of 16 pixels, not 64 x 72"):
+        loaded("tiny-flux", image={"steps": 2, "height": 64, "width": 72})  # it would make 64 x 64
     assert loaded("tiny-sd", image={"steps": 2, "height": 72, "width": 64}).parameter_count is not None
 
 
@@ -219,6 +251,13 @@ def test_images_are_saved_as_png_named_after_their_prompts(tmp_path: Path) -> No
             assert saved.size == (64, 64)
             red, green, blue = saved.getpixel((5, 9))  # type: ignore[misc]
         assert [red, green, blue] == (image[:, 9, 5] * 255).round().int().tolist()
+
+
+def test_bfloat16_images_are_saved(tmp_path: Path) -> None:
+    engine = loaded(dtype="bfloat16")
+    (path,) = engine.save_images(engine.prepare(REQUESTS[:1]), tmp_path)
+    with Image.open(path) as saved:
+        assert (saved.size, saved.mode) == ((64, 64), "RGB")
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.engines.presets_images import image_presets
 from harness.errors import UserInputError
 from harness.run.config import load_plan
 
@@ -97,11 +99,21 @@ def test_a_misspelt_key_is_told_before_the_one_that_is_missing_for_it(tmp_path: 
     assert caught.value.hint == "Did you mean 'model'?"
 
 
-@pytest.mark.parametrize("name", ["quickstart", "text-generation", "text-to-image"])
+@pytest.mark.parametrize("name", ["quickstart", "image-families", "text-generation", "text-to-image"])
 def test_the_shipped_configs_are_valid(name: str) -> None:
     found = load_plan(ROOT / "configs" / f"{name}.yaml")
     assert found.campaign == name
-    assert len(found.specs) == {"quickstart": 8, "text-generation": 16, "text-to-image": 15}[name]
+    counts = {"quickstart": 8, "image-families": 5, "text-generation": 16, "text-to-image": 15}
+    assert len(found.specs) == counts[name]
+
+
+def test_the_shapes_that_are_commented_out_are_those_there_are(tmp_path: Path) -> None:
+    shipped = (ROOT / "configs" / "text-to-image.yaml").read_text(encoding="utf-8")
+    active, commented = shipped.split("  # The same shapes without a download")
+    lines = [line.replace("  # ", "  ", 1) for line in commented.splitlines() if re.match("  # (- | +)", line)]
+    found = plan(tmp_path, active + "\n".join(lines) + "\n").specs
+    shapes = {known.name for known in image_presets() if not known.name.startswith("tiny-")}
+    assert {spec.model.id for spec in found if spec.model.weights == "random"} == shapes
 
 
 # A self-referencing alias, a tag that would run code, odd keys: whatever comes, a UserInputError or a plan.
