@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from harness.frozen import Count, Frozen, Positive, Seconds
+from harness.serving import ServerOptions
 
 # By the names of the Hub's pipelines, in the order of the study's Table 2. What each needs: tasks/catalog.
 Task = Literal[
@@ -275,7 +276,7 @@ class RunSpec(Frozen):
 
     task: Task
     model: ModelSpec
-    engine: Literal["transformers", "diffusers", "simulated"]
+    engine: Literal["transformers", "diffusers", "openai", "simulated"]
     text: TextOptions | None = None
     image: ImageOptions | None = None
     prompts: PromptSpec = PromptSpec()
@@ -291,11 +292,18 @@ class RunSpec(Frozen):
         None, description="shown beside the harness's own: how a study would have counted; not part of the run_id"
     )
     replay: ReplaySpec | None = Field(None, description="set by --replay: no model runs, a study's run is replayed")
+    server: ServerOptions | None = Field(None, description="engine openai: the server, and the load put on it")
 
     @model_validator(mode="after")
     def _replayed_on_a_simulated_node(self) -> RunSpec:
         if self.replay is not None and (self.engine != "simulated" or self.sources.node is None):
             raise ValueError("a replay runs by engine: simulated on simulated sources; use --replay")
+        return self
+
+    @model_validator(mode="after")
+    def _served_by_the_openai_engine(self) -> RunSpec:
+        if (self.engine == "openai") != (self.server is not None):
+            raise ValueError("engine: openai needs a section 'server', and no other engine has one")
         return self
 
     @property
@@ -312,12 +320,14 @@ class RunSpec(Frozen):
         for key in ("sensor_profile", "sensor_profile_sha256"):
             if content["sources"][key] is None or (key == "sensor_profile" and self.sources.sensor_profile_sha256):
                 del content["sources"][key]  # likewise; and a run without one keeps the name it has always had
-        if self.replay is None:
-            del content["replay"]
+        for key in ("replay", "server"):
+            if content[key] is None:
+                del content[key]
         if self.sources.node is not None:
             for key in ("idle_w", "steady"):
                 if not content["sources"]["node"][key]:
                     del content["sources"]["node"][key]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
         stem = re.sub(r"[^a-z0-9]+", "-", self.model.id.rstrip("/").rsplit("/", 1)[-1].lower()).strip("-")
-        return f"{stem[:40] or 'model'}-b{self.batch_size}-{digest}"
+        load = self.server.label if self.server is not None else f"b{self.batch_size}"
+        return f"{stem[:40] or 'model'}-{load}-{digest}"

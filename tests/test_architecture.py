@@ -26,6 +26,7 @@ own_process
 clock
 stats
 frozen
+serving
 specs
 records
 imported
@@ -53,6 +54,7 @@ simulation.recorded
 simulation.gpu
 simulation.nvml_answers
 simulation.nvml
+measure.served
 measure.base
 measure.energy
 measure.counter
@@ -72,7 +74,10 @@ measure.unseen
 measure.budget
 measure.guards
 measure.siblings
+measure.steady
+measure.served_caveats
 measure.assembly
+measure.served_assembly
 measure.warm_up
 measure.stopping
 measure.summary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,8 @@ Idles = list[IdlePowerReading | None]  # one per source; None where it could not
 class RawWindow:
     """What was read of one window and of the null window right after it.
 
-    `rested_since_s`: when the last work before it ended. `foreign`: processes of others seen on its GPUs.
+    `rested_since_s`: when the last work before it ended. `foreign`: processes of others seen on its GPUs. `worked_s`:
+    from the first work to the last where that reaches beyond the window (a load that is put on and taken off).
     """
 
     label: str
@@ -34,6 +35,7 @@ class RawWindow:
     work: WorkCounts
     rested_since_s: float
     foreign: tuple[int, ...] = ()
+    worked_s: tuple[float, float] | None = None
 
 
 def assembled(
@@ -120,8 +122,9 @@ def _contamination(
     lost = quality.samples_lost(trace, info, readings.start_s, readings.end_s)
     (void if method == "sampled" else weak).append(lost)
     if not spec.allow_shared_gpu:
-        void.append(guards.guard_power(info, trace, readings, null, rested_s))
-        void.append(guards.guard_utilisation(info, trace, readings, null, rested_s))
+        worked = readings if raw.worked_s is None else replace(readings, busy_spans_s=(raw.worked_s,))
+        void.append(guards.guard_power(info, trace, worked, null, rested_s))
+        void.append(guards.guard_utilisation(info, trace, worked, null, rested_s))
     return void, weak
 
 
