@@ -136,7 +136,7 @@ class ServedPhase(Frozen):
     uncertainty_j: float | None
     true_energy_j: float | None = Field(None, description="known only when simulated")
     output_tokens: float
-    attempts_failed: dict[str, int] = {}
+    attempts_failed: dict[str, int]
 
 
 class Served(Frozen):

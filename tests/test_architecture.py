@@ -95,6 +95,12 @@ engines.diffusers
 engines.square_load
 engines.simulated
 engines.replay
+engines.saved_preset
+engines.stream
+engines.keeper
+engines.guard
+engines.server
+engines.openai
 store.files
 store.imports
 run.environment

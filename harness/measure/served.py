@@ -3,8 +3,8 @@
 What counts where:
 
 - An *attempt* is one HTTP request; a *request* is what was asked, with up to `retries` further attempts.
-- Output tokens belong to the window in which they arrived. A server's pieces may hold several tokens, or hold some back;
-  the tokens it states in `usage` are spread evenly over the answer's pieces.
+- Output tokens belong to the window in which they arrived. A server's pieces may hold several tokens, or hold some
+  back; the tokens it states in `usage` are spread evenly over the answer's pieces.
 - A request counts by the share of its tokens that arrived inside: one that began before the window, or ended after
   it, counts in part (`requests_in_part`, which is what energy per generation is divided by).
 - Input tokens belong to the window in which the first token of the answer arrived.

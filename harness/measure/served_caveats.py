@@ -89,8 +89,8 @@ def _late(served: Served) -> Caveat | None:
         return None
     return Caveat(
         code="sent-late",
-        message=f"The harness sent one request in ten more than {served.late.p90_s * 1000:.3g} ms late, which is in the "
-        "times to the first token: this machine is too busy for this rate.",
+        message=f"The harness sent one request in ten more than {served.late.p90_s * 1000:.3g} ms late, which is in "
+        "the times to the first token: this machine is too busy for this rate.",
     )
 
 

@@ -36,6 +36,8 @@ SWEEPS: tuple[tuple[str, ...], ...] = (
     ("image", "guidance"),
     ("image", "height"),
     ("image", "width"),
+    ("server", "concurrency"),
+    ("server", "request_rate_hz"),
 )
 # What a short form stands for.
 SHORT_FORMS: dict[tuple[str, ...], str] = {("model",): "id", ("sources",): "kind", ("prompts",): "kind"}
@@ -199,7 +201,9 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
 def _check_combination(spec: RunSpec) -> None:
     info = TASKS[spec.task]
     wanted = info.engine
-    if spec.engine not in (wanted, "simulated"):
+    if spec.engine == "openai":
+        _check_served(spec)
+    elif spec.engine not in (wanted, "simulated"):
         raise _Clash(("engine",), f"The engine {spec.engine} cannot do {spec.task}.", f"Use engine: {wanted}.")
     if spec.engine == "simulated" and not info.built:
         raise _Clash(
@@ -220,7 +224,7 @@ def _check_combination(spec: RunSpec) -> None:
             "Other tools read the real clock, so a run on the virtual clock cannot be cross-checked.",
             "Remove cross_check, or use clock: real.",
         )
-    if spec.engine != "simulated" and len(spec.sources.gpus) > 1:
+    if spec.engine not in ("simulated", "openai") and len(spec.sources.gpus) > 1:
         raise _Clash(
             ("sources", "gpus"),
             f"{spec.engine} puts the model on one GPU, and sources.gpus names {len(spec.sources.gpus)}.",
@@ -235,6 +239,35 @@ def _check_combination(spec: RunSpec) -> None:
                     f"There is no GPU {gpu}: the simulated node has {node.gpu_count}.",
                     "Set sources.node.gpu_count, or choose another index.",
                 )
+
+
+def _check_served(spec: RunSpec) -> None:
+    """What a server cannot be asked, or is asked elsewhere."""
+    assert spec.server is not None
+    if spec.task != "text-generation":
+        raise _Clash(("engine",), f"The engine openai cannot do {spec.task}.", "It does text-generation.")
+    if spec.batch_size != 1:
+        raise _Clash(
+            ("batch_size",),
+            "A server makes its batches itself.",
+            "Set server.concurrency or server.request_rate_hz instead of batch_size.",
+        )
+    if spec.measure.requests_per_window is not None:
+        raise _Clash(
+            ("measure", "requests_per_window"),
+            "A served window is as long as it is, whatever is answered in it.",
+            "Set measure.window_s.",
+        )
+    if spec.text is not None and spec.text.max_input_tokens is not None:
+        raise _Clash(
+            ("text", "max_input_tokens"),
+            "A server is sent text, so it cannot be cut by tokens.",
+            "Set prompts.max_words instead.",
+        )
+    if spec.model.weights == "random" and not spec.server.command:
+        raise _Clash(
+            ("model", "weights"), "A running server has its weights.", "Leave 'weights' out, or give server.command."
+        )
 
 
 def _resolve_model_folder(content: dict[str, Any], where: Where) -> None:
