@@ -312,6 +312,15 @@ class RunSpec(Frozen):
         return self.sources.node is not None and self.sources.node.clock == "virtual"
 
     @property
+    def load_label(self) -> str:
+        """How much is asked at once: the batch, or the load on a server."""
+        if self.server is None:
+            return f"batch {self.batch_size}"
+        if self.server.concurrency is not None:
+            return f"{self.server.concurrency} in flight"
+        return f"{self.server.request_rate_hz:g}/s"
+
+    @property
     def run_id(self) -> str:
         """Readable name and a hash of everything that changes the result."""
         content = self.model_dump(mode="json", exclude={"timeout_s", "accounting"})

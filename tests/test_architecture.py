@@ -136,6 +136,7 @@ cli.options
 cli.tables
 cli.study_tables
 cli.replay_tables
+cli.served_tables
 cli.progress
 cli.doctor
 cli.equivalents

@@ -91,6 +91,8 @@ class OpenAIEngine:
         environment = own_environment()
         if self._gpu_uuids:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpu_uuids)
+        else:
+            environment.setdefault("OMP_NUM_THREADS", "1")  # as for the other engines on a simulated node
         self._model_name = options.served_model or model
         self._server = Server(options, model, self._scratch / "server.log", environment, key)
         self._server.start()

@@ -173,7 +173,10 @@ def _read(
     if not finished:
         raise AttemptFailed("closed-midway", f"after {len(attempt.pieces_s)} pieces")
     if not attempt.pieces_s:
-        raise AttemptFailed("no-tokens")
+        if not attempt.output_tokens:
+            raise AttemptFailed("no-tokens")
+        attempt.pieces_s.append(now_s())  # tokens that make no text: all that is known is that they have come by now
+        first_piece()
 
 
 def _events(
