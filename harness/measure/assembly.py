@@ -26,6 +26,7 @@ class RawWindow:
 
     `rested_since_s`: when the last work before it ended. `foreign`: processes of others seen on its GPUs. `worked_s`:
     from the first work to the last where that reaches beyond the window (a load that is put on and taken off).
+    `loaded_s`: when the board had anything to do; None: as the readings' busy spans say.
     """
 
     label: str
@@ -36,6 +37,7 @@ class RawWindow:
     rested_since_s: float
     foreign: tuple[int, ...] = ()
     worked_s: tuple[float, float] | None = None
+    loaded_s: tuple[tuple[float, float], ...] | None = None
 
 
 def assembled(
@@ -67,7 +69,7 @@ def assembled(
     if raw.foreign and not spec.allow_shared_gpu:
         pids = ", ".join(map(str, raw.foreign))
         void.append(Caveat(code="shared-gpu", message=f"Another process used the GPU during the window: {pids}."))
-    working = raw.trace.within(readings.busy_spans_s)
+    working = raw.trace.within(readings.busy_spans_s if raw.loaded_s is None else raw.loaded_s)
     energies: list[SourceEnergy] = []
     idles: Idles = []
     wanted = "sampled" if stuck is not None and sampled_instead else spec.energy_method

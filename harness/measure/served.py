@@ -72,7 +72,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Account:
-    """One window: what is stored of it, the work that energy is divided by, and the times that a run pools."""
+    """One window: what is stored of it, the work that energy is divided by, and the times that a run pools.
+
+    `loaded_s`: the parts of it in which anything was in flight.
+    """
 
     served: Served
     work: WorkCounts
@@ -80,6 +83,7 @@ class Account:
     inter_token_s: tuple[float, ...]
     latency_s: tuple[float, ...]
     late_s: tuple[float, ...]
+    loaded_s: tuple[tuple[float, float], ...] = ()
 
 
 def account(
@@ -160,7 +164,22 @@ def account(
         failed_energy_j=None,
     )
     work = WorkCounts(requests=in_part, input_tokens=sum(known_inputs), output_tokens=round(output_tokens))
-    return Account(served, work, ttft_s, inter_token_s, latency_s, late_s)
+    return Account(served, work, ttft_s, inter_token_s, latency_s, late_s, loaded_spans(attempts, start_s, end_s))
+
+
+def loaded_spans(attempts: Iterable[Attempt], start_s: float, end_s: float) -> tuple[tuple[float, float], ...]:
+    """When anything was in flight in [start, end): spans that follow one another and do not touch."""
+    spans: list[tuple[float, float]] = []
+    for attempt in sorted(attempts, key=lambda a: a.sent_s):
+        from_s = max(start_s, attempt.sent_s)
+        until_s = end_s if attempt.ended_s is None else min(end_s, attempt.ended_s)
+        if until_s <= from_s:
+            continue
+        if spans and from_s <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], until_s)
+        else:
+            spans.append((from_s, until_s))
+    return tuple(spans)
 
 
 def _reasoning(shares: Sequence[tuple[Attempt, float]]) -> tuple[float | None, bool]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from harness.errors import MeasurementInvalid
 from harness.measure.assembly import Idles, RawWindow, assembled
+from harness.measure.base import ServedWorkload
 from harness.measure.budget import IdlePowerReading, TrueEnergy, source_energy
 from harness.measure.energy import busy_energy_j
 from harness.measure.served import Account, percentiles
@@ -15,16 +16,28 @@ from harness.measure.served_caveats import served_caveats
 from harness.measure.steady import SteadyReadings
 from harness.measure.uncertainty import combined_u_j
 from harness.measure.window import WindowReadings
+from harness.power.trace import PowerTrace
 from harness.records import Measurement, Served, ServedPhase, SourceEnergy, SourceInfo, UncertaintyTerm
 from harness.specs import MeasureSpec
 
 TruthOf = Callable[[SourceInfo], TrueEnergy | None]
 
 
+@dataclass(frozen=True)
+class Rest:
+    """What lies around a load: the null window after it, the trace of both, and as `RawWindow` has it."""
+
+    null: WindowReadings
+    trace: PowerTrace
+    rested_since_s: float
+    foreign: tuple[int, ...]
+
+
 def assembled_steady(
-    raw: RawWindow,
+    label: str,
     steady: SteadyReadings,
-    accounts: tuple[Account, Account, Account],
+    rest: Rest,
+    workload: ServedWorkload,
     infos: Sequence[SourceInfo],
     spec: MeasureSpec,
     counter_expected: bool,
@@ -33,15 +46,30 @@ def assembled_steady(
     """The window as it will be stored, as `assembly.assembled` makes it, and what the server did in it.
 
     Args:
-        raw: What was read of the window and of the null window after the drain.
-        steady: The same window with what lies around it.
-        accounts: Of ramp-up, window and drain.
+        label: The window's name.
+        steady: What was read of the window, of ramp-up and of drain.
+        rest: And around them.
+        workload: Knows what was answered when.
         infos: Every source of the machine, in their order.
         spec: What the run allows.
         counter_expected: The board that leads has an energy counter and was asked for it.
         truth_of: The true energy of a simulated source.
     """
-    before, inside, after = accounts
+    began_s, ended_s = steady.worked_s
+    window = steady.window
+    spans_s = (began_s, window.start_s), (window.start_s, window.end_s), (window.end_s, ended_s)
+    before, inside, after = (workload.account(*span, steady.reached) for span in spans_s)
+    raw = RawWindow(
+        label=label,
+        readings=window,
+        null=rest.null,
+        trace=rest.trace,
+        work=inside.work,
+        rested_since_s=rest.rested_since_s,
+        foreign=rest.foreign,
+        worked_s=steady.worked_s,
+        loaded_s=inside.loaded_s,
+    )
     fraction = inside.served.failed_fraction
     whole, idles = assembled(raw, infos, spec, counter_expected, truth_of)
     active = {info.id for info in infos if info.runs_model}

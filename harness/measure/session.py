@@ -17,7 +17,7 @@ from harness.measure.budget import TrueEnergy, mean_age_s, null_power, source_me
 from harness.measure.delays import GOLDEN_FRACTION, SpreadPlan, spread_plan
 from harness.measure.period import keeps_phase, period_disagrees, with_seen_period
 from harness.measure.served import Account
-from harness.measure.served_assembly import assembled_steady, pooled
+from harness.measure.served_assembly import Rest, assembled_steady, pooled
 from harness.measure.served_caveats import served_caveats
 from harness.measure.siblings import unexplained_scatter, with_strays_rejected
 from harness.measure.steady import metered_steady
@@ -268,22 +268,16 @@ class Session:
         other_tools = tuple(meter.stop() for meter in self.references)
         null = self._null_window(self.spec.null_window_s)
         foreign = foreign or self._foreign_processes()
-        began_s, ended_s = steady.worked_s
-        start_s, end_s = steady.window.start_s, steady.window.end_s
-        spans_s = (began_s, start_s), (start_s, end_s), (end_s, ended_s)
-        before, inside, after = (workload.account(*span, steady.reached) for span in spans_s)
-        raw = RawWindow(
-            f"repeat-{index + 1}",
-            steady.window,
-            null,
-            self._trace_covering(null),
-            inside.work,
-            rested_since_s,
-            foreign,
-            steady.worked_s,
-        )
+        rest = Rest(null, self._trace_covering(null), rested_since_s, foreign)
         measurement, idles, account = assembled_steady(
-            raw, steady, (before, inside, after), self._infos, self.spec, self._counter_expected, self._truth_of
+            f"repeat-{index + 1}",
+            steady,
+            rest,
+            workload,
+            self._infos,
+            self.spec,
+            self._counter_expected,
+            self._truth_of,
         )
         return _Repeat(measurement, idles, other_tools, account)
 

@@ -142,6 +142,11 @@ def test_the_harness_says_when_it_was_late_itself() -> None:
     assert "sent-late" not in codes(counted(answered(11.0), options=OPEN))
 
 
+def test_the_board_had_work_whenever_anything_was_in_flight() -> None:
+    spans = counted(answered(8.0), answered(11.0), failed(16.0, 17.0), answered(18.0)).loaded_s
+    assert spans == ((10.0, 15.0), (16.0, 17.0), (18.0, 20.0))
+
+
 def test_windows_are_pooled_by_their_times_not_their_percentiles() -> None:
     one, other = counted(answered(11.0)), counted(answered(11.0, piece_s=2.0), failed(12.0, 14.0))
     run = pooled([one, other], (5, {"http-500": 2}))
