@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from fakes import FakeSource, source_info
 
 from harness.clock import VirtualClock
-from harness.errors import HarnessError, MeasurementInvalid
+from harness.errors import HarnessError, MeasurementInvalid, SourceUnavailable
 from harness.measure.served import Account, Attempt, account
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import summarize
 from harness.power.sampler import VirtualSampler
 from harness.records import Summary
+from harness.run.sources import opened_sources, refuse_shared
 from harness.serving import ServerOptions
-from harness.specs import MeasureSpec
+from harness.simulation.gpu import SimulatedNode
+from harness.specs import MeasureSpec, SimulatedNodeSpec, SourcesSpec
 
 OPTIONS = ServerOptions(base_url="http://127.0.0.1:1", concurrency=2)
 BUSY_W, IDLE_W = 300.0, 100.0
@@ -79,7 +83,9 @@ class FakeServed:
         return 10, {"http-500": 3} if self.failing else {}
 
 
-def measured(clock: VirtualClock | None = None, source: dict | None = None, **served) -> tuple[SessionResult, Summary]:
+def measured(  # type: ignore[no-untyped-def]
+    clock: VirtualClock | None = None, source: dict | None = None, own_pids: tuple[int, ...] = (), **served
+) -> tuple[SessionResult, Summary]:
     clock = clock or VirtualClock(0.037)
     sources = [FakeSource(clock, **(source or {}))]
     spec = MeasureSpec(
@@ -93,6 +99,7 @@ def measured(clock: VirtualClock | None = None, source: dict | None = None, **se
         workload=FakeServed(clock, sources, **served),
         seed=0,
         batch_size=1,
+        own_pids=lambda: frozenset(own_pids),
         truth=lambda source_id, start_s, end_s: sources[0].true_energy_j(start_s, end_s),
     )
     result = session.run()
@@ -166,3 +173,84 @@ def test_a_server_that_ends_meanwhile_keeps_the_windows_before() -> None:
     clock = VirtualClock(0.037)
     with pytest.raises(MeasurementInvalid, match="gone"):
         measured(clock, broken=MeasurementInvalid("gone"))
+
+
+def test_the_servers_own_processes_are_not_foreign() -> None:
+    result, _ = measured(source={"foreign": (4711,)}, own_pids=(4711,))
+    assert not any(window.rejected for window in result.measurements)
+    with pytest.raises(MeasurementInvalid, match="4711"):
+        measured(source={"foreign": (4711,)})
+    refuse_shared([FakeSource(VirtualClock(), foreign=(4711,))], frozenset({4711}))
+    with pytest.raises(SourceUnavailable, match=r"4711"):
+        refuse_shared([FakeSource(VirtualClock(), foreign=(4711,))], frozenset({4712}))
+
+
+# --- simulated boards, whose truth is known --------------------------------------------------------------
+
+
+@dataclass
+class RandomServed:
+    """A server on a virtual board: answers of random length in flight, its load following their number."""
+
+    node: SimulatedNode
+    seed: int
+    _attempts: list[Attempt] = field(default_factory=list)
+
+    def begin(self) -> bool:
+        """Draw what will be in flight, and let the board follow it ahead of time."""
+        drawn, now_s = random.Random(f"{self.seed}-{self.node.clock.now_s()}"), self.node.clock.now_s()
+        self._attempts = []
+        for _ in range(4):
+            sent_s = now_s
+            while sent_s < now_s + 6.0:
+                ended_s = sent_s + drawn.uniform(0.1, 0.9)
+                pieces_s = [sent_s + (ended_s - sent_s) * (k + 1) / 8 for k in range(8)]
+                self._attempts.append(
+                    Attempt(due_s=sent_s, sent_s=sent_s, pieces_s=pieces_s, ended_s=ended_s, output_tokens=8)
+                )
+                sent_s = ended_s + drawn.uniform(0.0, 0.3)
+        changes = [(a.sent_s, 1) for a in self._attempts] + [(a.ended_s or 0.0, -1) for a in self._attempts]
+        in_flight = 0
+        for at_s, change in sorted(changes):
+            in_flight += change
+            self.node.gpus[0].set_load(at_s, 0.2 * in_flight)
+        self.node.clock.sleep_s(0.8)
+        return True
+
+    def end(self) -> None:
+        last_s = max(a.ended_s or 0.0 for a in self._attempts)
+        self.node.clock.sleep_s(last_s - self.node.clock.now_s())
+
+    def synchronize(self) -> None:
+        """Nothing is in flight."""
+
+    def account(self, start_s: float, end_s: float, reached: bool) -> Account:
+        return account(self._attempts, (), start_s, end_s, OPTIONS, 8, reached)
+
+    def totals(self) -> tuple[int, dict[str, int]]:
+        return len(self._attempts), {}
+
+
+@pytest.mark.parametrize("board", ["A100-SXM4-80GB", "RTX-3090"])
+def test_a_load_at_random_on_a_virtual_board_is_measured_within_the_stated_interval(board: str) -> None:
+    inside = 0
+    for seed in range(5):
+        node = SimulatedNodeSpec(gpu=board, clock="virtual", seed=seed)
+        with opened_sources(SourcesSpec(kind="simulated", node=node), None) as opened:
+            assert opened.node is not None
+            spec = MeasureSpec(null_window_s=1.0, warm_up_max_s=12.0, max_repeats=6, max_temperature_change_c=30.0)
+            session = Session(
+                sources=opened.sources,
+                sampler=opened.sampler(Path("unused"), spec.sample_period_s),
+                clock=opened.clock,
+                spec=spec,
+                workload=RandomServed(opened.node, seed),
+                seed=seed,
+                batch_size=1,
+                truth=opened.truth,
+            )
+            result = session.run()
+            summary = summarize(result.measurements, result.sources, None, 0.02)
+        assert summary.true_gpu_energy_j is not None
+        inside += summary.gpu_energy_j.low <= summary.true_gpu_energy_j <= summary.gpu_energy_j.high
+    assert inside >= 4  # of five intervals that hold in 95 %
