@@ -172,6 +172,9 @@ class Served(Frozen):
     late: Percentiles | None = Field(None, description="open loop: from when a request was due to its sending")
     failed_fraction: float = Field(description="share of the time in flight that was of attempts that failed")
     failed_energy_j: float | None = Field(None, description="that share of the GPUs' energy: an estimate")
+    own_cpu_fraction: float | None = Field(
+        None, description="of one core, taken by the harness to send and read; of a run: in its busiest window"
+    )
     ramp_up: ServedPhase | None = None
     drain: ServedPhase | None = None
     all_attempts: int | None = Field(None, description="of a run: warm-up, ramps and drains included")

@@ -54,6 +54,8 @@ def print_served(record: RunRecord, out: Console) -> None:
     ):
         times.add_row(name, *_times(found))
     out.print(times)
+    if served.own_cpu_fraction is not None:
+        out.print(f"the harness took {served.own_cpu_fraction:.0%} of a core to send and read in its busiest window")
     for name, phase in (("ramp-up", served.ramp_up), ("drain", served.drain)):
         if phase is not None:
             out.print(f"{name}, not in the figure: {_phase(phase)}{mark}", soft_wrap=True)

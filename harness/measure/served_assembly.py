@@ -82,6 +82,7 @@ def assembled_steady(
     served = inside.served.model_copy(
         update={
             "failed_energy_j": math.fsum(j for j in failed_j if j is not None) if failed_j else None,
+            "own_cpu_fraction": steady.own_cpu_fraction,
             "ramp_up": phases[0],
             "drain": phases[1],
         }
@@ -201,6 +202,7 @@ def pooled(accounts: Sequence[Account], totals: tuple[int, dict[str, int]]) -> S
             "late": percentiles([value for account in accounts for value in account.late_s]),
             "failed_fraction": _failed_share(windows),
             "failed_energy_j": total_known("failed_energy_j"),
+            "own_cpu_fraction": max((window.own_cpu_fraction or 0.0) for window in windows),
             "ramp_up": _phases([window.ramp_up for window in windows]),
             "drain": _phases([window.drain for window in windows]),
             "all_attempts": totals[0],

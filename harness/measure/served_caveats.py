@@ -9,6 +9,7 @@ from harness.records import Caveat, Served
 KEPT_FRACTION = 0.95  # of the load that was asked for
 QUEUE_SD = 3.0  # Poisson standard deviations of the requests sent, beyond which a queue grows
 PIECES_PER_TOKEN = 0.95  # below it, the time between pieces is not that between tokens
+BUSY_CLIENT = 0.7  # of a core, which is all that threads of one Python share
 LATE_FRACTION = 0.1  # of the median time to first token: how late the harness itself may send
 
 
@@ -20,6 +21,7 @@ def served_caveats(served: Served) -> tuple[Caveat, ...]:
         _rate(served),
         _queue(served),
         _late(served),
+        _busy_client(served),
         _lengths(served),
         _usage(served),
         _pieces(served),
@@ -91,6 +93,16 @@ def _late(served: Served) -> Caveat | None:
         code="sent-late",
         message=f"The harness sent one request in ten more than {served.late.p90_s * 1000:.3g} ms late, which is in "
         "the times to the first token: this machine is too busy for this rate.",
+    )
+
+
+def _busy_client(served: Served) -> Caveat | None:
+    if served.own_cpu_fraction is None or served.own_cpu_fraction <= BUSY_CLIENT:
+        return None
+    return Caveat(
+        code="client-busy",
+        message=f"Sending and reading took {served.own_cpu_fraction:.0%} of a core, and the harness has no more than "
+        "one for it: the server may have waited for it, and times between pieces may be too long.",
     )
 
 

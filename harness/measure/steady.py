@@ -6,6 +6,7 @@ that was asked for is on and closes before it is taken off; what ramp-up and dra
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ class SteadyReadings:
     """A window under load and what lies around it, each with its own edges.
 
     `reached`: the load was on before the window opened. `worked_s`: from the first request to the end of the last.
+    `own_cpu_fraction`: what this process, which sends and reads, took of one core while the window was open.
     """
 
     ramp_up: WindowReadings
@@ -29,6 +31,7 @@ class SteadyReadings:
     drain: WindowReadings
     worked_s: tuple[float, float]
     reached: bool
+    own_cpu_fraction: float
 
 
 def metered_steady(
@@ -59,11 +62,13 @@ def metered_steady(
     try:
         reached = workload.begin()
         opened = find_edge(sources, lead, clock, POLL_S)
+        own_cpu_s = time.process_time()
         until_s = opened.at_s + window_s
         while (left_s := until_s - clock.now_s()) > 0:
             clock.sleep_s(min(left_s, LOOK_S))
             follow()
         closed = find_edge(sources, lead, clock, POLL_S)
+        own_cpu_s = time.process_time() - own_cpu_s
     finally:
         workload.end()
     ended_s = max(closed.at_s, clock.now_s())
@@ -76,4 +81,5 @@ def metered_steady(
         drain=between_edges(closed, rested, ((closed.at_s, ended_s),), lead),
         worked_s=(began_s, ended_s),
         reached=reached,
+        own_cpu_fraction=own_cpu_s / (closed.at_s - opened.at_s),
     )

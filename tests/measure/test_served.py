@@ -142,6 +142,13 @@ def test_the_harness_says_when_it_was_late_itself() -> None:
     assert "sent-late" not in codes(counted(answered(11.0), options=OPEN))
 
 
+def test_a_harness_that_is_too_busy_to_read_says_so() -> None:
+    served = counted(answered(11.0)).served
+    for fraction, said in ((0.69, False), (0.71, True)):
+        found = served_caveats(served.model_copy(update={"own_cpu_fraction": fraction}))
+        assert ("client-busy" in {each.code for each in found}) is said
+
+
 def test_the_board_had_work_whenever_anything_was_in_flight() -> None:
     spans = counted(answered(8.0), answered(11.0), failed(16.0, 17.0), answered(18.0)).loaded_s
     assert spans == ((10.0, 15.0), (16.0, 17.0), (18.0, 20.0))
