@@ -80,6 +80,7 @@ measure.assembly
 measure.served_assembly
 measure.warm_up
 measure.stopping
+measure.run_caveats
 measure.summary
 measure.session
 tasks.base

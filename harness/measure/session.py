@@ -10,16 +10,16 @@ from typing import Any
 
 from harness.clock import Clock
 from harness.errors import MeasurementInvalid
-from harness.measure import quality
 from harness.measure.assembly import Idles, RawWindow, assembled
 from harness.measure.base import Progress, ServedWorkload, Workload
 from harness.measure.budget import TrueEnergy, mean_age_s, null_power, source_method
 from harness.measure.delays import GOLDEN_FRACTION, SpreadPlan, spread_plan
-from harness.measure.period import keeps_phase, period_disagrees, with_seen_period
+from harness.measure.period import keeps_phase, with_seen_period
+from harness.measure.run_caveats import run_caveats
 from harness.measure.served import Account
 from harness.measure.served_assembly import Rest, assembled_steady, pooled
 from harness.measure.served_caveats import served_caveats
-from harness.measure.siblings import unexplained_scatter, with_strays_rejected
+from harness.measure.siblings import with_strays_rejected
 from harness.measure.steady import metered_steady
 from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeats_interval, seconds_left
 from harness.measure.warm_up import warm_up, warm_up_served
@@ -112,7 +112,8 @@ class Session:
         measurements = self._judged()
         nulls = [repeat.idles for repeat in repeats]
         idle = tuple(self._idle(index, before, nulls, after) for index in range(len(self._infos)))
-        caveats += self._run_caveats(measurements, trace)
+        profiles = [source.info for source in self.sources]
+        caveats += run_caveats(measurements, trace, profiles, self._infos, self.spec)
         served = self._served(measurements)
         caveats += served_caveats(served) if served is not None else ()
         return SessionResult(
@@ -329,7 +330,7 @@ class Session:
             self.clock.sleep_s(self.spec.sample_period_s)
         return trace
 
-    # --- news and caveats ---
+    # --- news ---
 
     def _report_repeat(self, measurement: Measurement, count: int, interval: Estimate | None, elapsed_s: float) -> None:
         busy_s = measurement.busy_s
@@ -344,16 +345,3 @@ class Session:
                 left_s=seconds_left(self.spec, count, interval, elapsed_s),
             )
         )
-
-    def _run_caveats(self, measurements: Sequence[Measurement], trace: PowerTrace) -> list[Caveat]:
-        found = [quality.samples_missed(trace), unexplained_scatter(measurements, self._active)]
-        for source, info in zip(self.sources, self._infos, strict=True):
-            if info.runs_model and info.kind == "gpu":
-                found += [quality.unknown_sensor(info), period_disagrees(source.info, info)]
-        relative = relative_halfwidth(repeats_interval(measurements, self._active))
-        target = self.spec.target_relative_halfwidth
-        if relative is not None and relative > target:
-            repeats_spent = len(measurements) >= self.spec.max_repeats
-            why = "max_repeats was reached" if repeats_spent else "max_duration_s was spent"
-            found.append(quality.not_narrow_enough(relative, target, why))
-        return [caveat for caveat in found if caveat is not None]

