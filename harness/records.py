@@ -86,6 +86,9 @@ class SourceEnergy(Frozen):
     idle_power_w: float = Field(description="mean power of the null window right after")
     idle_power_u_w: float = Field(description="its standard uncertainty, without what gain and offset add")
     gap_energy_j: float = Field(description="part of energy_j drawn at the edges and in delays, while no work ran")
+    failed_energy_j: float | None = Field(
+        None, description="part of energy_j: estimated for requests that failed, by their share of the time in flight"
+    )
     effective_samples: float | None = Field(
         None, description="independent readings the work's power was judged by; None where the sensor sees everything"
     )
@@ -103,7 +106,7 @@ class SourceEnergy(Frozen):
 class WorkCounts(Frozen):
     """What was asked and what came back, in one window."""
 
-    requests: int = 0
+    requests: int | float = Field(0, description="served: one that was partly answered in the window counts in part")
     input_tokens: int = 0
     input_pixels: int = Field(0, description="of the pictures that were looked at, as the model was given them")
     output_tokens: int = 0
@@ -114,6 +117,79 @@ class WorkCounts(Frozen):
     def __add__(self, other: WorkCounts) -> WorkCounts:
         mine, theirs = self.model_dump(), other.model_dump()
         return WorkCounts(**{name: mine[name] + theirs[name] for name in mine})
+
+
+class Percentiles(Frozen):
+    """How long something took, seconds."""
+
+    count: int
+    mean_s: float
+    p50_s: float
+    p90_s: float
+    p99_s: float
+
+
+class ServedPhase(Frozen):
+    """Before or after a served window: what the GPUs that ran the model drew, gross, and what came back meanwhile."""
+
+    duration_s: float
+    energy_j: float | None = Field(description="None where it could not be read")
+    uncertainty_j: float | None
+    true_energy_j: float | None = Field(None, description="known only when simulated")
+    output_tokens: float
+    attempts_failed: dict[str, int]
+
+
+class Served(Frozen):
+    """What a server did in a window, or in all accepted windows of a run. What counts where: measure/served.py."""
+
+    loop: Literal["closed", "open"]
+    asked_concurrency: int | None
+    asked_rate_hz: float | None
+    reached: bool = Field(description="the load asked for was on before the window opened")
+    duration_s: float
+    requests_sent: int = Field(description="first attempts that were sent inside")
+    requests_answered: int = Field(description="that ended well inside")
+    requests_in_part: float = Field(description="answered ones, each by the share of its tokens that came inside")
+    requests_given_up: int = Field(description="whose last attempt failed inside")
+    requests_not_sent: int = Field(description="open loop: arrivals beyond max_in_flight")
+    attempts_failed: dict[str, int] = Field(description="that ended inside, by reason")
+    attempts_retried: int = Field(description="of those, that were tried again")
+    fewer_tokens: int = Field(description="answered inside with fewer output tokens than asked for")
+    more_tokens: int
+    without_usage: int = Field(description="answered inside without usage: their tokens are counted by pieces")
+    input_tokens: int | None = Field(description="of answers whose first token came inside; None: not told for all")
+    output_tokens: float = Field(description="that came inside, of answered requests, reasoning included")
+    reasoning_tokens: float | None = Field(description="part of output_tokens; None where none was told")
+    reasoning_by_pieces: bool = Field(False, description="reasoning_tokens is by share of the pieces, not told")
+    pieces: int = Field(description="pieces with content that came inside, of answered requests")
+    mean_in_flight: float
+    in_flight_growth: int = Field(description="in flight at the end less at the start")
+    sent_rate_hz: float
+    answered_rate_hz: float
+    ttft: Percentiles | None = Field(description="time to first token, of answered requests, from when it was due")
+    inter_token: Percentiles | None = Field(description="between two pieces of an answer")
+    latency: Percentiles | None = Field(description="of answered requests, from when it was due to the last byte")
+    late: Percentiles | None = Field(None, description="open loop: from when a request was due to its sending")
+    failed_fraction: float = Field(description="share of the time in flight that was of attempts that failed")
+    failed_energy_j: float | None = Field(None, description="that share of the GPUs' energy: an estimate")
+    own_cpu_fraction: float | None = Field(
+        None, description="of one core, taken by the harness to send and read; of a run: in its busiest window"
+    )
+    ramp_up: ServedPhase | None = None
+    drain: ServedPhase | None = None
+    all_attempts: int | None = Field(None, description="of a run: warm-up, ramps and drains included")
+    all_failed: dict[str, int] | None = Field(None, description="of those, by reason")
+
+
+class ServerInfo(Frozen):
+    """The server as it answered."""
+
+    base_url: str
+    started: bool = Field(description="by the harness")
+    product: str | None = Field(None, description="what it calls itself")
+    models: tuple[str, ...] = ()
+    ready_s: float | None = Field(None, description="from its start to the first healthy answer")
 
 
 class Measurement(Frozen):
@@ -128,6 +204,9 @@ class Measurement(Frozen):
     batch_durations_s: tuple[float, ...] = ()
     caveats: tuple[Caveat, ...] = ()
     rejected: bool = Field(False, description="contaminated: kept here, left out of every figure")
+    served: Served | None = Field(
+        None, description="engine openai; busy_s then leaves out the share of failed requests"
+    )
 
 
 class IdlePower(Frozen):
@@ -186,6 +265,7 @@ class Summary(Frozen):
     node_energy_j: Estimate | None = Field(description="every GPU, CPU and DRAM; None if any is not measured")
     node_missing: str | None = Field(None, description="why node_energy_j is missing")
     energy_j_per_output_token: Estimate | None = None
+    energy_j_per_answer_token: Estimate | None = Field(None, description="reasoning left out, where a server tells it")
     energy_j_per_image: Estimate | None = None
     duration_s: float = Field(description="engine time per generation")
     power_w: float = Field(description="mean power of the devices that ran the model, while they ran it")
@@ -240,6 +320,8 @@ class RunRecord(Frozen):
     measurements: tuple[Measurement, ...] = ()
     host: HostEnergy | None = None
     cross_checks: tuple[CrossCheck, ...] = ()
+    server: ServerInfo | None = None
+    served: Served | None = Field(None, description="all accepted windows together")
     summary: Summary | None = None
     caveats: tuple[Caveat, ...] = ()
     failure: Failure | None = None

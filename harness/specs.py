@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from harness.frozen import Count, Frozen, Positive, Seconds
+from harness.serving import ServerOptions
 
 # By the names of the Hub's pipelines, in the order of the study's Table 2. What each needs: tasks/catalog.
 Task = Literal[
@@ -302,7 +303,7 @@ class ReplaySpec(Frozen):
 
 # Fields that came after the first runs were named, and are left out of the name while they are not used.
 _YOUNGER_FIELDS: dict[str | None, tuple[str, ...]] = {
-    None: ("device_map", "compile", "quantization"),
+    None: ("device_map", "compile", "quantization", "replay", "server"),
     "text": ("template", "chat"),
     "prompts": ("words", "context_column", "picture_size"),
 }
@@ -313,7 +314,7 @@ class RunSpec(Frozen):
 
     task: Task
     model: ModelSpec
-    engine: Literal["transformers", "diffusers", "simulated"]
+    engine: Literal["transformers", "diffusers", "openai", "simulated"]
     text: TextOptions | None = None
     image: ImageOptions | None = None
     prompts: PromptSpec = PromptSpec()
@@ -334,6 +335,7 @@ class RunSpec(Frozen):
         None, description="shown beside the harness's own: how a study would have counted; not part of the run_id"
     )
     replay: ReplaySpec | None = Field(None, description="set by --replay: no model runs, a study's run is replayed")
+    server: ServerOptions | None = Field(None, description="engine openai: the server, and the load put on it")
 
     @model_validator(mode="after")
     def _replayed_on_a_simulated_node(self) -> RunSpec:
@@ -341,10 +343,25 @@ class RunSpec(Frozen):
             raise ValueError("a replay runs by engine: simulated on simulated sources; use --replay")
         return self
 
+    @model_validator(mode="after")
+    def _served_by_the_openai_engine(self) -> RunSpec:
+        if (self.engine == "openai") != (self.server is not None):
+            raise ValueError("engine: openai needs a section 'server', and no other engine has one")
+        return self
+
     @property
     def on_virtual_clock(self) -> bool:
         """True for a simulated machine whose time does not pass for real."""
         return self.sources.node is not None and self.sources.node.clock == "virtual"
+
+    @property
+    def load_label(self) -> str:
+        """How much is asked at once: the batch, or the load on a server."""
+        if self.server is None:
+            return f"batch {self.batch_size}"
+        if self.server.concurrency is not None:
+            return f"{self.server.concurrency} in flight"
+        return f"{self.server.request_rate_hz:g}/s"
 
     @property
     def run_id(self) -> str:
@@ -362,12 +379,11 @@ class RunSpec(Frozen):
                     del mine[key]
         if content["text"] is not None and content["text"]["beams"] == 1:
             del content["text"]["beams"]
-        if self.replay is None:
-            del content["replay"]
         if self.sources.node is not None:
             for key in ("idle_w", "steady"):
                 if not content["sources"]["node"][key]:
                     del content["sources"]["node"][key]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
         stem = re.sub(r"[^a-z0-9]+", "-", self.model.id.rstrip("/").rsplit("/", 1)[-1].lower()).strip("-")
-        return f"{stem[:40] or 'model'}-b{self.batch_size}-{digest}"
+        load = self.server.label if self.server is not None else f"b{self.batch_size}"
+        return f"{stem[:40] or 'model'}-{load}-{digest}"

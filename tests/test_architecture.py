@@ -26,6 +26,7 @@ own_process
 clock
 stats
 frozen
+serving
 specs
 records
 imported
@@ -54,6 +55,7 @@ simulation.recorded
 simulation.gpu
 simulation.nvml_answers
 simulation.nvml
+measure.served
 measure.base
 measure.energy
 measure.counter
@@ -73,9 +75,13 @@ measure.unseen
 measure.budget
 measure.guards
 measure.siblings
+measure.steady
+measure.served_caveats
 measure.assembly
+measure.served_assembly
 measure.warm_up
 measure.stopping
+measure.run_caveats
 measure.summary
 measure.session
 measure.regression
@@ -112,6 +118,12 @@ engines.diffusers
 engines.square_load
 engines.simulated
 engines.replay
+engines.saved_preset
+engines.stream
+engines.keeper
+engines.guard
+engines.server
+engines.openai
 store.files
 store.imports
 run.environment
@@ -150,6 +162,7 @@ cli.selection
 cli.tables
 cli.study_tables
 cli.replay_tables
+cli.served_tables
 cli.progress
 cli.doctor
 cli.equivalents

@@ -29,10 +29,10 @@ def news_text(news: News) -> str:
 
 
 def run_label(spec: RunSpec) -> str:
-    """Model and batch size, and whether the watts to come are simulated."""
+    """Model and batch size, or the load on a server, and whether the watts to come are simulated."""
     mark = " (replay, simulated)" if spec.replay else " (simulated)" if spec.sources.kind == "simulated" else ""
     prompts = f" on {spec.prompts.dataset}" if spec.prompts.dataset else ""
-    return f"{spec.model.id}{prompts} batch {spec.batch_size}{mark}"
+    return f"{spec.model.id}{prompts} {spec.load_label}{mark}"
 
 
 def outcome_text(record: RunRecord) -> str:

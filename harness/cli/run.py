@@ -130,7 +130,7 @@ def _plan_table(plan: Plan, todo: set[str]) -> Table:
                 "model": escape(spec.model.id),
                 "prompts": escape(spec.prompts.label),
                 "weights": "none" if spec.engine == "simulated" else spec.model.weights,
-                "batch": str(spec.batch_size),
+                "batch": str(spec.batch_size) if spec.server is None else spec.load_label,
                 "dtype": spec.dtype,
                 "engine": "replay" if spec.replay else spec.engine,
                 "energy from": f"{node.gpu_count} simulated {node.gpu}" if node else "NVML",

@@ -195,6 +195,7 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from harness.cli.served_tables import print_served
     from harness.cli.tables import estimate_text
 
     record = run.record
@@ -221,6 +222,8 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
         energies.add_row("true energy of the simulated GPU, gross", f"{row.true_energy_kwh_per_1000:.6g}")
     out.print(energies)
     _print_idle_and_budget(run, out)
+    if record.served is not None:
+        print_served(record, out)
     for check in record.cross_checks:
         theirs = "none" if check.gpu_energy_j is None else f"{check.gpu_energy_j:.4g} J"
         out.print(
@@ -245,7 +248,7 @@ def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
         if source.source_id in names:
             out.print(
                 f"first window: {window.end_s - window.start_s:.2f} s, of which {window.busy_s:.2f} s at work on "
-                f"{window.work.requests} requests; {source.energy_j:.4g} J{mark} by {source.method}, of which "
+                f"{window.work.requests:.7g} requests; {source.energy_j:.4g} J{mark} by {source.method}, of which "
                 f"{source.gap_energy_j:.4g} J at its edges and in pauses are taken off"
             )
     _print_windows(record, out)
@@ -266,12 +269,13 @@ def _print_windows(record: RunRecord, out: Console) -> None:
     for window in record.measurements:
         requests, known = window.work.requests, {source.source_id for source in window.sources} >= active
         energy = f"{gross_j(window, active) / requests:.5g}" if requests and known else "-"
+        answered = f"{requests:.4g}" if window.served is not None else str(requests)
         warmth = [s.busy_temperature_c for s in window.sources if s.source_id in active and s.busy_temperature_c]
         why = "; ".join(caveat.message for caveat in window.caveats if not caveat.window_only)
         weak = ", ".join(caveat.code for caveat in window.caveats)
         counted = f"[red]rejected[/]: {escape(why)}" if window.rejected else f"yes{f', {weak}' if weak else ''}"
         heat = f"{max(warmth):.1f}" if warmth else "-"
-        table.add_row(window.label, f"{window.busy_s:.2f}", str(requests), energy, heat, counted)
+        table.add_row(window.label, f"{window.busy_s:.2f}", answered, energy, heat, counted)
     out.print(table)
 
 

@@ -151,7 +151,7 @@ def _tables(rows: Sequence[ResultRow], letters: dict[str, str], width: int) -> l
 
 
 def _batch(row: ResultRow) -> str:
-    return str(row.batch_size)
+    return row.load or str(row.batch_size)
 
 
 def _prompts(row: ResultRow) -> str:

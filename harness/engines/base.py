@@ -11,11 +11,8 @@ from harness.tasks.base import Request
 Prepared = Any  # what one engine's prepare() hands to its own run(): tensors, prompts, generators
 
 
-class Engine(Protocol):
-    """Loads once, prepares outside the window, runs inside it.
-
-    Every method may raise a HarnessError; running out of device memory is always OutOfMemory.
-    """
+class Loadable(Protocol):
+    """What holds a model: an engine, or a server that answers many at once."""
 
     @property
     def parameter_count(self) -> int | None:
@@ -25,6 +22,17 @@ class Engine(Protocol):
     def load(self) -> None:
         """Bring the model onto its device, in evaluation mode."""
         ...
+
+    def close(self) -> None:
+        """Release model and device memory."""
+        ...
+
+
+class Engine(Loadable, Protocol):
+    """Loads once, prepares outside the window, runs inside it.
+
+    Every method may raise a HarnessError; running out of device memory is always OutOfMemory.
+    """
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
         """Tokenise, pad, draw initial noise: work that is not the model's, done outside the window."""
@@ -36,8 +44,4 @@ class Engine(Protocol):
 
     def synchronize(self) -> None:
         """Block until the device has finished everything asked of it."""
-        ...
-
-    def close(self) -> None:
-        """Release model and device memory."""
         ...

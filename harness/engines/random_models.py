@@ -17,7 +17,11 @@ from harness.engines.preset import Form, Preset
 from harness.engines.random_weights import seeded, train_tokenizer
 from harness.tasks.builtin import text_prompts
 
-_CHAT = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}assistant:"
+# A chat without any of a family's special tokens: these models were trained on nothing.
+_CHAT = (
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
 # Special tokens in the order of their ids, as the families' own vocabularies begin; "read" ones are wrapped in them.
 _CAUSAL: dict[str, Any] = {"eos_token": "<|endoftext|>"}
 _T5 = {"pad_token": "<pad>", "eos_token": "</s>"}

@@ -93,10 +93,11 @@ class SimulatedEngine:
         return sum(min(limit, round(_words(request) * TOKENS_PER_WORD)) for request in requests)
 
     def _phases(self, work: WorkCounts) -> tuple[PhaseCost, ...]:
+        count = int(work.requests)  # of a batch, whole
         if self.spec.image is not None:
             image = self.spec.image
-            return image_batch(work.requests, image.steps, image.height * image.width)
-        return text_batch(work.requests, work.input_tokens, work.output_tokens // work.requests, work.input_pixels)
+            return image_batch(count, image.steps, image.height * image.width)
+        return text_batch(count, work.input_tokens, work.output_tokens // count, work.input_pixels)
 
     def run(self, prepared: Prepared) -> WorkCounts:
         """Wait on the node's clock with the board under load."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,9 @@ Idles = list[IdlePowerReading | None]  # one per source; None where it could not
 class RawWindow:
     """What was read of one window and of the null window right after it.
 
-    `rested_since_s`: when the last work before it ended. `foreign`: processes of others seen on its GPUs.
+    `rested_since_s`: when the last work before it ended. `foreign`: processes of others seen on its GPUs. `worked_s`:
+    from the first work to the last where that reaches beyond the window (a load that is put on and taken off).
+    `loaded_s`: when the board had anything to do; None: as the readings' busy spans say.
     """
 
     label: str
@@ -34,6 +36,8 @@ class RawWindow:
     work: WorkCounts
     rested_since_s: float
     foreign: tuple[int, ...] = ()
+    worked_s: tuple[float, float] | None = None
+    loaded_s: tuple[tuple[float, float], ...] | None = None
 
 
 def assembled(
@@ -65,7 +69,7 @@ def assembled(
     if raw.foreign and not spec.allow_shared_gpu:
         pids = ", ".join(map(str, raw.foreign))
         void.append(Caveat(code="shared-gpu", message=f"Another process used the GPU during the window: {pids}."))
-    working = raw.trace.within(readings.busy_spans_s)
+    working = raw.trace.within(readings.busy_spans_s if raw.loaded_s is None else raw.loaded_s)
     energies: list[SourceEnergy] = []
     idles: Idles = []
     wanted = "sampled" if stuck is not None and sampled_instead else spec.energy_method
@@ -120,8 +124,9 @@ def _contamination(
     lost = quality.samples_lost(trace, info, readings.start_s, readings.end_s)
     (void if method == "sampled" else weak).append(lost)
     if not spec.allow_shared_gpu:
-        void.append(guards.guard_power(info, trace, readings, null, rested_s))
-        void.append(guards.guard_utilisation(info, trace, readings, null, rested_s))
+        worked = readings if raw.worked_s is None else replace(readings, busy_spans_s=(raw.worked_s,))
+        void.append(guards.guard_power(info, trace, worked, null, rested_s))
+        void.append(guards.guard_utilisation(info, trace, worked, null, rested_s))
     return void, weak
 
 

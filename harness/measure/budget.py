@@ -232,11 +232,13 @@ def source_energy(
     elif unseen is not plain and method == "counter" and not _sums_readings(info, inside):
         unseen = plain
     energy_j = plain_j + (unseen.correction_j or 0.0)
-    gap = gap_energy(info, readings, null, trace, idle)
-    edges_j = _edges_u_j(info, readings, method, idle.power_w)
+    gap = _ends(info, readings, inside) if readings.under_load else gap_energy(info, readings, null, trace, idle)
+    edge_w = idle.power_w if not readings.under_load else plain_j / duration_s
+    edges_j = _edges_u_j(info, readings, method, edge_w)
     lag_j = lag_u_j(info.sensor_period_s, gap.before_w, gap.after_w)
     busy_w = (energy_j - gap.energy_j) / readings.busy_s if readings.busy_s else 0.0
-    steps_j = kappa * info.sensor_period_s * abs(busy_w - idle.power_w) * math.sqrt(2 / 12)
+    step_w = 0.0 if readings.under_load else abs(busy_w - idle.power_w)
+    steps_j = kappa * info.sensor_period_s * step_w * math.sqrt(2 / 12)
     budget = (
         UncertaintyTerm(
             name="sensor gain",
@@ -258,7 +260,8 @@ def source_energy(
         _term("lag at the edges", lag_j, "a longer window", averages=False),
         _term("gaps", gap.u_j, "fewer delays, a longer window", averages=False),
     )
-    sampled_j, sampled_u_j = _sampled_check(info, readings, trace, method, energy_j, idle, edges_j, of_readings)
+    at_edges = IdlePowerReading(edge_w, idle.u_w)
+    sampled_j, sampled_u_j = _sampled_check(info, readings, trace, method, energy_j, at_edges, edges_j, of_readings)
     return SourceEnergy(
         source_id=info.id,
         energy_j=energy_j,
@@ -276,6 +279,22 @@ def source_energy(
         true_energy_j=truth(info.id, readings.start_s, readings.end_s) if truth else None,
         true_busy_energy_j=math.fsum(truth(info.id, *span) for span in readings.busy_spans_s) if truth else None,
     )
+
+
+def _ends(info: SourceInfo, readings: WindowReadings, inside: PowerTrace) -> GapEnergy:
+    """A window whose edges lie inside the work has no gaps; what is told late at its edges is the power near them."""
+    fifth_s = readings.duration_s / 5
+    ends_w = []
+    for start_s, end_s in (
+        (readings.start_s, readings.start_s + fifth_s),
+        (readings.end_s - fifth_s, readings.end_s),
+    ):
+        _, power_w = inside.between(start_s, end_s).power(info.id)
+        ends_w.append(float(np.mean(power_w)) if len(power_w) else None)
+    before_w, after_w = ends_w
+    if before_w is None or after_w is None:
+        return GapEnergy(0.0, 0.0, 0.0, 0.0)
+    return GapEnergy(0.0, 0.0, before_w, after_w)
 
 
 def _sums_readings(info: SourceInfo, inside: PowerTrace) -> bool:

@@ -51,8 +51,8 @@ def counter_energy(start_j: float, end_j: float) -> float:
 
 
 def busy_energy_j(source: SourceEnergy) -> float:
-    """Gross energy while the engine ran: the window's energy less what its edges and delays drew."""
-    return source.energy_j - source.gap_energy_j
+    """Gross energy while the engine ran: the window's energy less what its edges, delays and failed requests drew."""
+    return source.energy_j - source.gap_energy_j - (source.failed_energy_j or 0.0)
 
 
 def idle_share_j(window: Measurement, source: SourceEnergy) -> float:

@@ -139,6 +139,13 @@ def beat_not_excluded(readings: WindowReadings, info: SourceInfo, kappa: float) 
     count = len(readings.busy_spans_s)
     if kappa == 0 or count == 0 or (readings.phases_spread and count >= FEWEST_SPREAD):
         return None
+    if readings.under_load:
+        return Caveat(
+            code="beat-not-excluded",
+            message=f"This sensor sees {1 - kappa:.0%} of the time: where a server's power swings in step with it "
+            "(decode steps of about its period), it is read wrong, which only the windows' scatter shows.",
+            window_only=True,
+        )
     longest_s = max(end - start for start, end in readings.busy_spans_s)
     if not readings.phases_spread and longest_s < info.sensor_window_s:
         return None  # shorter than what a reading sees: averaged by the sensor itself

@@ -10,21 +10,25 @@ from typing import Any
 
 from harness.clock import Clock
 from harness.errors import MeasurementInvalid
-from harness.measure import quality
 from harness.measure.assembly import Idles, RawWindow, assembled
-from harness.measure.base import Progress, Workload
+from harness.measure.base import Progress, ServedWorkload, Workload
 from harness.measure.budget import TrueEnergy, mean_age_s, null_power, source_method
 from harness.measure.delays import GOLDEN_FRACTION, SpreadPlan, spread_plan
-from harness.measure.period import keeps_phase, period_disagrees, with_seen_period
-from harness.measure.siblings import unexplained_scatter, with_strays_rejected
+from harness.measure.period import keeps_phase, with_seen_period
+from harness.measure.run_caveats import run_caveats
+from harness.measure.served import Account
+from harness.measure.served_assembly import Rest, assembled_steady, pooled
+from harness.measure.served_caveats import served_caveats
+from harness.measure.siblings import with_strays_rejected
+from harness.measure.steady import metered_steady
 from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeats_interval, seconds_left
-from harness.measure.warm_up import warm_up
+from harness.measure.warm_up import warm_up, warm_up_served
 from harness.measure.window import OpenWindow, WindowReadings, metered
 from harness.power.base import PowerSource, ReferenceMeter, ReferenceReading
 from harness.power.profiles import unseen_fraction
 from harness.power.sampler import Sampler
 from harness.power.trace import PowerTrace
-from harness.records import Caveat, IdlePower, Measurement, SourceInfo, WarmUp, WorkCounts
+from harness.records import Caveat, IdlePower, Measurement, Served, SourceInfo, WarmUp, WorkCounts
 from harness.specs import MeasureSpec
 from harness.stats import Estimate
 
@@ -43,15 +47,17 @@ class SessionResult:
     references: tuple[tuple[ReferenceReading, ...], ...]
     caveats: tuple[Caveat, ...]
     trace: PowerTrace
+    served: Served | None = None
 
 
 @dataclass(frozen=True)
 class _Repeat:
-    """One window, the null window after it, and what other tools read meanwhile."""
+    """One window, the null window after it, and what other tools read and a server did meanwhile."""
 
     measurement: Measurement
     idles: Idles
     references: tuple[ReferenceReading, ...]
+    account: Account | None = None
 
 
 @dataclass
@@ -62,12 +68,13 @@ class Session:
     sampler: Sampler
     clock: Clock
     spec: MeasureSpec
-    workload: Workload
+    workload: Workload | ServedWorkload
     seed: int
     batch_size: int
     references: Sequence[ReferenceMeter] = ()
     truth: TrueEnergy | None = None
     report: Callable[[Progress], None] = lambda progress: None
+    own_pids: Callable[[], frozenset[int]] = frozenset  # processes that work for us although we did not start them
     kept: tuple[tuple[Measurement, ...], PowerTrace] | None = None  # what there is, also when run() failed
 
     def run(self) -> SessionResult:
@@ -91,9 +98,7 @@ class Session:
             self.report(Progress("idle"))
             before = self._idle_window(self.spec.idle_s)
             self.report(Progress("warm-up"))
-            warmed, batch_s, caveats = warm_up(
-                self.sources, lead, self.clock, self.spec, self.workload, self._trace_covering, self.report
-            )
+            warmed, batch_s, caveats = self._warm_up(lead)
             self._worked_until_s = self.clock.now_s()
             self._null_window(self.spec.null_window_s)  # every window follows a rest of the same length
             self.report(Progress("measure"))
@@ -107,7 +112,10 @@ class Session:
         measurements = self._judged()
         nulls = [repeat.idles for repeat in repeats]
         idle = tuple(self._idle(index, before, nulls, after) for index in range(len(self._infos)))
-        caveats += self._run_caveats(measurements, trace)
+        profiles = [source.info for source in self.sources]
+        caveats += run_caveats(measurements, trace, profiles, self._infos, self.spec)
+        served = self._served(measurements)
+        caveats += served_caveats(served) if served is not None else ()
         return SessionResult(
             tuple(self._infos),
             measurements,
@@ -116,7 +124,15 @@ class Session:
             tuple(repeat.references for repeat in repeats),
             tuple(caveats),
             trace,
+            served,
         )
+
+    def _warm_up(self, lead: PowerSource) -> tuple[WarmUp, float, list[Caveat]]:
+        given = self.sources, lead, self.clock, self.spec
+        if isinstance(self.workload, ServedWorkload):
+            warmed, caveats = warm_up_served(*given, self.workload, self._trace_covering, self.report)
+            return warmed, 0.0, caveats
+        return warm_up(*given, self.workload, self._trace_covering, self.report)
 
     # --- idle ---
 
@@ -211,6 +227,8 @@ class Session:
         return with_strays_rejected(windows, self._active, self.spec.max_temperature_change_c)
 
     def _one_repeat(self, index: int, batch_count: int, plan: SpreadPlan) -> _Repeat:
+        if isinstance(self.workload, ServedWorkload):
+            return self._steady_repeat(index, self.workload)
         batches = self.workload.prepare(batch_count)
         rested_since_s = self._worked_until_s
         starts = plan.starts(math.fmod(self._first_phase + index * GOLDEN_FRACTION, 1.0))
@@ -237,6 +255,41 @@ class Session:
         measurement, idles = assembled(raw, self._infos, self.spec, self._counter_expected, self._truth_of)
         return _Repeat(measurement, idles, other_tools)
 
+    def _steady_repeat(self, index: int, workload: ServedWorkload) -> _Repeat:
+        """A load on a server: put on, held for a window, taken off."""
+        rested_since_s = self._worked_until_s
+        foreign = self._foreign_processes()
+        for meter in self.references:
+            meter.start()
+        window_s = max(self.spec.window_s, self._shortest_busy_s)
+        steady = metered_steady(
+            self.sources, self.clock, workload, window_s, self._use_counter, self._follow_host_counters
+        )
+        self._worked_until_s = steady.worked_s[1]
+        other_tools = tuple(meter.stop() for meter in self.references)
+        null = self._null_window(self.spec.null_window_s)
+        foreign = foreign or self._foreign_processes()
+        rest = Rest(null, self._trace_covering(null), rested_since_s, foreign)
+        measurement, idles, account = assembled_steady(
+            f"repeat-{index + 1}",
+            steady,
+            rest,
+            workload,
+            self._infos,
+            self.spec,
+            self._counter_expected,
+            self._truth_of,
+        )
+        return _Repeat(measurement, idles, other_tools, account)
+
+    def _served(self, measurements: Sequence[Measurement]) -> Served | None:
+        """What the server did in all accepted windows."""
+        if not isinstance(self.workload, ServedWorkload):
+            return None
+        pairs = zip(self._repeats, measurements, strict=True)
+        accounts = [repeat.account for repeat, m in pairs if repeat.account is not None and not m.rejected]
+        return pooled(accounts, self.workload.totals())
+
     def _phases_kept(self, window: OpenWindow) -> bool:
         return keeps_phase(self._lead, max(end_s - start_s for start_s, end_s in window.spans_s))
 
@@ -251,6 +304,7 @@ class Session:
 
     def _and_more(self, batches: Sequence[Any], window: OpenWindow) -> Iterator[Any]:
         """The batches prepared, and as many more as it takes if they turn out faster than in the warm-up."""
+        assert not isinstance(self.workload, ServedWorkload)
         yield from batches
         while window.busy_s < self._shortest_busy_s:
             yield from self.workload.prepare(1)
@@ -263,7 +317,7 @@ class Session:
         for source in self.sources:
             if source.info.runs_model:
                 pids.extend(source.foreign_processes() or ())
-        return tuple(pids)
+        return tuple(pid for pid in pids if pid not in self.own_pids()) if pids else ()
 
     def _trace_covering(self, readings: WindowReadings) -> PowerTrace:
         """The trace, once it tells of all of the window: readings speak of the past."""
@@ -276,7 +330,7 @@ class Session:
             self.clock.sleep_s(self.spec.sample_period_s)
         return trace
 
-    # --- news and caveats ---
+    # --- news ---
 
     def _report_repeat(self, measurement: Measurement, count: int, interval: Estimate | None, elapsed_s: float) -> None:
         busy_s = measurement.busy_s
@@ -291,16 +345,3 @@ class Session:
                 left_s=seconds_left(self.spec, count, interval, elapsed_s),
             )
         )
-
-    def _run_caveats(self, measurements: Sequence[Measurement], trace: PowerTrace) -> list[Caveat]:
-        found = [quality.samples_missed(trace), unexplained_scatter(measurements, self._active)]
-        for source, info in zip(self.sources, self._infos, strict=True):
-            if info.runs_model and info.kind == "gpu":
-                found += [quality.unknown_sensor(info), period_disagrees(source.info, info)]
-        relative = relative_halfwidth(repeats_interval(measurements, self._active))
-        target = self.spec.target_relative_halfwidth
-        if relative is not None and relative > target:
-            repeats_spent = len(measurements) >= self.spec.max_repeats
-            why = "max_repeats was reached" if repeats_spent else "max_duration_s was spent"
-            found.append(quality.not_narrow_enough(relative, target, why))
-        return [caveat for caveat in found if caveat is not None]

@@ -53,7 +53,7 @@ def summarize(
     work = _total_work(accepted)
     complete_node = host_missing is None
     return Summary(
-        generations=work.requests,
+        generations=round(work.requests),
         windows=len(accepted),
         rejected_windows=rejected,
         gpu_energy_j=gpu_energy,
@@ -66,6 +66,7 @@ def summarize(
         ),
         node_missing=host_missing,
         energy_j_per_output_token=_per(gpu_energy, work.requests, work.output_tokens),
+        energy_j_per_answer_token=_per(gpu_energy, work.requests, _answer_tokens(accepted, work)),
         energy_j_per_image=_per(gpu_energy, work.requests, work.images),
         duration_s=math.fsum(window.busy_s for window in accepted) / work.requests,
         power_w=gpu_energy.value * work.requests / math.fsum(window.busy_s for window in accepted),
@@ -127,8 +128,15 @@ def _estimate(parts: Sequence[Part]) -> Estimate:
     return combined([energy for energy, _, _ in parts], [own_u for _, own_u, _ in parts], common)
 
 
-def _per(per_generation: Estimate, generations: int, count: int) -> Estimate | None:
+def _per(per_generation: Estimate, generations: float, count: float) -> Estimate | None:
     return per_generation.scaled(generations / count) if count else None
+
+
+def _answer_tokens(windows: Sequence[Measurement], work: WorkCounts) -> float:
+    """Output tokens that are no reasoning; 0 where no server tells them apart."""
+    reasoning = [window.served.reasoning_tokens for window in windows if window.served is not None]
+    known = [tokens for tokens in reasoning if tokens is not None]
+    return work.output_tokens - math.fsum(known) if known and len(known) == len(windows) else 0
 
 
 def _total_work(windows: Sequence[Measurement]) -> WorkCounts:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.clock import Clock
-from harness.measure.base import Progress, Workload
+from harness.measure.base import Progress, ServedWorkload, Workload
 from harness.measure.quality import not_steady
+from harness.measure.steady import metered_steady
 from harness.measure.window import WindowReadings, metered
 from harness.power.base import PowerSource
 from harness.power.trace import PowerTrace
@@ -66,24 +67,55 @@ def warm_up(
     Returns:
         How it went; the shortest recent batch in seconds; a caveat if it ended by the budget.
     """
-    start_s = clock.now_s()
     durations_s: list[float] = []
+
+    def block() -> Block:
+        return _block(sources, lead, clock, spec, workload, trace_covering, durations_s)
+
+    warmed, caveats = _until_steady(block, clock, spec, report)
+    # The first batches pay for compilation and caches; the shortest of the rest makes windows that are long enough.
+    shortest_s = min(durations_s[len(durations_s) // 2 :])
+    return warmed, shortest_s, caveats
+
+
+def warm_up_served(
+    sources: Sequence[PowerSource],
+    lead: PowerSource,
+    clock: Clock,
+    spec: MeasureSpec,
+    workload: ServedWorkload,
+    trace_covering: TraceCovering,
+    report: Callable[[Progress], None],
+) -> tuple[WarmUp, list[Caveat]]:
+    """The same under a load on a server, put on and taken off for each block."""
+
+    def block() -> Block:
+        use_counter = spec.energy_method != "sampled"
+        readings = metered_steady(sources, clock, workload, spec.warm_up_block_s, use_counter).window
+        return Block(readings.end_s, _power_w(lead, readings, trace_covering), lead.read().temperature_c)
+
+    return _until_steady(block, clock, spec, report)
+
+
+def _until_steady(
+    next_block: Callable[[], Block], clock: Clock, spec: MeasureSpec, report: Callable[[Progress], None]
+) -> tuple[WarmUp, list[Caveat]]:
+    """Blocks of work until two agree or the budget ends."""
+    start_s = clock.now_s()
     blocks: list[Block] = []
     reason: str | None = ""
     while reason is not None:
         elapsed_s = clock.now_s() - start_s
         if blocks and elapsed_s >= spec.warm_up_max_s:
             break
-        blocks.append(_block(sources, lead, clock, spec, workload, trace_covering, durations_s))
+        blocks.append(next_block())
         # Windows are followed by a rest; a board that was warmed without would cool down while it is measured.
         clock.sleep_s(spec.warm_up_block_s * spec.null_window_s / spec.window_s)
         reason = unsteady_because(blocks)
         report(Progress("warm-up", power_w=blocks[-1].power_w, left_s=max(0.0, spec.warm_up_max_s - elapsed_s)))
     duration_s = clock.now_s() - start_s
     caveats = [] if reason is None else [not_steady(duration_s, reason)]
-    # The first batches pay for compilation and caches; the shortest of the rest makes windows that are long enough.
-    shortest_s = min(durations_s[len(durations_s) // 2 :])
-    return WarmUp(duration_s=duration_s, blocks=len(blocks), steady=reason is None), shortest_s, caveats
+    return WarmUp(duration_s=duration_s, blocks=len(blocks), steady=reason is None), caveats
 
 
 def _block(

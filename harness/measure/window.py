@@ -38,6 +38,7 @@ class WindowReadings:
     stamp_interval_s: float | None
     phases_spread: bool = False
     failures: tuple[str, ...] = ()
+    under_load: bool = False
 
     @property
     def busy_s(self) -> float:
@@ -89,14 +90,16 @@ class OpenWindow:
 
 
 @dataclass(frozen=True)
-class _Edge:
+class Edge:
+    """What every source's counter said at one moment, and how exactly that moment is known."""
+
     at_s: float
     energies_j: dict[str, float | None]
     stamp_interval_s: float | None
     failures: tuple[str, ...]
 
 
-def _edge(sources: Sequence[PowerSource], lead: PowerSource | None, clock: Clock, poll_s: float) -> _Edge:
+def find_edge(sources: Sequence[PowerSource], lead: PowerSource | None, clock: Clock, poll_s: float) -> Edge:
     """Wait for the lead's counter to move and stamp it; then read the others, as they stand."""
     energies: dict[str, float | None] = {}
     failures: list[str] = []
@@ -128,7 +131,7 @@ def _edge(sources: Sequence[PowerSource], lead: PowerSource | None, clock: Clock
     for source in sources:
         if source.info.id not in energies:
             energies[source.info.id] = read_j(source)
-    return _Edge(at_s, energies, interval_s, tuple(dict.fromkeys(failures)))
+    return Edge(at_s, energies, interval_s, tuple(dict.fromkeys(failures)))
 
 
 @contextmanager
@@ -152,10 +155,9 @@ def metered(
         poll_s: Pause between looks at the counter.
     """
     window = OpenWindow(clock)
-    lead = next((s for s in sources if s.info.runs_model and s.info.counter_step_j is not None), None)
-    lead = lead if use_counter else None
+    lead = leading(sources, use_counter)
     synchronize()
-    start = _edge(sources, lead, clock, poll_s)
+    start = find_edge(sources, lead, clock, poll_s)
     active = [source.info for source in sources if source.info.runs_model]
     if any(lead is None or info.counter_step_j is None for info in active):
         # Readings are moved back by their mean age and smeared by as much: what begins now must stay inside.
@@ -164,15 +166,33 @@ def metered(
     synchronize()
     # What ends with the work is shown up to a period later, and may be counted another period after that.
     clock.sleep_s(max((2 * info.sensor_period_s + info.sensor_window_s for info in active), default=0.0))
-    end = _edge(sources, lead, clock, poll_s)
+    end = find_edge(sources, lead, clock, poll_s)
+    window.closed = between_edges(start, end, tuple(window.spans_s), lead)
+
+
+def leading(sources: Sequence[PowerSource], use_counter: bool) -> PowerSource | None:
+    """The first source that runs the model and has a counter: edges are sought on it. None without one."""
+    lead = next((s for s in sources if s.info.runs_model and s.info.counter_step_j is not None), None)
+    return lead if use_counter else None
+
+
+def between_edges(
+    start: Edge,
+    end: Edge,
+    spans_s: tuple[tuple[float, float], ...],
+    lead: PowerSource | None,
+    under_load: bool = False,
+) -> WindowReadings:
+    """The window from one edge to another, in which work ran in these spans."""
     intervals = (start.stamp_interval_s, end.stamp_interval_s)
     known = [interval for interval in intervals if interval is not None]
-    window.closed = WindowReadings(
+    return WindowReadings(
         start_s=start.at_s,
         end_s=end.at_s,
-        busy_spans_s=tuple(window.spans_s),
+        busy_spans_s=spans_s,
         edges_j={key: (start.energies_j[key], end.energies_j[key]) for key in start.energies_j},
         aligned_source=lead.info.id if lead is not None and len(known) == 2 else None,
         stamp_interval_s=max(known) if len(known) == 2 else None,
         failures=tuple(dict.fromkeys((*start.failures, *end.failures))),
+        under_load=under_load,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,10 +16,24 @@ def own_process_tree() -> frozenset[int]:
     return frozenset({me.pid, *(p.pid for p in me.parents()), *(p.pid for p in me.children(recursive=True))})
 
 
+def family(roots: Iterable[int]) -> frozenset[int]:
+    """These processes and all their children; those that are gone are left out."""
+    found: set[int] = set()
+    for pid in roots:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            found |= {pid, *(child.pid for child in process.children(recursive=True))}
+    return frozenset(found)
+
+
 def cuda_is_loaded() -> bool:
-    """This process uses CUDA, as far as its mapped libraries tell (Linux; False elsewhere)."""
+    """This process or a child of it uses CUDA, as far as mapped libraries tell (Linux; False elsewhere)."""
+    return any(_maps_cuda(pid) for pid in (os.getpid(), *family([os.getpid()])))
+
+
+def _maps_cuda(pid: int) -> bool:
     try:
-        return "libcuda.so" in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+        return "libcuda.so" in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
 

@@ -43,6 +43,7 @@ class ResultRow(Frozen):
     task: str
     prompts: str = Field("builtin", description="the prompt set: builtin, a file, or a hub dataset")
     batch_size: int
+    load: str | None = Field(None, description="the load on a server, instead of a batch")
     gpu: str | None
     boundary: str | None
     windows: int = 0
@@ -90,6 +91,7 @@ def result_row(record: RunRecord, editions: Editions, accounting: Accounting | N
         weights="none" if spec.engine == "simulated" else spec.model.weights,
         task=spec.task,
         batch_size=spec.batch_size,
+        load=spec.load_label if spec.server is not None else None,
         gpu=active[0].device_name if active else None,
         boundary=f"{len(active)} of {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else None,
         caveats=all_caveats(record),

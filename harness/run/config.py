@@ -43,6 +43,8 @@ SWEEPS: tuple[tuple[str, ...], ...] = (
     ("image", "guidance"),
     ("image", "height"),
     ("image", "width"),
+    ("server", "concurrency"),
+    ("server", "request_rate_hz"),
 )
 # What a short form stands for.
 SHORT_FORMS: dict[tuple[str, ...], str] = {("model",): "id", ("sources",): "kind", ("prompts",): "kind"}
@@ -207,7 +209,9 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
 
 def _check_combination(spec: RunSpec) -> None:
     wanted = TASKS[spec.task].engine
-    if spec.engine not in (wanted, "simulated"):
+    if spec.engine == "openai":
+        _check_served(spec)
+    elif spec.engine not in (wanted, "simulated"):
         raise _Clash(("engine",), f"The engine {spec.engine} cannot do {spec.task}.", f"Use engine: {wanted}.")
     virtual = spec.on_virtual_clock
     if spec.engine == "simulated" and spec.sources.kind != "simulated":
@@ -224,7 +228,7 @@ def _check_combination(spec: RunSpec) -> None:
             "Other tools read the real clock, so a run on the virtual clock cannot be cross-checked.",
             "Remove cross_check, or use clock: real.",
         )
-    if spec.engine != "simulated" and len(spec.sources.gpus) > 1 and spec.device_map is None:
+    if spec.engine not in ("simulated", "openai") and len(spec.sources.gpus) > 1 and spec.device_map is None:
         raise _Clash(
             ("sources", "gpus"),
             f"{spec.engine} puts the model on one GPU, and sources.gpus names {len(spec.sources.gpus)}.",
@@ -259,6 +263,44 @@ def _check_loading(spec: RunSpec) -> None:
                     f"'{key}' needs a model that is loaded from files, and {spec.model.id} is built here at random.",
                     "Save it once with save_pretrained(), and give the folder.",
                 )
+
+
+def _check_served(spec: RunSpec) -> None:
+    """What a server cannot be asked, or is asked elsewhere."""
+    assert spec.server is not None
+    if spec.task != "text-generation":
+        raise _Clash(("engine",), f"The engine openai cannot do {spec.task}.", "It does text-generation.")
+    if spec.batch_size != 1:
+        raise _Clash(
+            ("batch_size",),
+            "A server makes its batches itself.",
+            "Set server.concurrency or server.request_rate_hz instead of batch_size.",
+        )
+    if spec.measure.requests_per_window is not None:
+        raise _Clash(
+            ("measure", "requests_per_window"),
+            "A served window is as long as it is, whatever is answered in it.",
+            "Set measure.window_s.",
+        )
+    if spec.text is not None and spec.text.max_input_tokens is not None:
+        raise _Clash(
+            ("text", "max_input_tokens"),
+            "A server is sent text, so it cannot be cut by tokens.",
+            "Set prompts.max_words instead.",
+        )
+    for key in ("attention", "device_map", "compile", "quantization"):
+        if getattr(spec, key) not in (None, "default"):
+            raise _Clash((key,), f"A server loads its model itself: '{key}' is not passed on.", "Set server.command.")
+    if spec.text is not None and (spec.text.template or spec.text.chat or spec.text.beams != 1):
+        raise _Clash(
+            ("text",),
+            "A server is sent prompts as they are: template, chat and beams are not passed on.",
+            "Use server.api: chat for a chat model.",
+        )
+    if spec.model.weights == "random" and not spec.server.command:
+        raise _Clash(
+            ("model", "weights"), "A running server has its weights.", "Leave 'weights' out, or give server.command."
+        )
 
 
 def _resolve_model_folder(content: dict[str, Any], where: Where) -> None:

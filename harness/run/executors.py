@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from harness.engines.openai import SAVED_MODEL
 from harness.errors import HarnessError, StoreError
 from harness.measure.base import Progress
 from harness.records import Failure, RunRecord
@@ -170,3 +172,4 @@ def _clear(scratch: Path) -> None:
     """Leave only what is kept."""
     for name in ("task.json", "stderr.log", "load.bin", SAMPLES_FILE):
         (scratch / name).unlink(missing_ok=True)
+    shutil.rmtree(scratch / SAVED_MODEL, ignore_errors=True)

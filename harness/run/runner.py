@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from harness.engines.server import refuse_elsewhere
 from harness.errors import StoreError
 from harness.measure.base import Progress
 from harness.records import RunRecord
 from harness.run.config import Plan
 from harness.run.executors import Executor
-from harness.run.sources import opened_sources, refuse_shared
+from harness.run.sources import opened_sources, refuse_shared, served_pids
 from harness.specs import RunSpec, SourcesSpec
 from harness.store.files import RECORD, campaign_lock, keep_run, read_record, scratch_folder, sweep_scratch
 from harness.tasks.hub import check_prompts
@@ -58,9 +59,13 @@ def preflight(specs: Sequence[RunSpec]) -> None:
     """See that every dataset is there, and open each kind of source, before anything runs.
 
     Raises:
+        UserInputError: A server is on another machine.
         ModelUnavailable: A dataset of the hub cannot be had.
         SourceUnavailable: With what to do; exit code 2.
     """
+    for server in (spec.server for spec in specs if spec.server is not None):
+        if server.base_url is not None:
+            refuse_elsewhere(server.base_url, server.sources_host)
     for prompts in dict.fromkeys(spec.prompts for spec in specs if spec.replay is None):
         check_prompts(prompts)
     seen: dict[SourcesSpec, bool] = {}
@@ -69,7 +74,7 @@ def preflight(specs: Sequence[RunSpec]) -> None:
     for sources, shared_allowed in seen.items():
         with opened_sources(sources, None) as opened:
             if not shared_allowed:
-                refuse_shared(opened.sources)
+                refuse_shared(opened.sources, frozenset().union(*map(served_pids, specs)))
 
 
 def run_campaign(plan: Plan, results: Path, executor: Executor, listener: Listener) -> CampaignResult:

@@ -15,12 +15,13 @@ from harness.measure.budget import TrueEnergy
 from harness.power.base import PowerSource
 from harness.power.host import open_rapl
 from harness.power.nvml import open_gpus
+from harness.power.processes import family
 from harness.power.profiles import SensorProfile, read_profile
 from harness.power.sampler import ProcessSampler, Sampler, SourceFactory, VirtualSampler
 from harness.records import Caveat
 from harness.simulation.gpu import NodeState, SimulatedNode
 from harness.simulation.nvml import installed, nvidia_smi_on_path, open_simulated_sources
-from harness.specs import SourcesSpec
+from harness.specs import RunSpec, SourcesSpec
 from harness.tasks.files import file_sha256
 
 FOREIGN_LOOKS, FOREIGN_PAUSE_S = 6, 0.5
@@ -84,30 +85,44 @@ def _given_profile(spec: SourcesSpec) -> SensorProfile | None:
     return profile
 
 
-def refuse_shared(sources: Sequence[PowerSource]) -> None:
+def served_pids(spec: RunSpec) -> frozenset[int]:
+    """Processes of a running server that the config names, with their children: their work is ours."""
+    return family(spec.server.pids) if spec.server is not None else frozenset()
+
+
+def refuse_shared(sources: Sequence[PowerSource], own_pids: frozenset[int] = frozenset()) -> None:
     """Another process on a GPU that is to run the model makes every joule ambiguous.
+
+    Args:
+        sources: All of the machine.
+        own_pids: Processes that work for us, although we did not start them.
 
     Raises:
         SourceUnavailable: There is one.
     """
     for source in sources:
-        pids = _lasting_processes(source) if source.info.runs_model else None
+        pids = _lasting_processes(source, own_pids) if source.info.runs_model else None
         if pids:
             shown = ", ".join(map(str, pids[:5]))
             raise SourceUnavailable(
                 f"Another process uses {source.info.device_name} ({source.info.id}): pid {shown}.",
-                "Stop it, choose another GPU with sources.gpus, or accept mixed energy with measure.allow_shared_gpu.",
+                "Stop it, choose another GPU with sources.gpus, or accept mixed energy with measure.allow_shared_gpu. "
+                "A running server that is to be measured is named by server.pids.",
             )
 
 
-def _lasting_processes(source: PowerSource) -> tuple[int, ...] | None:
+def _lasting_processes(source: PowerSource, own_pids: frozenset[int]) -> tuple[int, ...]:
     """Foreign processes that are still there after a while: the driver lists one that just ended for a moment."""
-    pids = source.foreign_processes()
+
+    def foreign() -> tuple[int, ...]:
+        return tuple(pid for pid in source.foreign_processes() or () if pid not in own_pids)
+
+    pids = foreign()
     for _ in range(FOREIGN_LOOKS if source.info.provenance == "measured" else 0):
         if not pids:
             break
         time.sleep(FOREIGN_PAUSE_S)
-        pids = source.foreign_processes()
+        pids = foreign()
     return pids
 
 

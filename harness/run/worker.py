@@ -19,9 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.engines.base import Engine
+from harness.engines.base import Engine, Loadable
+from harness.engines.openai import OpenAIEngine
 from harness.engines.replay import ReplayEngine
-from harness.engines.simulated import LoadingEngine, SimulatedEngine
+from harness.engines.simulated import LoadingEngine, SimulatedEngine, load_gpus
 from harness.errors import HarnessError, StoreError
 from harness.frozen import Frozen
 from harness.measure.base import Progress
@@ -31,7 +32,8 @@ from harness.power.base import ReferenceMeter
 from harness.power.host import CodeCarbonMeter
 from harness.records import Caveat, CrossCheck, Environment, Failure, RunRecord, SourceInfo, WorkCounts
 from harness.run.environment import describe_environment
-from harness.run.sources import OpenedSources, opened_sources, refuse_shared
+from harness.run.sources import OpenedSources, opened_sources, refuse_shared, served_pids
+from harness.simulation.costs import utilisation_of
 from harness.specs import RunSpec
 from harness.store.files import write_run
 from harness.tasks.base import Request, endless_batches
@@ -157,11 +159,11 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
         run.sources = tuple(source.info for source in opened.sources)
         run.environment = describe_environment(_driver(run.sources))
         if not spec.measure.allow_shared_gpu:
-            refuse_shared(opened.sources)
+            refuse_shared(opened.sources, served_pids(spec))
         report(Progress("read prompts"))
         requests = (Request(0, ""),) if spec.replay else load_requests(spec.prompts, spec.task)  # a replay asks nothing
         report(Progress("load model"))
-        engine = _engine(spec, opened)
+        engine = _engine(spec, opened, scratch)
         try:
             engine.load()
             run.environment = run.environment.model_copy(update={"cuda": _cuda_version(spec)})
@@ -181,28 +183,36 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
 def _session(
     spec: RunSpec,
     opened: OpenedSources,
-    engine: Engine,
+    engine: Engine | OpenAIEngine,
     requests: Sequence[Request],
     references: Sequence[ReferenceMeter],
     scratch: Path,
     report: Report,
 ) -> Session:
+    batches = endless_batches(requests, spec.batch_size, spec.seed)
     return Session(
         sources=opened.sources,
         sampler=opened.sampler(scratch / SAMPLES_FILE, spec.measure.sample_period_s),
         clock=opened.clock,
         spec=spec.measure,
-        workload=EngineWorkload(engine, endless_batches(requests, spec.batch_size, spec.seed)),
+        workload=(
+            engine.keeper(itertools.chain.from_iterable(batches))
+            if isinstance(engine, OpenAIEngine)
+            else EngineWorkload(engine, batches)
+        ),
         seed=spec.seed,
         batch_size=spec.batch_size,
         references=references,
         truth=opened.truth,
         report=report,
+        own_pids=engine.pids if isinstance(engine, OpenAIEngine) else frozenset,
     )
 
 
-def _engine(spec: RunSpec, opened: OpenedSources) -> Engine:
+def _engine(spec: RunSpec, opened: OpenedSources, scratch: Path) -> Engine | OpenAIEngine:
     """The engine by name; on a simulated node it drives the simulated GPU's load."""
+    if spec.engine == "openai":
+        return _served_engine(spec, opened, scratch)
     if spec.engine == "simulated":
         assert opened.node is not None
         if spec.replay is not None:
@@ -226,8 +236,21 @@ def _engine(spec: RunSpec, opened: OpenedSources) -> Engine:
     return engine if opened.node is None else LoadingEngine(engine, opened.node, _indices(opened))
 
 
+def _served_engine(spec: RunSpec, opened: OpenedSources, scratch: Path) -> OpenAIEngine:
+    """A server; on a simulated node the requests in flight are the board's load, as a batch of so many would be."""
+    node = opened.node
+    if node is None:
+        return OpenAIEngine(spec, scratch, opened.clock, opened.gpu_uuids, lambda count: None)
+    indices = _indices(opened)
+
+    def loaded(count: int) -> None:
+        load_gpus(node, indices, utilisation_of(count) if count else 0.0)
+
+    return OpenAIEngine(spec, scratch, opened.clock, (), loaded)
+
+
 def _cuda_version(spec: RunSpec) -> str | None:
-    if spec.engine == "simulated":
+    if spec.engine in ("simulated", "openai"):  # a server's CUDA is its own
         return None
     from harness.engines.loading import cuda_version
 
@@ -244,7 +267,7 @@ def _reference_meters(spec: RunSpec, sources: Sequence[SourceInfo]) -> list[Refe
     return [CodeCarbonMeter(gpu_count) for name in spec.measure.cross_check if name == "codecarbon"]
 
 
-def _save_images(spec: RunSpec, engine: Engine, requests: Sequence[Request], scratch: Path) -> None:
+def _save_images(spec: RunSpec, engine: Loadable, requests: Sequence[Request], scratch: Path) -> None:
     """One extra batch after all metering, so that a person can see what was generated."""
     if spec.image is None or not spec.image.save_images:
         return
@@ -256,7 +279,7 @@ def _save_images(spec: RunSpec, engine: Engine, requests: Sequence[Request], scr
 
 
 def _complete(
-    run: _Run, opened: OpenedSources, engine: Engine, result: SessionResult, references: Sequence[ReferenceMeter]
+    run: _Run, opened: OpenedSources, engine: Loadable, result: SessionResult, references: Sequence[ReferenceMeter]
 ) -> RunRecord:
     spec, sources = run.spec, result.sources
     summary = summarize(result.measurements, sources, opened.host_missing, spec.measure.target_relative_halfwidth)
@@ -277,16 +300,25 @@ def _complete(
         measurements=result.measurements,
         host=host_energy(result.measurements, sources, opened.host_missing),
         cross_checks=tuple(_cross_check(index, meter, result, sources) for index, meter in enumerate(references)),
+        server=engine.info if isinstance(engine, OpenAIEngine) else None,
+        served=result.served,
         summary=summary,
-        caveats=(*opened.caveats, *_shared_gpu(opened), *result.caveats, *_of_references(result)),
+        caveats=(*opened.caveats, *_of_engine(opened, engine), *result.caveats, *_of_references(result)),
     )
 
 
-def _shared_gpu(opened: OpenedSources) -> list[Caveat]:
+def _of_engine(opened: OpenedSources, engine: Loadable) -> list[Caveat]:
+    if isinstance(engine, OpenAIEngine):
+        return [*engine.caveats, *_shared_gpu(opened, engine.pids())]
+    return _shared_gpu(opened, frozenset())
+
+
+def _shared_gpu(opened: OpenedSources, own_pids: frozenset[int]) -> list[Caveat]:
     """Others on the machine's GPUs, as far as that can be told: their energy is in the figures."""
     found = []
     for source in opened.sources:
         pids, name = source.foreign_processes(), source.info.device_name
+        pids = tuple(pid for pid in pids if pid not in own_pids) if pids else pids
         shown = ", ".join(map(str, (pids or ())[:5]))
         if pids is None and source.info.runs_model and source.info.kind == "gpu":
             told = f"Whether other processes use {name} cannot be told here (hidden process ids, as in containers)."

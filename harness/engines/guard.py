@@ -1,0 +1,83 @@
+"""Stands between the harness and a server that it starts: `python -m harness.engines.guard '["command", ...]'`.
+
+The server gets a session, and so a process group, of its own. When this process's standard input closes, because the
+harness asks for it or was killed, the group is asked to end, and made to after a while; so nothing that a server
+started outlives the run. Ends with the server's exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import psutil
+
+GRACE_S = 10.0
+LOOK_S = 0.1
+
+
+def end_group(leader: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> None:
+    """End a session's leader, its group, and those of its children that left the group."""
+    family: list[psutil.Process] = []
+    with suppress(psutil.Error):
+        family = psutil.Process(leader.pid).children(recursive=True)
+    _signal_group(leader.pid, signal.SIGTERM)
+    deadline_s = time.monotonic() + grace_s
+    while time.monotonic() < deadline_s and (leader.poll() is None or _group_lives(leader.pid)):
+        time.sleep(LOOK_S)
+    _signal_group(leader.pid, signal.SIGKILL)
+    for process in family:
+        with suppress(psutil.Error):
+            process.kill()
+    with suppress(subprocess.TimeoutExpired):
+        leader.wait(grace_s)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _signal_group(group: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def main() -> int:
+    """Start the server and stay until it ends, or must."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the end of standard input is the one sign
+    command = json.loads(sys.argv[1])
+
+    def restore() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
+    try:
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=restore)
+    except OSError as error:
+        print(f"cannot start {command[0]}: {error.strerror or error}", file=sys.stderr, flush=True)
+        return 127
+    try:
+        ended = os.pidfd_open(server.pid)  # Linux: readable once the server has ended, so that nothing need be polled
+        asked = sys.stdin.fileno()
+        while True:
+            ready, _, _ = select.select([asked, ended], [], [])
+            if ended in ready or not os.read(asked, 1):
+                break
+    finally:
+        end_group(server)
+    return server.returncode if server.returncode is not None and server.returncode >= 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

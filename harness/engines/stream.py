@@ -1,0 +1,228 @@
+"""One request to a server that speaks OpenAI's protocol, its answer read as a stream of server-sent events.
+
+Standard library only: a thread per request in flight costs little beside a model, and a blocking read is stamped when
+it returns. The format of the events: WHATWG HTML, 9.2 (server-sent events); of their content: OpenAI API reference.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from harness.errors import HarnessError
+from harness.measure.served import Attempt
+
+RETRY_STATUS = (408, 429, 500, 502, 503, 504, 529)
+MOST_ERROR_BYTES = 2000
+MOST_LINE_BYTES = 8 * 1024**2
+
+
+class ServerRefuses(HarnessError):
+    """The server says that what is asked will never be answered: another attempt would be the same."""
+
+    kind = "server_refused"
+
+
+class AttemptFailed(Exception):
+    """Why one attempt has no whole answer, in a word; `detail` is what the server said of it."""
+
+    def __init__(self, reason: str, detail: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.detail, self.retry_after_s = reason, detail, retry_after_s
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where to ask. `key` is sent as a bearer token and shown nowhere."""
+
+    base_url: str
+    key: str | None = None
+
+    def connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        """A connection that is not yet open."""
+        parts = urlsplit(self.base_url)
+        assert parts.hostname is not None
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        return kind(parts.hostname, parts.port, timeout=timeout_s)
+
+    def path(self, path: str) -> str:
+        """A path under the server's own."""
+        return urlsplit(self.base_url).path.rstrip("/") + path
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        plain = {"Content-Type": "application/json", "Connection": "close"}
+        return plain | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+
+    def scrubbed(self, text: str) -> str:
+        """The text without the key, should the server have repeated it."""
+        return text.replace(self.key, "***") if self.key else text
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.base_url!r})"
+
+
+def ask(
+    endpoint: Endpoint,
+    path: str,
+    body: Mapping[str, Any],
+    attempt: Attempt,
+    now_s: Callable[[], float],
+    timeout_s: float,
+    first_piece: Callable[[], None],
+) -> None:
+    """Send one request and read its answer to the end; times and tokens are written into `attempt`.
+
+    Args:
+        endpoint: The server.
+        path: Under its base URL.
+        body: The request.
+        attempt: Filled in while the answer comes.
+        now_s: The clock that windows are stamped by.
+        timeout_s: From now to the last byte.
+        first_piece: Called when the first content has come.
+
+    Raises:
+        AttemptFailed: No whole answer.
+        ServerRefuses: The server will never answer this.
+    """
+    deadline_s = now_s() + timeout_s
+    connection = endpoint.connection(timeout_s)
+    try:
+        connection.request("POST", endpoint.path(path), json.dumps(body), endpoint.headers)
+        channel = connection.sock  # the connection forgets it when the answer says "Connection: close"
+        response = connection.getresponse()
+        if response.status != 200:
+            raise _refused(endpoint, path, response)
+        if "text/event-stream" not in (response.getheader("Content-Type") or ""):
+            raise ServerRefuses(
+                f"{endpoint.base_url}{path} does not stream: it answered {response.getheader('Content-Type')}.",
+                "The first token's time is not known without a stream. Is it an OpenAI-compatible server?",
+            )
+        _read(response, channel, attempt, now_s, deadline_s, first_piece)
+    except TimeoutError as error:
+        raise AttemptFailed("timeout", f"not ended after {timeout_s:g} s") from error
+    except ConnectionRefusedError as error:
+        raise AttemptFailed("connection-refused", str(error)) from error
+    except (http.client.HTTPException, ssl.SSLError, OSError) as error:
+        reason = "closed-midway" if attempt.pieces_s else "connection-lost"
+        raise AttemptFailed(reason, f"{type(error).__name__}: {error}") from error
+    finally:
+        connection.close()
+
+
+def _refused(endpoint: Endpoint, path: str, response: http.client.HTTPResponse) -> Exception:
+    status = response.status
+    detail = endpoint.scrubbed(response.read(MOST_ERROR_BYTES).decode("utf-8", errors="replace")).strip()
+    if status in RETRY_STATUS:
+        return AttemptFailed(f"http-{status}", detail, _seconds(response.getheader("Retry-After")))
+    hints = {
+        401: "Name the environment variable with the key in server.api_key_env.",
+        403: "The key in server.api_key_env is not allowed to do this.",
+        404: "Does the server have this model (server.served_model) and this protocol (server.api)?",
+    }
+    return ServerRefuses(
+        f"{endpoint.base_url}{path} answered {status}: {detail or response.reason}.",
+        hints.get(status, "server.extra_body adds fields to every request, and takes one out with null."),
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return None if text is None else max(0.0, float(text))
+    except ValueError:
+        return None  # a date: not worth a parser
+
+
+def _read(
+    response: http.client.HTTPResponse,
+    channel: socket.socket,
+    attempt: Attempt,
+    now_s: Callable[[], float],
+    deadline_s: float,
+    first_piece: Callable[[], None],
+) -> None:
+    finished = False
+    for data, at_s in _events(response, channel, now_s, deadline_s):
+        if data.strip() == "[DONE]":
+            finished = True
+            break
+        try:
+            event = json.loads(data)
+        except ValueError as error:
+            raise AttemptFailed("malformed-stream", data[:200]) from error
+        if not isinstance(event, dict):
+            raise AttemptFailed("malformed-stream", data[:200])
+        if event.get("error"):
+            raise AttemptFailed("error-in-stream", str(event["error"])[:200])
+        content, reasoning, ended = _piece(event)
+        if content or reasoning:
+            attempt.pieces_s.append(at_s)
+            attempt.reasoning_pieces += bool(reasoning and not content)
+            if len(attempt.pieces_s) == 1:
+                first_piece()
+        finished = finished or ended
+        _count(event.get("usage"), attempt)
+    if not finished:
+        raise AttemptFailed("closed-midway", f"after {len(attempt.pieces_s)} pieces")
+    if not attempt.pieces_s:
+        if not attempt.output_tokens:
+            raise AttemptFailed("no-tokens")
+        attempt.pieces_s.append(now_s())  # tokens that make no text: all that is known is that they have come by now
+        first_piece()
+
+
+def _events(
+    response: http.client.HTTPResponse, channel: socket.socket, now_s: Callable[[], float], deadline_s: float
+) -> Iterator[tuple[str, float]]:
+    """(data, when its last line came) of each event until the stream ends."""
+    lines: list[str] = []
+    while True:
+        left_s = deadline_s - now_s()
+        if left_s <= 0:
+            raise TimeoutError
+        channel.settimeout(left_s)
+        line = response.readline(MOST_LINE_BYTES)
+        if not line:
+            if lines:
+                yield "\n".join(lines), now_s()
+            return
+        text = line.decode("utf-8", errors="replace").rstrip("\r\n")
+        if text.startswith("data:"):
+            lines.append(text[5:].removeprefix(" "))
+        elif not text and lines:
+            yield "\n".join(lines), now_s()
+            lines = []
+
+
+def _piece(event: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Text and reasoning of one event, and whether an answer ends with it."""
+    content = reasoning = ""
+    ended = False
+    for choice in event.get("choices") or ():
+        delta = choice.get("delta") or {}
+        content += choice.get("text") or delta.get("content") or ("call" if delta.get("tool_calls") else "")
+        reasoning += delta.get("reasoning_content") or delta.get("reasoning") or ""
+        ended = ended or choice.get("finish_reason") is not None
+    return content, reasoning, ended
+
+
+def _count(usage: Any, attempt: Attempt) -> None:
+    """Tokens as the last usage of a stream states them; what it leaves out stays unknown."""
+    if not isinstance(usage, dict):
+        return
+    details = usage.get("completion_tokens_details") or {}
+    for name, value in (
+        ("input_tokens", usage.get("prompt_tokens")),
+        ("output_tokens", usage.get("completion_tokens")),
+        ("reasoning_tokens", details.get("reasoning_tokens") if isinstance(details, dict) else None),
+    ):
+        if isinstance(value, int) and value >= 0:
+            setattr(attempt, name, value)

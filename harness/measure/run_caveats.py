@@ -1,0 +1,43 @@
+"""What all windows of a run together leave in doubt. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.measure import quality
+from harness.measure.period import period_disagrees
+from harness.measure.siblings import unexplained_scatter
+from harness.measure.stopping import relative_halfwidth, repeats_interval
+from harness.power.trace import PowerTrace
+from harness.records import Caveat, Measurement, SourceInfo
+from harness.specs import MeasureSpec
+
+
+def run_caveats(
+    measurements: Sequence[Measurement],
+    trace: PowerTrace,
+    profiles: Sequence[SourceInfo],
+    seen: Sequence[SourceInfo],
+    spec: MeasureSpec,
+) -> list[Caveat]:
+    """Doubts about the trace, the scatter, the sensors, and whether it was repeated enough.
+
+    Args:
+        measurements: Every window, judged.
+        trace: Samples of the whole run.
+        profiles: The sources as they were opened.
+        seen: The same as the run came to know them.
+        spec: What was asked for.
+    """
+    active = {info.id for info in seen if info.runs_model}
+    found = [quality.samples_missed(trace), unexplained_scatter(measurements, active)]
+    for profile, info in zip(profiles, seen, strict=True):
+        if info.runs_model and info.kind == "gpu":
+            found += [quality.unknown_sensor(info), period_disagrees(profile, info)]
+    relative = relative_halfwidth(repeats_interval(measurements, active))
+    target = spec.target_relative_halfwidth
+    if relative is not None and relative > target:
+        repeats_spent = len(measurements) >= spec.max_repeats
+        why = "max_repeats was reached" if repeats_spent else "max_duration_s was spent"
+        found.append(quality.not_narrow_enough(relative, target, why))
+    return [caveat for caveat in found if caveat is not None]

@@ -1,0 +1,114 @@
+"""Reading one answer: what is counted, and what each kind of broken answer is called."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from openai_server import Behaviour, fake_server
+
+from harness.engines.stream import AttemptFailed, Endpoint, ServerRefuses, ask
+from harness.measure.served import Attempt
+
+
+def asked(behaviour: Behaviour, chat: bool = False, timeout_s: float = 20.0, key: str | None = None) -> Attempt:
+    path = "/v1/chat/completions" if chat else "/v1/completions"
+    attempt = Attempt(due_s=time.monotonic(), sent_s=time.monotonic())
+    with fake_server([behaviour]) as server:
+        endpoint = Endpoint(server.base_url, key)
+        ask(endpoint, path, {"model": "m"}, attempt, time.monotonic, timeout_s, lambda: None)
+    return attempt
+
+
+@pytest.mark.parametrize("chat", [False, True], ids=["completions", "chat"])
+def test_pieces_are_stamped_and_tokens_are_those_of_usage(chat: bool) -> None:
+    attempt = asked(Behaviour(tokens=5, usage={"prompt_tokens": 7, "completion_tokens": 9}), chat)
+    assert len(attempt.pieces_s) == 5
+    assert attempt.pieces_s == sorted(attempt.pieces_s)
+    assert (attempt.input_tokens, attempt.output_tokens, attempt.tokens) == (7, 9, 9)
+    assert attempt.reasoning_tokens is None
+
+
+def test_reasoning_tokens_are_kept_apart() -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 3}}
+    attempt = asked(Behaviour(tokens=5, reasoning=3, usage=usage), chat=True)
+    assert (attempt.output_tokens, attempt.reasoning_tokens, attempt.reasoning_pieces) == (5, 3, 3)
+
+
+def test_without_usage_tokens_are_the_pieces_and_input_is_unknown() -> None:
+    attempt = asked(Behaviour(tokens=5, usage=None))
+    assert (attempt.input_tokens, attempt.output_tokens, attempt.tokens) == (None, None, 5)
+
+
+def test_an_answer_is_whole_without_the_word_done() -> None:
+    assert asked(Behaviour(tokens=2, done=False)).output_tokens == 2
+
+
+def test_tokens_without_text_count_when_the_answer_ends() -> None:
+    attempt = asked(Behaviour(tokens=3, text=""))
+    assert (len(attempt.pieces_s), attempt.tokens) == (1, 3)
+
+
+def test_comments_and_data_over_several_lines_are_read() -> None:
+    raw = b': ping\r\ndata: {"choices": [{"text": "a",\r\ndata: "finish_reason": "stop"}]}\r\n\r\n'
+    assert len(asked(Behaviour(raw=raw)).pieces_s) == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (Behaviour(status=429), "http-429"),
+        (Behaviour(status=500), "http-500"),
+        (Behaviour(status=503), "http-503"),
+        (Behaviour(closed_after=2), "closed-midway"),
+        (Behaviour(closed_after=0), "closed-midway"),
+        (Behaviour(error_after=1), "error-in-stream"),
+        (Behaviour(raw=b"data: {not json\n\n"), "malformed-stream"),
+        (Behaviour(raw=b"data: [1]\n\n"), "malformed-stream"),
+        (Behaviour(raw=b"data: [DONE]\n\n"), "no-tokens"),
+        (Behaviour(raw=b""), "closed-midway"),
+    ],
+)
+def test_a_broken_answer_is_named(behaviour: Behaviour, reason: str) -> None:
+    with pytest.raises(AttemptFailed) as caught:
+        asked(behaviour)
+    assert caught.value.reason == reason
+
+
+def test_an_answer_that_does_not_end_is_a_timeout() -> None:
+    with pytest.raises(AttemptFailed, match="timeout"):
+        asked(Behaviour(tokens=100, token_s=0.1), timeout_s=0.25)
+
+
+def test_nobody_there_is_connection_refused() -> None:
+    attempt = Attempt(0.0, 0.0)
+    with fake_server() as server:
+        url = server.base_url
+    with pytest.raises(AttemptFailed, match="connection-refused"):
+        ask(Endpoint(url), "/v1/completions", {}, attempt, time.monotonic, 5.0, lambda: None)
+
+
+def test_retry_after_is_taken_over() -> None:
+    with pytest.raises(AttemptFailed) as caught:
+        asked(Behaviour(status=429, headers=(("Retry-After", "3"),)))
+    assert caught.value.retry_after_s == 3.0
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422])
+def test_what_will_never_be_answered_is_refused_at_once(status: int) -> None:
+    with pytest.raises(ServerRefuses, match=str(status)):
+        asked(Behaviour(status=status))
+
+
+def test_an_answer_that_is_no_stream_is_refused() -> None:
+    with pytest.raises(ServerRefuses, match="does not stream"):
+        asked(Behaviour(content_type="application/json", raw=b"{}"))
+
+
+def test_the_key_is_sent_and_shown_nowhere() -> None:
+    with fake_server() as server:
+        endpoint = Endpoint(server.base_url, "s3cret")
+        ask(endpoint, "/v1/completions", {}, Attempt(0.0, 0.0), time.monotonic, 5.0, lambda: None)
+        assert server.headers[0]["Authorization"] == "Bearer s3cret"
+    assert "s3cret" not in repr(endpoint)
+    assert endpoint.scrubbed("bad key s3cret") == "bad key ***"
