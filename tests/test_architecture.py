@@ -103,6 +103,7 @@ run.fork_server
 run.executors
 run.runner
 footprint.factors
+footprint.amounts
 footprint.equivalents
 footprint.accountings
 importers.codecarbon_table

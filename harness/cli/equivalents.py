@@ -46,7 +46,8 @@ def equivalents_command(
     import difflib
 
     from harness.errors import UserInputError
-    from harness.footprint.equivalents import DEFAULT_CAR, DEFAULT_GRID, DEFAULT_PHONE, equivalents, parse_amount
+    from harness.footprint.amounts import parse_amount
+    from harness.footprint.equivalents import DEFAULT_CAR, DEFAULT_GRID, DEFAULT_PHONE, equivalents
 
     for word in amount or ():
         if word.startswith("--"):  # a negative amount looks like an option, so that options are not checked before
