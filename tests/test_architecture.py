@@ -103,8 +103,14 @@ run.fork_server
 run.executors
 run.runner
 footprint.factors
+footprint.defaults
+footprint.propagation
+footprint.codecarbon_tables
+footprint.hourly
+footprint.grids
 footprint.amounts
 footprint.equivalents
+footprint.phrases
 footprint.accountings
 importers.codecarbon_table
 importers.codecarbon_checks
@@ -124,6 +130,8 @@ report.results
 report.uncertainty
 cli.options
 cli.tables
+cli.factor_tables
+cli.factors
 cli.study_tables
 cli.replay_tables
 cli.progress

@@ -1,4 +1,4 @@
-"""What an energy or a mass of CO2e amounts to: phone charges, car distance, CO2e, web searches. Pure.
+"""What an energy or a mass of CO2e amounts to: phone charges, car distance, web searches, tree-years and more. Pure.
 
 A result keeps two doubts apart: `ranges` come from the factors (the amount taken as exact), `intervals`
 from the amount's own measurement (the factors taken at their central value).
@@ -6,26 +6,84 @@ from the amount's own measurement (the factors taken at their central value).
 
 from __future__ import annotations
 
-import itertools
 import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field
 
 from harness import units
 from harness.errors import UserInputError
-from harness.footprint.factors import Factor, factor
+from harness.footprint.defaults import DEFAULTS
+from harness.footprint.factors import Factor, chosen
+from harness.footprint.propagation import Input, Line, Step, evaluate, from_factor
 from harness.frozen import Frozen
 from harness.records import Caveat
 
-DEFAULT_PHONE = "epa-current"
-DEFAULT_CAR = "epa-current"
-DEFAULT_GRID = "world-2024"
-WEB_SEARCH = "google-2009"
+# The kinds of factor that a conversion uses, in the order in which a result lists them.
+KINDS = (
+    "grid",
+    "phone",
+    "car",
+    "web-search",
+    "led-bulb",
+    "kettle",
+    "household",
+    "streaming",
+    "flight",
+    "tree",
+    "per-capita",
+)
 
-QUANTITIES = ("energy_kwh", "phone_charges", "car_km", "car_miles", "carbon_g_co2e", "web_searches")
+# What one of a factor's unit is in the units of the formulas below.
+_SCALES = {
+    "g CO2e/kWh": 1.0,
+    "g CO2/kWh": 1.0,
+    "kWh/charge": 1.0,
+    "g CO2e/mile": 1.0,
+    "g CO2/mile": 1.0,
+    "g CO2e/km": units.KM_PER_MILE,
+    "g CO2/km": units.KM_PER_MILE,
+    "Wh/search": units.J_PER_WH / units.J_PER_KWH,
+    "kWh/h": 1.0,
+    "kWh/L": 1.0,
+    "kWh/day": 1.0,
+    "kg CO2e/pkm": units.G_PER_KG,
+    "kg CO2/tree/10 yr": units.G_PER_KG / 10,
+    "t CO2/yr": units.G_PER_T / units.DAYS_PER_YEAR,
+    "t CO2e/yr": units.G_PER_T / units.DAYS_PER_YEAR,
+}
 
-# --- converting it ---------------------------------------------------------------------------------
+
+def _of_energy(name: str, label: str, kind: str, unit: str) -> Step:
+    return Step(name, label, unit, f"energy_kwh / {kind}", ("energy_kwh", kind), lambda energy, each: energy / each)
+
+
+def _of_carbon(name: str, label: str, kind: str, unit: str) -> Step:
+    return Step(name, label, unit, f"carbon_g_co2e / {kind}", ("carbon_g_co2e", kind), lambda mass, each: mass / each)
+
+
+_STEPS = (
+    _of_energy("phone_charges", "phone charges", "phone", "charges"),
+    _of_carbon("car_miles", "car distance", "car", "miles"),
+    Step(
+        "car_km", "car distance", "km", "car_miles x 1.609344", ("car_miles",), lambda miles: miles * units.KM_PER_MILE
+    ),
+    _of_energy("web_searches", "web searches", "web-search", "searches"),
+    _of_energy("led_bulb_hours", "LED bulb", "led-bulb", "h"),
+    _of_energy("kettle_litres", "kettle", "kettle", "l"),
+    _of_energy("household_days", "household", "household", "days"),
+    _of_energy("streaming_hours", "video streaming", "streaming", "h"),
+    _of_carbon("flight_passenger_km", "flight", "flight", "passenger-km"),
+    _of_carbon("tree_years", "growth of a tree", "tree", "years"),
+    _of_carbon("per_capita_days", "a person's emissions", "per-capita", "days"),
+)
+QUANTITIES = ("energy_kwh", "carbon_g_co2e", *(step.name for step in _STEPS))
+# The kind of factor that turns energy or mass into each quantity; the grid stands behind those of the other side.
+KIND_OF = {step.name: step.needs[-1] for step in _STEPS} | {
+    "car_km": "car",
+    "energy_kwh": "grid",
+    "carbon_g_co2e": "grid",
+}
 
 
 class Span(Frozen):
@@ -36,7 +94,7 @@ class Span(Frozen):
 
 
 class Equivalents(Frozen):
-    """One amount in six forms, with the factors that led there."""
+    """One amount in many forms, with the factors that led there."""
 
     derived_from: Literal["energy", "mass"] = Field(
         description="what was given; from a mass, the energy and all that follows from it rest on the grid"
@@ -47,6 +105,13 @@ class Equivalents(Frozen):
     car_miles: float
     carbon_g_co2e: float
     web_searches: float
+    led_bulb_hours: float
+    kettle_litres: float = Field(description="water brought to the boil")
+    household_days: float
+    streaming_hours: float
+    flight_passenger_km: float
+    tree_years: float = Field(description="years of one tree's growth that take up the CO2")
+    per_capita_days: float = Field(description="days of one person's emissions")
     ranges: dict[str, Span] = Field(
         description="per quantity, from the factors' ranges with the amount exact; no entry: no range known"
     )
@@ -60,14 +125,12 @@ class Equivalents(Frozen):
         """The factor of this kind that was used."""
         return next(used for used in self.factors if used.kind == kind)
 
-
-class _Rates(NamedTuple):
-    """One choice of factors, in the units of the formulas."""
-
-    grid_g_per_kwh: float
-    phone_kwh_per_charge: float
-    car_g_per_mile: float
-    search_kwh_per_search: float
+    def whole_span(self, name: str) -> Span | None:
+        """Factors and measurement together: every quantity is proportional to the amount. None: nothing is known."""
+        value, factors, measured = getattr(self, name), self.ranges.get(name), self.intervals.get(name)
+        if factors is None or measured is None or value == 0:
+            return factors or measured
+        return Span(low=factors.low * measured.low / value, high=factors.high * measured.high / value)
 
 
 def equivalents(
@@ -75,9 +138,7 @@ def equivalents(
     carbon_g_co2e: float | None = None,
     *,
     interval: tuple[float, float] | None = None,
-    phone: str = DEFAULT_PHONE,
-    car: str = DEFAULT_CAR,
-    grid: str = DEFAULT_GRID,
+    **editions: str | Factor | None,
 ) -> Equivalents:
     """Convert an energy or a mass of CO2e. The grid links the two, in either direction.
 
@@ -85,7 +146,8 @@ def equivalents(
         energy_kwh: The amount, if it is an energy.
         carbon_g_co2e: The amount, if it is a mass. Give exactly one of the two.
         interval: Low and high end of the amount as measured, in its own unit.
-        phone, car, grid: Editions, as `harness equivalents --list` names them.
+        editions: By kind (grid, phone, car, household, flight, per_capita ...) the edition as `harness list factors`
+            names it, a number in the unit of that kind, or a factor; None and the others: the default.
 
     Raises:
         UserInputError: Unknown edition, negative or non-finite amount, both or neither amount given, or an
@@ -96,23 +158,55 @@ def equivalents(
     if amount is None or (energy_kwh is not None and carbon_g_co2e is not None):
         raise UserInputError("Give either an energy or a mass of CO2e, not both and not neither.")
     _check_amount(amount, interval)
-
-    used = (factor("grid", grid), factor("phone", phone), factor("car", car), factor("web-search", WEB_SEARCH))
-    choices = [_rate_choices(each) for each in used]
-    central = _convert(amount, given, _Rates(*(choice[0] for choice in choices)))
-    # Every quantity rises or falls steadily with each factor, so its extremes lie at the corners.
-    corners = [_convert(amount, given, _Rates(*corner)) for corner in itertools.product(*choices)]
-    ends = [_convert(end, given, _Rates(*(choice[0] for choice in choices))) for end in interval or ()]
-    if not all(math.isfinite(value) for result in (*corners, *ends) for value in result.values()):
-        raise UserInputError(f"The amount {amount:g} is too large to compute with.")
+    used = _factors({kind.replace("_", "-"): each for kind, each in editions.items() if each is not None}, given)
+    rates = [from_factor(each.kind, each.kind, each, _SCALES[each.unit], "") for each in used]
+    exact = [rate.model_copy(update={"low": None, "high": None}) for rate in rates]
+    lines = _evaluated(given, amount, None, rates)
+    measured = _evaluated(given, amount, interval, exact) if interval else {}
     return Equivalents(
         derived_from=given,
-        **central,
-        ranges={name: span for name, span in _spans(corners).items() if span.low < span.high},
-        intervals=_spans(ends) if ends else {},
+        **{name: line.value for name, line in lines.items()},
+        ranges={name: span for name, span in _spans(lines).items() if span.low < span.high},
+        intervals=_spans(measured),
         factors=used,
         caveats=_caveats(used),
     )
+
+
+def _factors(editions: dict[str, str | Factor], given: str) -> tuple[Factor, ...]:
+    """The factors of every kind, those that the user names and the defaults.
+
+    Raises:
+        UserInputError: An edition that does not exist, or a factor by which nothing can be divided.
+    """
+    unknown = sorted(set(editions) - set(KINDS))
+    if unknown:
+        raise ValueError(f"{unknown[0]} is no kind of factor that equivalents use")
+    named = {kind: editions.get(kind, DEFAULTS[kind]) for kind in KINDS}
+    used = tuple(each if isinstance(each, Factor) else chosen(kind, each) for kind, each in named.items())
+    for each in used:
+        if each.value == 0 and not (each.kind == "grid" and given == "energy"):
+            raise UserInputError(f"The {each.kind} factor is 0, by which nothing can be divided.")
+    return used
+
+
+def _evaluated(
+    given: Literal["energy", "mass"], amount: float, interval: tuple[float, float] | None, rates: list[Input]
+) -> dict[str, Line]:
+    """Every quantity of one amount; the amount itself among them."""
+    low, high = interval or (None, None)
+    start = Input(
+        name="amount", label="amount", value=amount, low=low, high=high, unit="", origin="given", source="as given"
+    )
+    if given == "energy":
+        first = Step("energy_kwh", "energy", "kWh", "amount", ("amount",), lambda energy: energy)
+        needs = ("energy_kwh", "grid")
+        linked = Step("carbon_g_co2e", "CO2e", "g", "energy_kwh x grid", needs, lambda energy, grid: energy * grid)
+    else:
+        first = Step("carbon_g_co2e", "CO2e", "g", "amount", ("amount",), lambda mass: mass)
+        needs = ("carbon_g_co2e", "grid")
+        linked = Step("energy_kwh", "energy", "kWh", "carbon_g_co2e / grid", needs, lambda mass, grid: mass / grid)
+    return evaluate([start, *rates], [first, linked, *_STEPS])
 
 
 def _check_amount(amount: float, interval: tuple[float, float] | None) -> None:
@@ -124,95 +218,16 @@ def _check_amount(amount: float, interval: tuple[float, float] | None) -> None:
         raise UserInputError(f"The interval {interval[0]:g} to {interval[1]:g} does not hold {amount:g}.")
 
 
-def _convert(amount: float, given: Literal["energy", "mass"], rates: _Rates) -> dict[str, float]:
-    """The six quantities for one choice of factors."""
-    if given == "energy":
-        energy_kwh, carbon_g_co2e = amount, amount * rates.grid_g_per_kwh
-    else:
-        energy_kwh, carbon_g_co2e = amount / rates.grid_g_per_kwh, amount
-    car_miles = carbon_g_co2e / rates.car_g_per_mile
-    return {
-        "energy_kwh": energy_kwh,
-        "phone_charges": energy_kwh / rates.phone_kwh_per_charge,
-        "car_km": car_miles * units.KM_PER_MILE,
-        "car_miles": car_miles,
-        "carbon_g_co2e": carbon_g_co2e,
-        "web_searches": energy_kwh / rates.search_kwh_per_search,
-    }
-
-
-def _rate_choices(used: Factor) -> tuple[float, ...]:
-    """Central, low and high value in the unit of the formulas; an end that is not known is left out."""
-    scale = {
-        "g CO2e/kWh": 1.0,
-        "g CO2/kWh": 1.0,
-        "kWh/charge": 1.0,
-        "g CO2e/mile": 1.0,
-        "g CO2/mile": 1.0,
-        "g CO2e/km": units.KM_PER_MILE,
-        "g CO2/km": units.KM_PER_MILE,
-        "Wh/search": units.J_PER_WH / units.J_PER_KWH,
-    }[used.unit]
-    return tuple(end * scale for end in (used.value, used.low, used.high) if end is not None)
-
-
-def _spans(results: list[dict[str, float]]) -> dict[str, Span]:
-    return {
-        name: Span(low=min(each[name] for each in results), high=max(each[name] for each in results))
-        for name in QUANTITIES
-    }
+def _spans(lines: dict[str, Line]) -> dict[str, Span]:
+    return {name: Span(low=line.low, high=line.high) for name, line in lines.items()}
 
 
 def _caveats(used: tuple[Factor, ...]) -> tuple[Caveat, ...]:
     found = []
     for each in used:
-        named = f"{each.kind} {each.edition} ({each.value_text} {each.unit})"
+        named = f"{each.name} ({each.value_text} {each.unit})"
         if each.verified == "unverified":
             found.append(Caveat(code="factor-unverified", message=f"{named} was not checked against its source."))
         if each.unit.startswith("g CO2/"):
             found.append(Caveat(code="co2-only", message=f"{named} counts CO2 and no other greenhouse gas."))
     return tuple(found)
-
-
-# --- saying it -------------------------------------------------------------------------------------
-
-
-def quantity_text(name: str, value: float) -> str:
-    """A quantity as people read it, with a unit that fits its size: 0.000966 km of `car_km` is "0.966 m"."""
-    if name == "energy_kwh":
-        return units.format_si(value * units.J_PER_KWH / units.J_PER_WH, "Wh", digits=4)
-    if name == "carbon_g_co2e":
-        return units.format_si(value, "g", digits=4) + " CO2e"
-    if name == "car_km":
-        short = value < 1
-        return f"{units.format_significant(value * 1000 if short else value)} {'m' if short else 'km'}"
-    if name == "car_miles":
-        return f"{units.format_significant(value)} miles"
-    return units.format_significant(value, digits=4 if name == "phone_charges" else 3)
-
-
-def span_text(name: str, span: Span) -> str:
-    """A range as people read it, its unit said once where both ends share it: "21.3 to 22.4 km"."""
-    low, high = quantity_text(name, span.low), quantity_text(name, span.high)
-    low_number, _, low_unit = low.partition(" ")
-    return f"{low_number if low_unit == high.partition(' ')[2] else low} to {high}"
-
-
-def sentence(result: Equivalents) -> str:
-    """What a person would say: the amount, then what it equals, each with the range of its factors."""
-
-    def said(name: str, words: str) -> str:
-        span = result.ranges.get(name)
-        text = f"{quantity_text(name, getattr(result, name))}{words}"
-        return text if span is None else f"{text} ({span_text(name, span)})"
-
-    on_grid = f" on the grid {result.factor('grid').edition}"
-    given, linked = "energy_kwh", "carbon_g_co2e"
-    if result.derived_from == "mass":
-        given, linked = linked, given
-    return (
-        f"{quantity_text(given, getattr(result, given))} = "
-        f"{said(linked, on_grid)}, "
-        f"{said('phone_charges', ' smartphone charges')}, {said('car_km', ' by car')}, "
-        f"{said('web_searches', ' web searches')}."
-    )
