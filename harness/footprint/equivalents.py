@@ -6,6 +6,7 @@ from the amount's own measurement (the factors taken at their central value).
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
@@ -159,15 +160,20 @@ def equivalents(
         raise UserInputError("Give either an energy or a mass of CO2e, not both and not neither.")
     _check_amount(amount, interval)
     used = _factors({kind.replace("_", "-"): each for kind, each in editions.items() if each is not None}, given)
-    rates = [from_factor(each.kind, each.kind, each, _SCALES[each.unit], "") for each in used]
-    exact = [rate.model_copy(update={"low": None, "high": None}) for rate in rates]
-    lines = _evaluated(given, amount, None, rates)
-    measured = _evaluated(given, amount, interval, exact) if interval else {}
+    # Everything is proportional to the amount: the graph is computed once, for one kWh or gram.
+    lines = _of_one(given, used)
+    values = {name: line.value * amount for name, line in lines.items()}
+    largest = max([amount, *(interval or ())]) * max(line.high for line in lines.values())
+    if not math.isfinite(largest):
+        raise UserInputError(f"The amount {amount:g} is too large to compute with.")
+    ranges = {name: Span(low=line.low * amount, high=line.high * amount) for name, line in lines.items()}
+    ends = {name: [line.value * end for end in interval or ()] for name, line in lines.items()}
+    measured = {name: Span(low=low, high=high) for name, (low, high) in ends.items()} if interval else {}
     return Equivalents(
         derived_from=given,
-        **{name: line.value for name, line in lines.items()},
-        ranges={name: span for name, span in _spans(lines).items() if span.low < span.high},
-        intervals=_spans(measured),
+        **values,
+        ranges={name: span for name, span in ranges.items() if span.low < span.high},
+        intervals=measured,
         factors=used,
         caveats=_caveats(used),
     )
@@ -190,14 +196,11 @@ def _factors(editions: dict[str, str | Factor], given: str) -> tuple[Factor, ...
     return used
 
 
-def _evaluated(
-    given: Literal["energy", "mass"], amount: float, interval: tuple[float, float] | None, rates: list[Input]
-) -> dict[str, Line]:
-    """Every quantity of one amount; the amount itself among them."""
-    low, high = interval or (None, None)
-    start = Input(
-        name="amount", label="amount", value=amount, low=low, high=high, unit="", origin="given", source="as given"
-    )
+@functools.lru_cache(maxsize=64)
+def _of_one(given: Literal["energy", "mass"], used: tuple[Factor, ...]) -> dict[str, Line]:
+    """Every quantity of one kWh or one gram; the amount itself among them."""
+    rates = [from_factor(each.kind, each.kind, each, _SCALES[each.unit], "") for each in used]
+    one = Input(name="amount", label="amount", value=1.0, low=1.0, high=1.0, unit="", origin="given", source="as given")
     if given == "energy":
         first = Step("energy_kwh", "energy", "kWh", "amount", ("amount",), lambda energy: energy)
         needs = ("energy_kwh", "grid")
@@ -206,7 +209,7 @@ def _evaluated(
         first = Step("carbon_g_co2e", "CO2e", "g", "amount", ("amount",), lambda mass: mass)
         needs = ("carbon_g_co2e", "grid")
         linked = Step("energy_kwh", "energy", "kWh", "carbon_g_co2e / grid", needs, lambda mass, grid: mass / grid)
-    return evaluate([start, *rates], [first, linked, *_STEPS])
+    return evaluate([one, *rates], [first, linked, *_STEPS])
 
 
 def _check_amount(amount: float, interval: tuple[float, float] | None) -> None:
@@ -216,10 +219,6 @@ def _check_amount(amount: float, interval: tuple[float, float] | None) -> None:
         raise UserInputError(f"The amount must not be negative, but {amount:g} is.")
     if interval is not None and not -math.inf < interval[0] <= amount <= interval[1] < math.inf:
         raise UserInputError(f"The interval {interval[0]:g} to {interval[1]:g} does not hold {amount:g}.")
-
-
-def _spans(lines: dict[str, Line]) -> dict[str, Span]:
-    return {name: Span(low=line.low, high=line.high) for name, line in lines.items()}
 
 
 def _caveats(used: tuple[Factor, ...]) -> tuple[Caveat, ...]:
