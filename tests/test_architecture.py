@@ -111,6 +111,8 @@ footprint.grids
 footprint.amounts
 footprint.equivalents
 footprint.phrases
+footprint.conversion
+footprint.explain
 footprint.accountings
 importers.codecarbon_table
 importers.codecarbon_checks
@@ -147,6 +149,7 @@ cli.sensor
 cli.schema
 cli.study
 cli.show
+cli.explain
 cli.main
 __main__
 """.split()

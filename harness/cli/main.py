@@ -11,6 +11,7 @@ import typer
 import harness
 from harness.cli.doctor import doctor_command
 from harness.cli.equivalents import equivalents_command
+from harness.cli.explain import explain_command
 from harness.cli.imports import import_app
 from harness.cli.run import run_command
 from harness.cli.schema import schema_command
@@ -35,6 +36,7 @@ app.command("show")(show_command)
 app.command("list")(list_command)
 app.command("doctor")(doctor_command)
 app.command("equivalents", context_settings={"ignore_unknown_options": True})(equivalents_command)
+app.command("explain")(explain_command)
 app.command("schema")(schema_command)
 app.add_typer(sensor_app, name="sensor")
 app.add_typer(import_app, name="import")

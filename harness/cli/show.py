@@ -52,7 +52,7 @@ def show_command(
     chosen = editions(phone, car, grid)
     counted = _accounting(accounting)
     unreadable: list[StoreError] = []
-    runs = _select(what or [], results, unreadable)
+    runs = select_runs(what or [], results, unreadable)
     if uncertainty:
         _show_uncertainty(runs, as_json)
         _tell(unreadable)
@@ -195,7 +195,7 @@ def _tell(unreadable: list[StoreError]) -> None:
         raise typer.Exit(EXIT_UNREADABLE)
 
 
-def _select(what: list[str], results: Path, unreadable: list[StoreError]) -> list[StoredRun]:
+def select_runs(what: list[str], results: Path, unreadable: list[StoreError]) -> list[StoredRun]:
     """The runs that are meant by folder, campaign or the beginning of a run id; those unreadable are put aside."""
     import difflib
 

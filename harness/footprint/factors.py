@@ -169,8 +169,9 @@ def spanning(used: Factor) -> Factor:
     """The same factor with a range that spans every edition of its kind in its unit: for a place nobody named."""
     alike = [each for each in editions(used.kind) if each.unit == used.unit]
     ends = [end for each in alike for end in (each.value, each.low, each.high) if end is not None]
-    note = f"{used.note or ''} The range spans the {len(alike)} editions on record, since none was chosen.".strip()
-    return used.model_copy(update={"low": min(ends), "high": max(ends), "note": note})
+    memory = ", some from memory" if any(each.verified == "unverified" for each in alike) else ""
+    note = f"{used.note or ''} The range spans the {len(alike)} editions on record{memory}, since none was chosen."
+    return used.model_copy(update={"low": min(ends), "high": max(ends), "note": note.strip()})
 
 
 def about(words: str) -> tuple[Factor, ...]:
