@@ -113,6 +113,8 @@ footprint.equivalents
 footprint.phrases
 footprint.conversion
 footprint.explain
+footprint.trends
+footprint.outlook
 footprint.accountings
 importers.codecarbon_table
 importers.codecarbon_checks
@@ -150,6 +152,7 @@ cli.schema
 cli.study
 cli.show
 cli.explain
+cli.outlook
 cli.main
 __main__
 """.split()

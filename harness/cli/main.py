@@ -13,6 +13,7 @@ from harness.cli.doctor import doctor_command
 from harness.cli.equivalents import equivalents_command
 from harness.cli.explain import explain_command
 from harness.cli.imports import import_app
+from harness.cli.outlook import outlook_command
 from harness.cli.run import run_command
 from harness.cli.schema import schema_command
 from harness.cli.sensor import sensor_app
@@ -37,6 +38,7 @@ app.command("list")(list_command)
 app.command("doctor")(doctor_command)
 app.command("equivalents", context_settings={"ignore_unknown_options": True})(equivalents_command)
 app.command("explain")(explain_command)
+app.command("outlook", context_settings={"ignore_unknown_options": True})(outlook_command)
 app.command("schema")(schema_command)
 app.add_typer(sensor_app, name="sensor")
 app.add_typer(import_app, name="import")

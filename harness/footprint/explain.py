@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Literal
 
 from pydantic import Field
 
 from harness import units
 from harness.errors import UserInputError
-from harness.footprint.conversion import Machine, embodied_steps, energy_steps, impact_steps, joined
+from harness.footprint.conversion import Boundary, Machine, embodied_steps, energy_steps, impact_steps, joined
 from harness.footprint.defaults import DEFAULTS
 from harness.footprint.equivalents import equivalents
 from harness.footprint.factors import Factor, editions, factor
@@ -71,17 +72,12 @@ def explain(
     Raises:
         UserInputError: The run has no result, or a number is out of bounds.
     """
-    summary = record.summary
-    if summary is None:
-        raise UserInputError(
-            f"{record.run_id} has no result to explain: it failed.", f"Why: harness show {record.run_id}"
-        )
-    origin: Origin = "simulated" if record.simulated else "measured"
+    summary = _summary(record)
     gpus = [source for source in record.sources if source.kind == "gpu"]
     board = next((source.device_name for source in gpus if source.runs_model), "GPU of unknown name")
-    held = Machine(len(gpus), board, summary.duration_s, "simulated" if record.simulated else "measured")
+    held = Machine(len(gpus), board, summary.duration_s, _origin(record))
     chain = joined(
-        _energy(summary, origin, generations, choices),
+        _energy(summary, _origin(record), generations, choices),
         impact_steps(choices, market),
         embodied_steps(held, choices),
     )
@@ -161,6 +157,33 @@ def _energy(
         steps.append(_per_generation("gpus_energy_kwh", "energy of every GPU of the machine", "node_gpus_energy_j"))
         rest = energy_steps("device", choices, "gpus_energy_kwh")
     return (*inputs, *rest.inputs), (*steps, *rest.steps)
+
+
+def whole_machine(record: RunRecord) -> tuple[Boundary, Input]:
+    """Energy of one generation by the widest boundary that was measured, kWh: the node, else every GPU of the machine.
+
+    Raises:
+        UserInputError: The run has no result.
+    """
+    summary = _summary(record)
+    boundary: Boundary = "device" if summary.node_energy_j is None else "node"
+    widest = summary.node_gpus_energy_j if summary.node_energy_j is None else summary.node_energy_j
+    label = f"per generation, {'every GPU' if boundary == 'device' else 'the node'}"
+    source = f"{record.run_id}{f', {record.mark}' if record.mark else ''}"
+    in_kwh = widest.scaled(1 / units.J_PER_KWH)
+    return boundary, from_estimate("energy_kwh", label, in_kwh, "kWh", _origin(record), source)
+
+
+def _summary(record: RunRecord) -> Summary:
+    if record.summary is None:
+        raise UserInputError(
+            f"{record.run_id} has no result to explain: it failed.", f"Why: harness show {record.run_id}"
+        )
+    return record.summary
+
+
+def _origin(record: RunRecord) -> Literal["measured", "simulated"]:
+    return "simulated" if record.simulated else "measured"
 
 
 def _per_generation(name: str, label: str, energy: str) -> Step:
