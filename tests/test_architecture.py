@@ -127,6 +127,8 @@ study.models
 study.general
 study.readings
 study.claims
+study.formulas
+study.press
 study.cells
 study.compare
 study.replay
@@ -150,6 +152,7 @@ cli.sensor_characterize
 cli.sensor
 cli.schema
 cli.study
+cli.claims
 cli.show
 cli.explain
 cli.outlook
