@@ -47,25 +47,33 @@ def _print(shown: list[Article], claims: list[PressClaim]) -> None:
     from harness.study.press import CHECKED_TEXT, items_text, number_text
 
     out = console()
+    sources = list(dict.fromkeys(claim.source for claim in claims if claim.source))
     for each in shown:
         own = [claim for claim in claims if claim.article == each.id]
         title = f"{each.id} ({each.language}): {each.title}; {each.published}"
         table = Table(title=escape(title), title_justify="left", show_lines=True)
         for name in ("id", "claim", "stated", "recomputed", "original", "verdict", "why"):
-            table.add_column(name, overflow="fold", no_wrap=name in ("id", "verdict"))
+            most = {"stated": 18, "recomputed": 10, "original": 16}.get(name)
+            table.add_column(name, overflow="fold", no_wrap=name in ("id", "verdict"), max_width=most)
         for claim in own:
             computed = "; ".join("-" if one is None else number_text(one.value, 4) for one in claim.recomputed)
-            source = f"{items_text(claim.original)} ({claim.source})" if claim.source else "none"
+            source_number = f" [{sources.index(claim.source) + 1}]" if claim.source else ""
             table.add_row(
                 claim.id,
                 escape(claim.says),
-                escape(f"{items_text(claim.stated)} [{claim.unit}]"),
+                escape(f"{items_text(claim.stated)} ({claim.unit})"),
                 computed if computed.strip("-; ") else "",
-                escape(f"{source}; {CHECKED_TEXT[claim.checked]}"),
-                claim.verdict + (", unverified" if claim.checked == "unverified" else ""),
+                escape(f"{items_text(claim.original) or 'none'}{source_number}"),
+                claim.verdict + ("\nunverified" if claim.checked == "unverified" else ""),
                 escape(claim.why),
             )
         print_table(table, out)
+    out.print("Original sources, and how far they were read:")
+    for number, source in enumerate(sources, 1):
+        own = [claim for claim in claims if claim.source == source]
+        read = "; ".join(dict.fromkeys(CHECKED_TEXT[claim.checked] for claim in own))
+        urls = " ".join(dict.fromkeys(claim.url for claim in own if claim.url))
+        out.print(f"{number:>3}  {source} [{read}] {urls}", markup=False, soft_wrap=True)
     counts = Counter(claim.verdict for claim in claims)
     out.print(f"{len(claims)} claims: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()))
     out.print(
