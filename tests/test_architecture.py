@@ -125,9 +125,9 @@ study.tables
 study.accounting
 study.models
 study.general
+study.formulas
 study.readings
 study.claims
-study.formulas
 study.press
 study.cells
 study.compare

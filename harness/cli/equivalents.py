@@ -12,7 +12,10 @@ from harness.cli.options import Car, Grid, Json, Phone, grid_of
 if TYPE_CHECKING:
     from harness.footprint.equivalents import Equivalents
 
-OPTIONS = ["--phone", "--car", "--grid", "--household", "--flight", "--person", "--for", "--list", "--json"]
+OPTIONS = [
+    *("--phone", "--car", "--grid", "--household", "--flight", "--person", "--for", "--over", "--per"),
+    *("--list", "--json"),
+]
 
 
 def equivalents_command(
@@ -35,6 +38,10 @@ def equivalents_command(
     subject: Annotated[
         str | None, typer.Option("--for", metavar="TEXT", help='What used it, for the sentences: "1,000 images".')
     ] = None,
+    over: Annotated[
+        float | None, typer.Option("--over", metavar="N", help="The amount is of N things: show it for --per of them.")
+    ] = None,
+    per: Annotated[float, typer.Option("--per", metavar="N", help="With --over: of how many things.")] = 1.0,
     show_list: Annotated[
         bool, typer.Option("--list", help="List editions and grids with source; * marks the defaults.")
     ] = False,
@@ -44,7 +51,7 @@ def equivalents_command(
     import difflib
 
     from harness.errors import UserInputError
-    from harness.footprint.amounts import parse_amount
+    from harness.footprint.amounts import parse_amount, shared
     from harness.footprint.equivalents import KINDS, equivalents
     from harness.footprint.factors import editions
 
@@ -62,7 +69,9 @@ def equivalents_command(
             "An amount is missing.", "Try: harness equivalents 11.49kWh, or harness equivalents --list"
         )
     words = " ".join(amount)
-    parsed = parse_amount(words)
+    parsed = shared(parse_amount(words), over, per)
+    if over is not None:
+        words = f"{per:,.15g} of {over:,.15g}"
     result = equivalents(
         parsed.energy_kwh,
         parsed.carbon_g_co2e,

@@ -83,6 +83,22 @@ def parse_amount(text: str) -> Amount:
     return Amount(energy_kwh=value) if kind == "energy" else Amount(carbon_g_co2e=value)
 
 
+def shared(amount: Amount, over: float | None, per: float) -> Amount:
+    """What `per` of the `over` things have used that used the amount together; the amount itself without `over`.
+
+    Raises:
+        UserInputError: One of the two is not a finite number above 0.
+    """
+    for name, each in (("--over", over), ("--per", per)):
+        if each is not None and not 0 < each < math.inf:
+            raise UserInputError(f"{name} needs a finite number above 0, not {each:g}.")
+    if over is None:
+        return amount
+    if amount.energy_kwh is not None:
+        return Amount(energy_kwh=amount.energy_kwh / over * per)
+    return Amount(carbon_g_co2e=(amount.carbon_g_co2e or 0.0) / over * per)
+
+
 def _read_unit(unit: str, shown: str) -> tuple[Literal["energy", "mass"], float]:
     """Kind of the unit, and what one of it is in kWh or grams."""
     if not unit:

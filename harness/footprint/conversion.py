@@ -8,11 +8,12 @@ One graph of formulas over named inputs (footprint/propagation). Its rules:
 - Embodied carbon: of all GPUs of the machine and their share of the server, by time over lifetime (M = TE x TiR/EL x
   RR/ToR in SCI).
 - Software Carbon Intensity, ISO/IEC 21031:2024: SCI = (E x I + M) / R. E is the facility's, reserved idle included; I
-  is location-based; R is one generation.
+  is location-based; R is one generation or 1,000.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -176,7 +177,7 @@ def embodied_steps(machine: Machine, choices: Mapping[str, Factor]) -> Chain:
     making = choices.get("embodied-gpu") or board_factor(machine.board)
     if making is None:
         reason = f"no figure for making a {machine.board} is on record; give one: --factor embodied-gpu=KG"
-        return Chain((), (), {"embodied_g_co2e": reason, "sci_g_co2e_per_generation": reason})
+        return Chain((), (), dict.fromkeys(("embodied_g_co2e", *(step.name for step in SCI_STEPS)), reason))
     held = Input(
         name="duration_s",
         label="time that a generation holds the machine",
@@ -215,7 +216,7 @@ def embodied_steps(machine: Machine, choices: Mapping[str, Factor]) -> Chain:
             gpus * (gpu + server / share) * units.G_PER_KG * n * time_s / (years * units.S_PER_YEAR)
         ),
     )
-    return Chain(inputs, (embodied, SCI_STEP), {})
+    return Chain(inputs, (embodied, *SCI_STEPS), {})
 
 
 def software_carbon_intensity(carbon_g: float, embodied_g: float, count: float, per: float = 1.0) -> float:
@@ -227,13 +228,23 @@ def software_carbon_intensity(carbon_g: float, embodied_g: float, count: float, 
     return (carbon_g + embodied_g) / count * per
 
 
-SCI_STEP = Step(
-    "sci_g_co2e_per_generation",
-    "SCI (ISO/IEC 21031), R = one generation",
-    "g",
-    "(carbon_g_co2e + embodied_g_co2e) / generations",
-    ("carbon_g_co2e", "embodied_g_co2e", "generations"),
-    software_carbon_intensity,
+SCI_STEPS = (
+    Step(
+        "sci_g_co2e_per_generation",
+        "SCI (ISO/IEC 21031), R = one generation",
+        "g",
+        "(carbon_g_co2e + embodied_g_co2e) / generations",
+        ("carbon_g_co2e", "embodied_g_co2e", "generations"),
+        software_carbon_intensity,
+    ),
+    Step(
+        "sci_g_co2e_per_1000",
+        "SCI (ISO/IEC 21031), R = 1,000 generations",
+        "g",
+        "(carbon_g_co2e + embodied_g_co2e) / generations x 1,000",
+        ("carbon_g_co2e", "embodied_g_co2e", "generations"),
+        functools.partial(software_carbon_intensity, per=1000.0),
+    ),
 )
 
 

@@ -30,6 +30,7 @@ NUMBERS = {
     "cost": "cost",
     "embodied": "embodied_g_co2e",
     "sci": "sci_g_co2e_per_generation",
+    "sci-1000": "sci_g_co2e_per_1000",
 }
 _SAID = ("phone_charges", "car_km", "kettle_litres", "streaming_hours", "tree_years")
 

@@ -13,7 +13,7 @@ _WORDS = {
     "car_km": "by car ({edition})",
     "car_miles": "by car ({edition})",
     "web_searches": "web searches",
-    "led_bulb_hours": "of a {edition} LED bulb",
+    "led_bulb_hours": "of an LED bulb ({edition})",
     "kettle_litres": "of water brought to the boil",
     "household_days": "of a household's electricity ({edition})",
     "streaming_hours": "of video streaming",

@@ -94,6 +94,12 @@ def test_sentences_tell_what_used_it() -> None:
     assert "1,000 images = 35 phone charges (30-55)" in shown
 
 
+def test_a_mass_of_many_things_is_told_for_some_of_them() -> None:
+    found = document("6,500", "kg", "--over", "50e9", "--per", "1e6")  # the SCI-for-AI text prints 0.13 g
+    assert found["carbon_g_co2e"] == pytest.approx(130.0)
+    assert document("10", "kWh", "--over", "1000", "--phone", "epa-2024")["energy_kwh"] == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize(("grid", "mass"), [("study-recorded", 1594.2375), ("297.6", 3419.424), ("0 g/kWh", 0.0)])
 def test_a_grid_is_a_name_or_a_number(grid: str, mass: float) -> None:
     assert document("11.49kWh", "--grid", grid)["carbon_g_co2e"] == pytest.approx(mass)
@@ -119,6 +125,9 @@ def test_a_grid_is_a_name_or_a_number(grid: str, mass: float) -> None:
         ["1kWh", "--grid", "hours.csv"],
         ["1kWh", "--household", "mars"],
         ["5 kW"],
+        ["5 kWh", "--over", "0"],
+        ["5 kWh", "--over", "nan"],
+        ["5 kWh", "--over", "2", "--per", "-1"],
     ],
 )
 def test_bad_input_raises_a_user_input_error_and_prints_nothing(arguments: list[str]) -> None:

@@ -89,6 +89,7 @@ def test_embodied_carbon_of_eight_gpus_and_their_server() -> None:
     assert found["embodied_g_co2e"].low == pytest.approx(3.7e6 * 10_000 / (6 * 365.25 * 86_400))  # 195.4
     assert found["embodied_g_co2e"].high == found["embodied_g_co2e"].value
     assert found["sci_g_co2e_per_generation"].value == pytest.approx(1.0, abs=5e-4)  # (271.2 + 728.8) / 1,000
+    assert found["sci_g_co2e_per_1000"].value == pytest.approx(1000.0, abs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_making_a_board_is_known_by_its_chip_or_not_at_all(board: str, edition: 
     assert (found.edition if found else None) == edition
     if edition is None:
         chain = embodied_steps(Machine(1, board, 1.0, "measured"), choose({}))
-        assert set(chain.missing) == {"embodied_g_co2e", "sci_g_co2e_per_generation"}
+        assert set(chain.missing) == {"embodied_g_co2e", "sci_g_co2e_per_generation", "sci_g_co2e_per_1000"}
         assert chain.steps == ()
 
 
