@@ -132,7 +132,7 @@ def _print(told: Explanation) -> None:
     for name, reason in told.missing.items():
         out.print(f"\nnot told: {name}: {reason}", markup=False, soft_wrap=True)
     if told.sentences:
-        out.print("")
+        out.print("\nThe device energy in other terms (measurement and factors together):")
     for said in told.sentences:
         out.print(said, markup=False, soft_wrap=True)
     out.print(
@@ -164,5 +164,12 @@ def input_text(each: Input) -> str:
     value = f"{each.name} = {format_significant(each.value, 4)}{f' {each.unit}' if each.unit != '1' else ''}{ends}"
     if each.factor is None:
         return f"{value}: {each.label}; {each.origin}; {each.source}"
-    parts = (each.factor.year, each.factor.source, f"[{each.factor.checked_text}]", each.factor.url, each.factor.note)
+    parts = (
+        each.factor.year,
+        each.factor.scope,
+        each.factor.source,
+        f"[{each.factor.checked_text}]",
+        each.factor.url,
+        each.factor.note,
+    )
     return f"{value}: {each.factor.name}; {'; '.join(part for part in parts if part)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -90,7 +90,7 @@ def explain(
     )
     missing = dict(chain.missing)
     if summary.node_energy_j is None:
-        missing["node energy, measured"] = f"{summary.node_missing or 'not measured'}; modelled instead"
+        missing["metered_kwh"] = f"{summary.node_missing or 'not measured'}; modelled instead"
     return Explanation(
         campaign=record.campaign,
         run_id=record.run_id,
@@ -99,7 +99,7 @@ def explain(
         lines=explained,
         missing=missing,
         sentences=_sentences(record, lines["device_energy_kwh"], choices["grid"], generations),
-        caveats=_caveats(chain.inputs, choices["grid"]),
+        caveats=_caveats(chain.inputs),
     )
 
 
@@ -121,7 +121,9 @@ def leading_to(explanation: Explanation, number: str) -> Explanation:
             kept.add(name)
             open_names += by_name[name].needs
     lines = tuple(line for line in explanation.lines if line.name in kept)
-    return explanation.model_copy(update={"lines": lines, "sentences": ()})
+    used = {each.name: each for line in lines for each in line.used}
+    caveats = _caveats(list(used.values()))
+    return explanation.model_copy(update={"lines": lines, "sentences": (), "caveats": caveats})
 
 
 def _energy(
@@ -209,19 +211,20 @@ def _sentences(record: RunRecord, device: Line, grid: Factor, generations: int) 
     return tuple(sentence(same, name, subject) + mark for name in _SAID)
 
 
-def _caveats(inputs: tuple[Input, ...], grid: Factor) -> tuple[Caveat, ...]:
+def _caveats(inputs: Sequence[Input]) -> tuple[Caveat, ...]:
     """Factors from memory, those without any known range, and a grid that nobody named."""
     found = [
         Caveat(code="factor-unverified", message=f"{each.factor.name} was not checked against its source.")
         for each in inputs
         if each.factor is not None and each.factor.verified == "unverified"
     ]
-    if grid == factor("grid", DEFAULTS["grid"]):
+    grid = factor("grid", DEFAULTS["grid"])
+    if any(each.factor == grid for each in inputs):
         every = [each.value for each in editions("grid")]
         words = f"No grid was named: {grid.edition} stands in; grids on record have {min(every):g} to {max(every):g}"
         found.append(Caveat(code="grid-not-named", message=f"{words} g/kWh. Name yours: --grid france, us-oregon."))
     silent = [each.name for each in inputs if not each.range_known]
     if silent:
-        words = f"No range is known of {', '.join(silent)}: counted as exact, which they are not."
+        words = f"No range is known of {', '.join(silent)}: counted as exact, though nothing says they are."
         found.append(Caveat(code="range-unknown", message=words))
     return tuple(found)

@@ -49,7 +49,7 @@ def test_the_chain_of_a_run_by_hand() -> None:
     embodied_g = (150 + 5700 / 8) * 1000 * 100 / (3 * 365.25 * 86400)  # one GPU for 100 s
     assert value(told, "embodied_g_co2e") == pytest.approx(embodied_g)
     assert value(told, "sci_g_co2e_per_generation") == pytest.approx((5.8 + embodied_g) / 1000)
-    assert told.missing == {"node energy, measured": "no meter; modelled instead"}
+    assert told.missing == {"metered_kwh": "no meter; modelled instead"}
 
 
 def test_one_generation_is_a_thousandth_of_a_thousand() -> None:
@@ -89,6 +89,7 @@ def test_only_what_leads_to_a_number() -> None:
         "facility_energy_kwh",
         "carbon_g_co2e",
     ]
+    assert "embodied" not in " ".join(caveat.message for caveat in told.caveats)
     with pytest.raises(UserInputError, match="--market-based"):
         leading_to(told, "co2e-market")
 
