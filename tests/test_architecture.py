@@ -114,6 +114,7 @@ footprint.phrases
 footprint.conversion
 footprint.explain
 footprint.trends
+footprint.break_even
 footprint.outlook
 footprint.accountings
 importers.codecarbon_table
@@ -128,6 +129,7 @@ study.general
 study.formulas
 study.readings
 study.claims
+study.verdicts
 study.press
 study.cells
 study.compare

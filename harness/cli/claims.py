@@ -44,7 +44,8 @@ def _print(shown: list[Article], claims: list[PressClaim]) -> None:
     from rich.table import Table
 
     from harness.cli.tables import console, print_table
-    from harness.study.press import CHECKED_TEXT, items_text, number_text
+    from harness.study.press import CHECKED_TEXT
+    from harness.study.verdicts import items_text, number_text
 
     out = console()
     sources = list(dict.fromkeys(claim.source for claim in claims if claim.source))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from harness.footprint.propagation import Input
     from harness.store.files import StoredRun
 
+MOST_GENERATIONS = 10**15
+
 PueOption = Annotated[
     str | None, typer.Option("--pue", metavar="PUE", help="Facility over IT energy: an edition (google-2025) or 1.2.")
 ]
@@ -46,7 +48,7 @@ def explain_command(
         str | None,
         typer.Option("--market-based", metavar="X", help="Beside it CO2e by contracts: google-2025, or g/kWh."),
     ] = None,
-    per: Annotated[int, typer.Option("--per", metavar="N", min=1, help="Generations that the chain is for.")] = 1000,
+    per: Annotated[int, typer.Option("--per", metavar="N", help="Generations that the chain is for.")] = 1000,
     as_json: Json = False,
 ) -> None:
     """The chain from a run's joules to CO2e, water, cost and SCI: formula, inputs, factor and source of each line."""
@@ -61,6 +63,8 @@ def explain_command(
         near = difflib.get_close_matches(number, NUMBERS, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(NUMBERS)}."
         raise UserInputError(f"There is no number {number!r} to explain.", hint)
+    if not 1 <= per <= MOST_GENERATIONS:
+        raise UserInputError(f"--per is a number of generations from 1 to {MOST_GENERATIONS:,}, not {per:,}.")
     record = one_run(run, results).record
     choices = choose(named_factors(grid_of(grid, when_it_ran(record)), pue, factor))
     told = explain(record, choices, None if market is None else chosen("grid-market", market), per)

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document and nothing else on standard output.")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of all campaigns.")]
-Phone = Annotated[str | None, typer.Option(metavar="EDITION", help="Edition of the energy of a smartphone charge.")]
-Car = Annotated[str | None, typer.Option(metavar="EDITION", help="Edition of the CO2e of driving a car.")]
+Phone = Annotated[
+    str | None, typer.Option(metavar="EDITION", help="Edition of a smartphone charge, or kWh per charge.")
+]
+Car = Annotated[str | None, typer.Option(metavar="EDITION", help="Edition of driving a car, or g CO2e per mile.")]
 Grid = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Whose CO2e per kWh applies: France, us-oregon, gcp-us-west1, 297.6 (g/kWh)."),

@@ -11,8 +11,9 @@ from harness.cli.explain import FactorOption, PueOption, named_factors, one_run
 from harness.cli.options import Grid, Json, Results, grid_of
 
 if TYPE_CHECKING:
+    from harness.footprint.break_even import Training
     from harness.footprint.conversion import Boundary
-    from harness.footprint.outlook import Outlook, Training
+    from harness.footprint.outlook import Outlook
     from harness.footprint.propagation import Input
     from harness.footprint.trends import Range
 
@@ -41,10 +42,11 @@ def outlook_command(
 ) -> None:
     """Project years of use: kWh, cost, CO2e, water as ranges; break-even with training; trends, forecasts, levers."""
     from harness.errors import UserInputError
+    from harness.footprint.break_even import Usage, references
     from harness.footprint.conversion import choose
     from harness.footprint.defaults import DEFAULTS
     from harness.footprint.factors import chosen
-    from harness.footprint.outlook import Usage, outlook, parse_growth, references
+    from harness.footprint.outlook import outlook, parse_growth
 
     for word in energy or ():
         if word.startswith("--"):  # a negative amount looks like an option, so that options are not checked before
@@ -94,7 +96,7 @@ def _of_run(name: str, results: Path) -> tuple[Boundary, Input]:
 
 def _table_5() -> list[Training]:
     """Training and fine-tuning of the study's BLOOMz models, as its Table 5 prints them."""
-    from harness.footprint.outlook import Training
+    from harness.footprint.break_even import Training
     from harness.footprint.propagation import Input
     from harness.study.catalog import PAPER, trainings_kwh
 
@@ -171,7 +173,7 @@ def _print(told: Outlook) -> None:
         sources = "; ".join(dict.fromkeys(each.source for each in forecast.factors))
         out.print(
             f"forecast, not measured: {forecast.name}: {forecast.says}; stated "
-            f"{forecast.stated:,.4g}, its own trend gives {forecast.recomputed:,.4g} {forecast.unit} "
+            f"{forecast.stated:,.4g}, ARK's trend of training cost gives {forecast.recomputed:,.4g} {forecast.unit} "
             f"({forecast.arithmetic}). {sources}",
             markup=False,
             soft_wrap=True,

@@ -11,36 +11,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from pydantic import Field
 
 from harness import units
 from harness.errors import UserInputError
+from harness.footprint.break_even import BreakEven, Training, Usage, asked, break_even_with, range_of
 from harness.footprint.conversion import Boundary, energy_steps, impact_steps, joined
 from harness.footprint.factors import Factor, editions, factor
-from harness.footprint.propagation import Input, Line, Step, evaluate, from_factor
+from harness.footprint.propagation import Input, Line, Step, evaluate
 from harness.footprint.trends import Forecast, Range, Trend, forecasts, trends, yearly_change
 from harness.frozen import Frozen
 
 MAX_YEARS = 30
 COOLING, SELECTION = "liquid-cooling", "data-selection"
-
-
-class Usage(NamedTuple):
-    """How often it is asked for."""
-
-    per_day: Factor
-    growth: tuple[float, float]
-    years: int
-
-
-class Training(NamedTuple):
-    """A training to break even with: what it used (kWh) or emitted (g CO2e), the other None."""
-
-    name: str
-    energy_kwh: Input | None
-    carbon_g_co2e: Input | None
 
 
 class Year(Frozen):
@@ -52,18 +36,6 @@ class Year(Frozen):
     cost: Range
     carbon: Range
     water: Range
-
-
-class BreakEven(Frozen):
-    """How many generations use what one training did, and how long that takes at today's use."""
-
-    training: str
-    of: str = Field(description="node energy, or location-based CO2e of the facility")
-    amount: float
-    unit: str
-    generations: Range
-    days: Range | None = Field(description="at today's use; None if nothing is asked")
-    source: str
 
 
 class Lever(Frozen):
@@ -111,24 +83,6 @@ def parse_growth(text: str) -> tuple[float, float]:
     return min(ends), max(ends)
 
 
-def break_even(training: float, per_generation: float) -> float:
-    """Generations until inference has used what training did.
-
-    >>> round(break_even(51_686 + 7_571, 0.0001))  # BLOOMz-7B in Table 5 of the study
-    592570000
-    """
-    return training / per_generation
-
-
-def references() -> tuple[Training, ...]:
-    """The trainings on record, by energy where it is known and by CO2e where it is."""
-    kwh = [Training(each.edition, _in("training", each, 1000, "kWh"), None) for each in editions("training-energy")]
-    grams = [
-        Training(each.edition, None, _in("training", each, units.G_PER_T, "g")) for each in editions("training-carbon")
-    ]
-    return (*kwh, *grams)
-
-
 def outlook(
     energy: tuple[Boundary, Input] | None,
     usage: Usage,
@@ -165,13 +119,16 @@ def outlook(
         raise UserInputError(f"An outlook needs an energy above 0 per generation, not {start.value:g} kWh.")
     chain = joined(((start,), ()), energy_steps(boundary, choices), impact_steps(choices))
     today = evaluate(chain.inputs, chain.steps)
+    used = tuple(each.factor for each in (*chain.inputs, asked(usage)) if each.factor is not None)
     return Outlook(
         energy_per_generation=today["node_energy_kwh"],
         simulated=start.origin == "simulated",
         years=tuple(_year(n, start, boundary, usage, choices, applied) for n in range(usage.years + 1)),
-        break_even=tuple(_break_even(each, start, boundary, usage, choices, applied) for each in trainings),
-        assumptions=_assumptions(start, boundary, usage, applied),
-        factors=tuple(each.factor for each in (*chain.inputs, _asked(usage)) if each.factor is not None),
+        break_even=tuple(
+            break_even_with(each, start, boundary, usage, choices, applied.get(SELECTION)) for each in trainings
+        ),
+        assumptions=_assumptions(start, boundary, usage, applied, used),
+        factors=used,
         **told,
     )
 
@@ -189,7 +146,7 @@ def _year(
     low, high = usage.growth
     inputs = [
         start,
-        _asked(usage),
+        asked(usage),
         _moving("growth", "growth of use", 1 + (low + high) / 2, 1 + low, 1 + high, "given by the user"),
         _moving("efficiency", "efficiency gained in a year", gain, 1.0, most, trend.source),
     ]
@@ -213,63 +170,17 @@ def _year(
     ]
     chain = joined((inputs, steps), energy_steps(boundary, choices, "year_kwh"), impact_steps(choices))
     lines = evaluate(chain.inputs, chain.steps)
-    cost = _range(lines["cost"])
+    cost = range_of(lines["cost"])
     if COOLING in levers:
         claimed = _lever(levers[COOLING], True).multiplier
         cost = Range(low=cost.low * claimed.low, high=cost.high * claimed.high, unit=cost.unit)
     return Year(
         year=year,
-        generations=_range(lines["generations"]),
-        energy=_range(lines["facility_energy_kwh"]),
+        generations=range_of(lines["generations"]),
+        energy=range_of(lines["facility_energy_kwh"]),
         cost=cost,
-        carbon=_range(lines["carbon_g_co2e"]),
-        water=_range(lines["water_l"]),
-    )
-
-
-def _break_even(
-    training: Training,
-    start: Input,
-    boundary: Boundary,
-    usage: Usage,
-    choices: Mapping[str, Factor],
-    levers: Mapping[str, Factor],
-) -> BreakEven:
-    used = training.energy_kwh or training.carbon_g_co2e
-    assert used is not None
-    name = "node_energy_kwh" if training.energy_kwh is not None else "carbon_g_co2e"
-    share = levers.get(SELECTION)
-    lever = [from_factor("lever", "claimed share of training compute", share)] if share else []
-    needs = ("training", name, *(each.name for each in lever))
-    steps = [
-        Step(
-            "generations",
-            "generations to break even",
-            "1",
-            " x lever / ".join(needs[:2]) if lever else " / ".join(needs[:2]),
-            needs,
-            lambda training, each, lever=1.0: break_even(training * lever, each),
-        ),
-        Step("days", "days", "days", "generations / per_day", ("generations", "per_day"), lambda n, daily: n / daily),
-    ]
-    asked = usage.per_day.value > 0
-    chain = joined(
-        ([start, used, *lever, *([_asked(usage)] if asked else [])], ()),
-        energy_steps(boundary, choices),
-        impact_steps(choices),
-        ((), steps if asked else steps[:1]),
-    )
-    if training.carbon_g_co2e is not None and choices["grid"].value == 0:
-        raise UserInputError("On a grid of 0 g/kWh no number of generations emits what a training did.")
-    lines = evaluate(chain.inputs, chain.steps)
-    return BreakEven(
-        training=training.name,
-        of="node energy" if training.energy_kwh is not None else "CO2e",
-        amount=used.value,
-        unit=used.unit,
-        generations=_range(lines["generations"]),
-        days=_range(lines["days"]) if asked else None,
-        source=used.source,
+        carbon=range_of(lines["carbon_g_co2e"]),
+        water=range_of(lines["water_l"]),
     )
 
 
@@ -285,7 +196,9 @@ def _lever(used: Factor, applied: bool) -> Lever:
     )
 
 
-def _assumptions(start: Input, boundary: Boundary, usage: Usage, levers: Mapping[str, Factor]) -> tuple[str, ...]:
+def _assumptions(
+    start: Input, boundary: Boundary, usage: Usage, levers: Mapping[str, Factor], used: tuple[Factor, ...]
+) -> tuple[str, ...]:
     trend = factor("trend", "hardware-efficiency")
     low, high = usage.growth
     growth = f"{low:+.0%}" if math.isclose(low, high) else f"{low:+.0%} to {high:+.0%}"
@@ -296,21 +209,16 @@ def _assumptions(start: Input, boundary: Boundary, usage: Usage, levers: Mapping
         "Energy per generation: from staying what it is to falling with hardware efficiency, "
         f"{trend.value:+.0%} a year ({trend.source}; {trend.checked_text}).",
         "Grid, price, PUE and water stay what they are today.",
+        f"Factors: {'; '.join(map(_named, used))}.",
         *(f"Lever {name}: {each.scope}." for name, each in levers.items()),
     )
 
 
-def _asked(usage: Usage) -> Input:
-    return from_factor("per_day", "generations a day", usage.per_day)
+def _named(used: Factor) -> str:
+    ends = [used.value if end is None else end for end in (used.low, used.high)]
+    span = f" ({ends[0]:,.6g} to {ends[1]:,.6g})" if ends[0] < ends[1] else ""
+    return f"{used.name} {used.value_text} {used.unit}{span}{', unverified' if used.verified == 'unverified' else ''}"
 
 
 def _moving(name: str, label: str, value: float, low: float, high: float, source: str) -> Input:
     return Input(name=name, label=label, value=value, low=low, high=high, unit="1/yr", origin="given", source=source)
-
-
-def _in(name: str, used: Factor, scale: float, unit: str) -> Input:
-    return from_factor(name, used.edition, used, scale, unit)
-
-
-def _range(line: Line) -> Range:
-    return Range(low=line.low, high=line.high, unit=line.unit)

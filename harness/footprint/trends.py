@@ -40,7 +40,7 @@ class Trend(Frozen):
 
 
 class Forecast(Frozen):
-    """What somebody foretold, and what their own numbers give."""
+    """What somebody foretold, and what their own yearly fall of the cost of training gives."""
 
     name: str
     says: str

@@ -75,6 +75,7 @@ def test_an_hourly_file_must_cover_the_run(folder: Path) -> None:
         (["nothing"], "no campaign, run or folder"),
         (["quick"], "means 2 runs"),
         (["RUN", "--of", "watr"], "'watr'"),
+        (["RUN", "--per", "0"], "from 1"),
         (["RUN", "--grid", "Frnace"], "nearest"),
         (["RUN", "--pue", "0.5"], "at least 1"),
         (["RUN", "--pue", "nan"], "finite"),

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UserInputError
+from harness.footprint.break_even import Usage, break_even, references
 from harness.footprint.conversion import choose
 from harness.footprint.factors import chosen, factor
-from harness.footprint.outlook import Outlook, Usage, break_even, outlook, parse_growth, references
+from harness.footprint.outlook import Outlook, outlook, parse_growth
 from harness.footprint.propagation import Input
 from harness.footprint.trends import forecasts, inference_price_fold, trends, yearly_fold
 from harness.study.catalog import trainings_kwh

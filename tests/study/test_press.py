@@ -13,18 +13,8 @@ from hypothesis import strategies as st
 from harness.errors import UserInputError
 from harness.study.catalog import read_data
 from harness.study.formulas import compute
-from harness.study.press import (
-    PressClaim,
-    Recomputed,
-    all_same,
-    articles,
-    diagnose,
-    items,
-    judge,
-    number_text,
-    press_claims,
-    same,
-)
+from harness.study.press import PressClaim, articles, press_claims
+from harness.study.verdicts import Recomputed, all_same, diagnose, items, judge, number_text, same
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
