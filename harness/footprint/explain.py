@@ -10,10 +10,17 @@ from pydantic import Field
 
 from harness import units
 from harness.errors import UserInputError
-from harness.footprint.conversion import Boundary, Machine, embodied_steps, energy_steps, impact_steps, joined
-from harness.footprint.defaults import DEFAULTS
+from harness.footprint.conversion import (
+    Boundary,
+    Machine,
+    embodied_steps,
+    energy_steps,
+    impact_steps,
+    joined,
+    unnamed_grid,
+)
 from harness.footprint.equivalents import equivalents
-from harness.footprint.factors import Factor, editions, factor
+from harness.footprint.factors import Factor
 from harness.footprint.phrases import sentence
 from harness.footprint.propagation import Input, Line, Origin, Step, evaluate, from_estimate
 from harness.frozen import Frozen
@@ -218,11 +225,12 @@ def _caveats(inputs: Sequence[Input]) -> tuple[Caveat, ...]:
         for each in inputs
         if each.factor is not None and each.factor.verified == "unverified"
     ]
-    grid = factor("grid", DEFAULTS["grid"])
-    if any(each.factor == grid for each in inputs):
-        every = [each.value for each in editions("grid")]
-        words = f"No grid was named: {grid.edition} stands in; grids on record have {min(every):g} to {max(every):g}"
-        found.append(Caveat(code="grid-not-named", message=f"{words} g/kWh. Name yours: --grid france, us-oregon."))
+    for each in inputs:
+        if each.factor is not None and each.factor.kind == "grid" and (words := unnamed_grid(each.factor)):
+            found.append(Caveat(code="grid-not-named", message=words))
+        if each.factor is not None and each.factor.unit.startswith("g CO2/"):
+            words = f"{each.factor.name} counts CO2 and no other greenhouse gas."
+            found.append(Caveat(code="co2-only", message=words))
     silent = [each.name for each in inputs if not each.range_known]
     if silent:
         words = f"No range is known of {', '.join(silent)}: counted as exact, though nothing says they are."

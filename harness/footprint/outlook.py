@@ -17,7 +17,7 @@ from pydantic import Field
 from harness import units
 from harness.errors import UserInputError
 from harness.footprint.break_even import BreakEven, Training, Usage, asked, break_even_with, range_of
-from harness.footprint.conversion import Boundary, energy_steps, impact_steps, joined
+from harness.footprint.conversion import Boundary, energy_steps, impact_steps, joined, unnamed_grid
 from harness.footprint.factors import Factor, editions, factor
 from harness.footprint.propagation import Input, Line, Step, evaluate
 from harness.footprint.trends import Forecast, Range, Trend, forecasts, trends, yearly_change
@@ -210,6 +210,7 @@ def _assumptions(
         f"{trend.value:+.0%} a year ({trend.source}; {trend.checked_text}).",
         "Grid, price, PUE and water stay what they are today.",
         f"Factors: {'; '.join(map(_named, used))}.",
+        *(words for each in used if each.kind == "grid" and (words := unnamed_grid(each))),
         *(f"Lever {name}: {each.scope}." for name, each in levers.items()),
     )
 

@@ -119,6 +119,10 @@ def test_a_grid_that_nobody_named_is_a_caveat() -> None:
     codes = [caveat.code for caveat in explain(record(), choose({})).caveats]
     assert codes == ["factor-unverified", "grid-not-named", "range-unknown"]
     assert "grid-not-named" not in [caveat.code for caveat in explain(record(), choose(PLAIN)).caveats]
+    of_co2 = explain(record(), choose(PLAIN | {"grid": "oregon-2016"})).caveats
+    assert [each.message for each in of_co2 if each.code == "co2-only"] == [
+        "grid oregon-2016 counts CO2 and no other greenhouse gas."
+    ]
 
 
 def test_an_hourly_grid_is_matched_to_when_the_run_ran(tmp_path) -> None:
