@@ -54,14 +54,14 @@ class Hourly:
             kind="grid",
             edition="hourly",
             value=min(max(values), max(min(values), math.fsum(v * part for _, v, part in met) / covered_s)),
-            low=min(values),
-            high=max(values),
+            low=min(values) if len(values) > 1 else None,
+            high=max(values) if len(values) > 1 else None,
             unit="g CO2e/kWh",
             year=f"{_text(start)} to {_text(end)}",
             scope="as the user's file states it, while the run ran",
             source=f"{self.path}, {len(met)} row{'s' if len(met) > 1 else ''} from {_text(met[0][0])}",
             verified="given",
-            note="Mean over the run's time from its start to its end; the range is that of the rows.",
+            note="Mean over the run's time from its start to its end; the range is that of the rows, none of one.",
         )
 
     def _gaps(self) -> bool:

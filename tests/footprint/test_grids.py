@@ -148,6 +148,8 @@ def test_the_mean_weighs_each_hour_by_how_long_the_run_ran_in_it(tmp_path: Path)
     assert found.value == pytest.approx((0.5 * 300 + 0.25 * 500) / 0.75)  # 366.7
     assert (found.low, found.high, found.verified) == (300, 500, "given")
     assert "grid.csv, 2 rows" in found.source
+    alone = find_grid(str(path), when=(NOON, NOON + HOUR / 2))
+    assert (alone.value, alone.low, alone.high) == (300, None, None)  # one row says nothing of how far it may be off
 
 
 def test_rows_in_any_order_with_offsets_or_without_are_utc(tmp_path: Path) -> None:
