@@ -13,6 +13,10 @@ J_PER_WH = 3_600.0
 M_PER_MILE = 1_609.344
 KM_PER_MILE = M_PER_MILE / 1_000.0
 G_PER_LB = 453.59237
+G_PER_KG = 1_000.0
+G_PER_T = 1_000_000.0
+DAYS_PER_YEAR = 365.25  # the Julian year
+S_PER_YEAR = DAYS_PER_YEAR * 86_400.0
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 

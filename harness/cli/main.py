@@ -9,9 +9,12 @@ from typing import Annotated
 import typer
 
 import harness
+from harness.cli.claims import claims_command
 from harness.cli.doctor import doctor_command
 from harness.cli.equivalents import equivalents_command
+from harness.cli.explain import explain_command
 from harness.cli.imports import import_app
+from harness.cli.outlook import outlook_command
 from harness.cli.phases import phases_command
 from harness.cli.run import run_command
 from harness.cli.schema import schema_command
@@ -37,6 +40,9 @@ app.command("list")(list_command)
 app.command("phases")(phases_command)
 app.command("doctor")(doctor_command)
 app.command("equivalents", context_settings={"ignore_unknown_options": True})(equivalents_command)
+app.command("explain")(explain_command)
+app.command("outlook", context_settings={"ignore_unknown_options": True})(outlook_command)
+app.command("claims")(claims_command)
 app.command("schema")(schema_command)
 app.add_typer(sensor_app, name="sensor")
 app.add_typer(import_app, name="import")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.factors import list_factors
 from harness.cli.imports import import_rows, show_imports
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
 from harness.cli.selection import select_runs, tell_unreadable
@@ -105,12 +106,15 @@ def _accounting(name: str | None) -> Accounting | None:
 
 def list_command(
     what: Annotated[
-        str, typer.Argument(help="runs, models (architecture presets) or gpus (simulated boards).")
+        str, typer.Argument(help="runs, models (architecture presets), gpus (simulated boards) or factors.")
     ] = "runs",
     results: Results = Path("results"),
+    about: Annotated[
+        str | None, typer.Option("--about", metavar="WORD", help="Of the factors, only those about this: phone, grid.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List stored runs, or what a config can name."""
+    """List stored runs, what a config can name, or the conversion factors with their sources."""
     import json
     from functools import partial
 
@@ -120,6 +124,11 @@ def list_command(
     from harness.cli.tables import console
     from harness.errors import UserInputError
 
+    if what == "factors":
+        list_factors(about, as_json)
+        return
+    if about is not None:
+        raise UserInputError("--about chooses among factors.", f"Try: harness list factors --about {about}")
     unreadable: list[StoreError] = []
     listings: dict[str, Callable[[Path], list[dict[str, object]]]] = {
         "runs": partial(_run_rows, unreadable=unreadable),
@@ -127,7 +136,7 @@ def list_command(
         "gpus": _gpu_rows,
     }
     if what not in listings:
-        raise UserInputError(f"There is no list of '{what}'.", f"Choose from {', '.join(listings)}.")
+        raise UserInputError(f"There is no list of '{what}'.", f"Choose from {', '.join(listings)}, factors.")
     rows = listings[what](results)
     if as_json:
         typer.echo(json.dumps({what: rows}, indent=2))

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.tables import console, print_table
+from harness.footprint.factors import factor
 from harness.study.accounting import Accounting, Range, StudyAccounting
 from harness.study.claims import Claim
 from harness.study.compare import Compared
@@ -208,6 +209,8 @@ def print_claims(claims: Sequence[Claim]) -> None:
         table.add_section()
     print_table(table, out)
     out.print("only otherwise: the words do not give the number, another reading does. Every reading: --json.")
+    car = factor("car", "epa-2023")
+    out.print(f"miles: {car.value_text} {car.unit}, {car.checked_text}; {escape(car.note or '')}", soft_wrap=True)
 
 
 def print_compared(rows: Sequence[Compared]) -> None:

@@ -229,4 +229,5 @@ def _print_legend(rows: Sequence[ResultRow], out: Console) -> None:
             out.print(
                 f"{factor.kind}: {factor.edition}, {factor.value_text} {factor.unit}"
                 f"{f', {factor.year}' if factor.year else ''} ({escape(factor.source)})"
+                f"{', [yellow]unverified, from memory[/]' if factor.verified == 'unverified' else ''}"
             )

@@ -1,4 +1,4 @@
-"""What an energy or a mass of CO2e amounts to: phone charges, car distance, CO2e, web searches. Pure.
+"""What an energy or a mass of CO2e amounts to: phone charges, car distance, web searches, tree-years and more. Pure.
 
 A result keeps two doubts apart: `ranges` come from the factors (the amount taken as exact), `intervals`
 from the amount's own measurement (the factors taken at their central value).
@@ -6,139 +6,85 @@ from the amount's own measurement (the factors taken at their central value).
 
 from __future__ import annotations
 
-import itertools
+import functools
 import math
-import re
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from harness import units
 from harness.errors import UserInputError
-from harness.footprint.factors import Factor, factor
+from harness.footprint.defaults import DEFAULTS
+from harness.footprint.factors import Factor, chosen
+from harness.footprint.propagation import Input, Line, Step, evaluate, from_factor
 from harness.frozen import Frozen
 from harness.records import Caveat
 
-DEFAULT_PHONE = "epa-current"
-DEFAULT_CAR = "epa-current"
-DEFAULT_GRID = "world-2024"
-WEB_SEARCH = "google-2009"
+# The kinds of factor that a conversion uses, in the order in which a result lists them.
+KINDS = (
+    "grid",
+    "phone",
+    "car",
+    "web-search",
+    "led-bulb",
+    "kettle",
+    "household",
+    "streaming",
+    "flight",
+    "tree",
+    "per-capita",
+)
 
-QUANTITIES = ("energy_kwh", "phone_charges", "car_km", "car_miles", "carbon_g_co2e", "web_searches")
-
-# --- reading an amount -----------------------------------------------------------------------------
-
-_PREFIXES = {"p": 1e-12, "n": 1e-9, "µ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
-_KWH_PER_UNIT = {f"{prefix}J": scale / units.J_PER_KWH for prefix, scale in _PREFIXES.items()} | {
-    f"{prefix}Wh": scale * units.J_PER_WH / units.J_PER_KWH for prefix, scale in _PREFIXES.items()
+# What one of a factor's unit is in the units of the formulas below.
+_SCALES = {
+    "g CO2e/kWh": 1.0,
+    "g CO2/kWh": 1.0,
+    "kWh/charge": 1.0,
+    "g CO2e/mile": 1.0,
+    "g CO2/mile": 1.0,
+    "g CO2e/km": units.KM_PER_MILE,
+    "g CO2/km": units.KM_PER_MILE,
+    "Wh/search": units.J_PER_WH / units.J_PER_KWH,
+    "kWh/h": 1.0,
+    "kWh/L": 1.0,
+    "kWh/day": 1.0,
+    "kg CO2e/pkm": units.G_PER_KG,
+    "kg CO2/tree/10 yr": units.G_PER_KG / 10,
+    "t CO2/yr": units.G_PER_T / units.DAYS_PER_YEAR,
+    "t CO2e/yr": units.G_PER_T / units.DAYS_PER_YEAR,
 }
-_G_PER_UNIT = (
-    {f"{prefix}g": _PREFIXES[prefix] for prefix in ("n", "µ", "m", "", "k", "M")}
-    | {f"{prefix}t": _PREFIXES[prefix] * _PREFIXES["M"] for prefix in ("", "k", "M", "G")}
-    | {"lb": units.G_PER_LB, "lbs": units.G_PER_LB}
+
+
+def _of_energy(name: str, label: str, kind: str, unit: str) -> Step:
+    return Step(name, label, unit, f"energy_kwh / {kind}", ("energy_kwh", kind), lambda energy, each: energy / each)
+
+
+def _of_carbon(name: str, label: str, kind: str, unit: str) -> Step:
+    return Step(name, label, unit, f"carbon_g_co2e / {kind}", ("carbon_g_co2e", kind), lambda mass, each: mass / each)
+
+
+_STEPS = (
+    _of_energy("phone_charges", "phone charges", "phone", "charges"),
+    _of_carbon("car_miles", "car distance", "car", "miles"),
+    Step(
+        "car_km", "car distance", "km", "car_miles x 1.609344", ("car_miles",), lambda miles: miles * units.KM_PER_MILE
+    ),
+    _of_energy("web_searches", "web searches", "web-search", "searches"),
+    _of_energy("led_bulb_hours", "LED bulb", "led-bulb", "h"),
+    _of_energy("kettle_litres", "kettle", "kettle", "l"),
+    _of_energy("household_days", "household", "household", "days"),
+    _of_energy("streaming_hours", "video streaming", "streaming", "h"),
+    _of_carbon("flight_passenger_km", "flight", "flight", "passenger-km"),
+    _of_carbon("tree_years", "growth of a tree", "tree", "years"),
+    _of_carbon("per_capita_days", "a person's emissions", "per-capita", "days"),
 )
-_POWER_UNITS = {f"{prefix}w" for prefix in ("", "m", "k", "g", "t")}
-_KNOWN_UNITS = "Energy: J, kJ, MJ, GJ, Wh, kWh, MWh, GWh, TWh. Mass: mg, g, kg, t, lb, also with CO2 or CO2e."
-
-# Groups of three digits may be parted by a comma, an underscore or one of the spaces, never by a mixture.
-_NUMBER = re.compile(
-    r"(?P<sign>[+\-−]?)\s*"
-    r"(?P<digits>[1-9][0-9]{0,2}(?P<gap>[,_ \u00a0\u2009\u202f])[0-9]{3}(?:(?P=gap)[0-9]{3})*(?![0-9])"
-    r"|[0-9]+|(?=\.[0-9]))"
-    r"(?P<rest>(?:\.[0-9]*)?(?:[eE][+\-]?[0-9]+)?)"
-)
-_NOT_FINITE = re.compile(r"[+\-−]?(nan|inf(inity)?)\b", re.IGNORECASE)
-_GAS = re.compile(r"\s*CO(?:2|₂)\s*-?\s*(?:e|eq)?$", re.IGNORECASE)
-_WATT_HOURS = re.compile(r"W[\s·⋅-]+h$")
-
-
-class Amount(Frozen):
-    """What a user asked about: an energy or a mass of CO2e, never both."""
-
-    energy_kwh: float | None = Field(None, ge=0)
-    carbon_g_co2e: float | None = Field(None, ge=0)
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Amount:
-        if (self.energy_kwh is None) == (self.carbon_g_co2e is None):
-            raise ValueError("an amount is either an energy or a mass")
-        return self
-
-
-def parse_amount(text: str) -> Amount:
-    """Read an energy ("11.49kWh", "42 kJ") or a mass of CO2e ("1,594 g", "0.5 t CO2e").
-
-    The decimal mark is the point; commas, underscores and spaces may part groups of three digits. Capitals
-    count where they tell milli from mega (mWh, MWh) and are forgiven where they cannot (kwh, KG).
-
-    Raises:
-        UserInputError: No number, no unit, a unit that is neither energy nor mass or could be two units,
-            a negative number, or one that is not finite.
-    """
-    text = text.strip()
-    shown = repr(text if len(text) <= 40 else text[:39] + "…")
-    if _NOT_FINITE.match(text):
-        raise UserInputError(f"The amount must be a finite number, not {shown}.")
-    found = _NUMBER.match(text)
-    if found is None:
-        raise UserInputError(f"The amount {shown} does not start with a number.", "Write it as in: 11.49kWh")
-    unit = text[found.end() :].strip()
-    if unit[:1] in {",", ".", "_", "'", "’"} or unit[:1].isdigit():
-        raise UserInputError(
-            f"The number in {shown} cannot be read.",
-            "The decimal mark is the point, and commas part groups of three digits: 1,594.25 g",
-        )
-    digits = found["digits"].replace(found["gap"] or ",", "")
-    number = float((digits or "0") + found["rest"])
-    if found["sign"] in {"-", "−"} and number != 0:
-        raise UserInputError(f"The amount must not be negative, but {shown} is.")
-    kind, scale = _read_unit(unit, shown)
-    value = number * scale
-    if not math.isfinite(value):
-        raise UserInputError(f"The amount {shown} is too large to compute with.")
-    return Amount(energy_kwh=value) if kind == "energy" else Amount(carbon_g_co2e=value)
-
-
-def _read_unit(unit: str, shown: str) -> tuple[Literal["energy", "mass"], float]:
-    """Kind of the unit, and what one of it is in kWh or grams."""
-    if not unit:
-        raise UserInputError(f"The amount {shown} has no unit.", _KNOWN_UNITS)
-    symbol = _WATT_HOURS.sub("Wh", _GAS.sub("", unit).replace("μ", "µ"))
-    of_gas = _GAS.search(unit) is not None
-    if symbol[:1] == "u":
-        symbol = "µ" + symbol[1:]
-    known = _G_PER_UNIT if of_gas else _KWH_PER_UNIT | _G_PER_UNIT
-    if symbol not in known:
-        symbol = _forgive_capitals(symbol, unit, known)
-    if symbol in _KWH_PER_UNIT:
-        return "energy", _KWH_PER_UNIT[symbol]
-    return "mass", _G_PER_UNIT[symbol]
-
-
-def _forgive_capitals(symbol: str, unit: str, known: dict[str, float]) -> str:
-    """The one unit that `symbol` can mean if capitals are ignored.
-
-    Raises:
-        UserInputError: There is none, or capitals decide between two (milli and mega, g and G).
-    """
-    shown = repr(unit if len(unit) <= 20 else unit[:19] + "…")
-    meant = [name for name in known if name.casefold() == symbol.casefold()]
-    if len(meant) == 1 and len(symbol) > 1 and symbol[0] not in "mM":
-        return meant[0]
-    if meant:
-        raise UserInputError(
-            f"The unit {shown} is not clear: did you mean {' or '.join(meant)}?",
-            "Capitals count here: m is milli, M is mega.",
-        )
-    if symbol.casefold() in _POWER_UNITS:
-        raise UserInputError(
-            f"The unit {shown} is a power, neither an energy nor a mass.",
-            "Multiply it by the time: 300 W for 2 hours are 600 Wh.",
-        )
-    raise UserInputError(f"The unit {shown} is neither an energy nor a mass.", _KNOWN_UNITS)
-
-
-# --- converting it ---------------------------------------------------------------------------------
+QUANTITIES = ("energy_kwh", "carbon_g_co2e", *(step.name for step in _STEPS))
+# The kind of factor that turns energy or mass into each quantity; the grid stands behind those of the other side.
+KIND_OF = {step.name: step.needs[-1] for step in _STEPS} | {
+    "car_km": "car",
+    "energy_kwh": "grid",
+    "carbon_g_co2e": "grid",
+}
 
 
 class Span(Frozen):
@@ -149,7 +95,7 @@ class Span(Frozen):
 
 
 class Equivalents(Frozen):
-    """One amount in six forms, with the factors that led there."""
+    """One amount in many forms, with the factors that led there."""
 
     derived_from: Literal["energy", "mass"] = Field(
         description="what was given; from a mass, the energy and all that follows from it rest on the grid"
@@ -160,6 +106,13 @@ class Equivalents(Frozen):
     car_miles: float
     carbon_g_co2e: float
     web_searches: float
+    led_bulb_hours: float
+    kettle_litres: float = Field(description="water brought to the boil")
+    household_days: float
+    streaming_hours: float
+    flight_passenger_km: float
+    tree_years: float = Field(description="years of one tree's growth that take up the CO2")
+    per_capita_days: float = Field(description="days of one person's emissions")
     ranges: dict[str, Span] = Field(
         description="per quantity, from the factors' ranges with the amount exact; no entry: no range known"
     )
@@ -173,14 +126,12 @@ class Equivalents(Frozen):
         """The factor of this kind that was used."""
         return next(used for used in self.factors if used.kind == kind)
 
-
-class _Rates(NamedTuple):
-    """One choice of factors, in the units of the formulas."""
-
-    grid_g_per_kwh: float
-    phone_kwh_per_charge: float
-    car_g_per_mile: float
-    search_kwh_per_search: float
+    def whole_span(self, name: str) -> Span | None:
+        """Factors and measurement together: every quantity is proportional to the amount. None: nothing is known."""
+        value, factors, measured = getattr(self, name), self.ranges.get(name), self.intervals.get(name)
+        if factors is None or measured is None or value == 0:
+            return factors or measured
+        return Span(low=factors.low * measured.low / value, high=factors.high * measured.high / value)
 
 
 def equivalents(
@@ -188,9 +139,7 @@ def equivalents(
     carbon_g_co2e: float | None = None,
     *,
     interval: tuple[float, float] | None = None,
-    phone: str = DEFAULT_PHONE,
-    car: str = DEFAULT_CAR,
-    grid: str = DEFAULT_GRID,
+    **editions: str | Factor | None,
 ) -> Equivalents:
     """Convert an energy or a mass of CO2e. The grid links the two, in either direction.
 
@@ -198,7 +147,8 @@ def equivalents(
         energy_kwh: The amount, if it is an energy.
         carbon_g_co2e: The amount, if it is a mass. Give exactly one of the two.
         interval: Low and high end of the amount as measured, in its own unit.
-        phone, car, grid: Editions, as `harness equivalents --list` names them.
+        editions: By kind (grid, phone, car, household, flight, per_capita ...) the edition as `harness list factors`
+            names it, a number in the unit of that kind, or a factor; None and the others: the default.
 
     Raises:
         UserInputError: Unknown edition, negative or non-finite amount, both or neither amount given, or an
@@ -209,23 +159,57 @@ def equivalents(
     if amount is None or (energy_kwh is not None and carbon_g_co2e is not None):
         raise UserInputError("Give either an energy or a mass of CO2e, not both and not neither.")
     _check_amount(amount, interval)
-
-    used = (factor("grid", grid), factor("phone", phone), factor("car", car), factor("web-search", WEB_SEARCH))
-    choices = [_rate_choices(each) for each in used]
-    central = _convert(amount, given, _Rates(*(choice[0] for choice in choices)))
-    # Every quantity rises or falls steadily with each factor, so its extremes lie at the corners.
-    corners = [_convert(amount, given, _Rates(*corner)) for corner in itertools.product(*choices)]
-    ends = [_convert(end, given, _Rates(*(choice[0] for choice in choices))) for end in interval or ()]
-    if not all(math.isfinite(value) for result in (*corners, *ends) for value in result.values()):
+    used = _factors({kind.replace("_", "-"): each for kind, each in editions.items() if each is not None}, given)
+    # Everything is proportional to the amount: the graph is computed once, for one kWh or gram.
+    lines = _of_one(given, used)
+    values = {name: line.value * amount for name, line in lines.items()}
+    largest = max([amount, *(interval or ())]) * max(line.high for line in lines.values())
+    if not math.isfinite(largest):
         raise UserInputError(f"The amount {amount:g} is too large to compute with.")
+    ranges = {name: Span(low=line.low * amount, high=line.high * amount) for name, line in lines.items()}
+    ends = {name: [line.value * end for end in interval or ()] for name, line in lines.items()}
+    measured = {name: Span(low=low, high=high) for name, (low, high) in ends.items()} if interval else {}
     return Equivalents(
         derived_from=given,
-        **central,
-        ranges={name: span for name, span in _spans(corners).items() if span.low < span.high},
-        intervals=_spans(ends) if ends else {},
+        **values,
+        ranges={name: span for name, span in ranges.items() if span.low < span.high},
+        intervals=measured,
         factors=used,
         caveats=_caveats(used),
     )
+
+
+def _factors(editions: dict[str, str | Factor], given: str) -> tuple[Factor, ...]:
+    """The factors of every kind, those that the user names and the defaults.
+
+    Raises:
+        UserInputError: An edition that does not exist, or a factor by which nothing can be divided.
+    """
+    unknown = sorted(set(editions) - set(KINDS))
+    if unknown:
+        raise ValueError(f"{unknown[0]} is no kind of factor that equivalents use")
+    named = {kind: editions.get(kind, DEFAULTS[kind]) for kind in KINDS}
+    used = tuple(each if isinstance(each, Factor) else chosen(kind, each) for kind, each in named.items())
+    for each in used:
+        if each.value == 0 and not (each.kind == "grid" and given == "energy"):
+            raise UserInputError(f"The {each.kind} factor is 0, by which nothing can be divided.")
+    return used
+
+
+@functools.lru_cache(maxsize=64)
+def _of_one(given: Literal["energy", "mass"], used: tuple[Factor, ...]) -> dict[str, Line]:
+    """Every quantity of one kWh or one gram; the amount itself among them."""
+    rates = [from_factor(each.kind, each.kind, each, _SCALES[each.unit], "") for each in used]
+    one = Input(name="amount", label="amount", value=1.0, low=1.0, high=1.0, unit="", origin="given", source="as given")
+    if given == "energy":
+        first = Step("energy_kwh", "energy", "kWh", "amount", ("amount",), lambda energy: energy)
+        needs = ("energy_kwh", "grid")
+        linked = Step("carbon_g_co2e", "CO2e", "g", "energy_kwh x grid", needs, lambda energy, grid: energy * grid)
+    else:
+        first = Step("carbon_g_co2e", "CO2e", "g", "amount", ("amount",), lambda mass: mass)
+        needs = ("carbon_g_co2e", "grid")
+        linked = Step("energy_kwh", "energy", "kWh", "carbon_g_co2e / grid", needs, lambda mass, grid: mass / grid)
+    return evaluate([one, *rates], [first, linked, *_STEPS])
 
 
 def _check_amount(amount: float, interval: tuple[float, float] | None) -> None:
@@ -237,95 +221,12 @@ def _check_amount(amount: float, interval: tuple[float, float] | None) -> None:
         raise UserInputError(f"The interval {interval[0]:g} to {interval[1]:g} does not hold {amount:g}.")
 
 
-def _convert(amount: float, given: Literal["energy", "mass"], rates: _Rates) -> dict[str, float]:
-    """The six quantities for one choice of factors."""
-    if given == "energy":
-        energy_kwh, carbon_g_co2e = amount, amount * rates.grid_g_per_kwh
-    else:
-        energy_kwh, carbon_g_co2e = amount / rates.grid_g_per_kwh, amount
-    car_miles = carbon_g_co2e / rates.car_g_per_mile
-    return {
-        "energy_kwh": energy_kwh,
-        "phone_charges": energy_kwh / rates.phone_kwh_per_charge,
-        "car_km": car_miles * units.KM_PER_MILE,
-        "car_miles": car_miles,
-        "carbon_g_co2e": carbon_g_co2e,
-        "web_searches": energy_kwh / rates.search_kwh_per_search,
-    }
-
-
-def _rate_choices(used: Factor) -> tuple[float, ...]:
-    """Central, low and high value in the unit of the formulas; an end that is not known is left out."""
-    scale = {
-        "g CO2e/kWh": 1.0,
-        "g CO2/kWh": 1.0,
-        "kWh/charge": 1.0,
-        "g CO2e/mile": 1.0,
-        "g CO2/mile": 1.0,
-        "g CO2e/km": units.KM_PER_MILE,
-        "g CO2/km": units.KM_PER_MILE,
-        "Wh/search": units.J_PER_WH / units.J_PER_KWH,
-    }[used.unit]
-    return tuple(end * scale for end in (used.value, used.low, used.high) if end is not None)
-
-
-def _spans(results: list[dict[str, float]]) -> dict[str, Span]:
-    return {
-        name: Span(low=min(each[name] for each in results), high=max(each[name] for each in results))
-        for name in QUANTITIES
-    }
-
-
 def _caveats(used: tuple[Factor, ...]) -> tuple[Caveat, ...]:
     found = []
     for each in used:
-        named = f"{each.kind} {each.edition} ({each.value_text} {each.unit})"
+        named = f"{each.name} ({each.value_text} {each.unit})"
         if each.verified == "unverified":
             found.append(Caveat(code="factor-unverified", message=f"{named} was not checked against its source."))
         if each.unit.startswith("g CO2/"):
             found.append(Caveat(code="co2-only", message=f"{named} counts CO2 and no other greenhouse gas."))
     return tuple(found)
-
-
-# --- saying it -------------------------------------------------------------------------------------
-
-
-def quantity_text(name: str, value: float) -> str:
-    """A quantity as people read it, with a unit that fits its size: 0.000966 km of `car_km` is "0.966 m"."""
-    if name == "energy_kwh":
-        return units.format_si(value * units.J_PER_KWH / units.J_PER_WH, "Wh", digits=4)
-    if name == "carbon_g_co2e":
-        return units.format_si(value, "g", digits=4) + " CO2e"
-    if name == "car_km":
-        short = value < 1
-        return f"{units.format_significant(value * 1000 if short else value)} {'m' if short else 'km'}"
-    if name == "car_miles":
-        return f"{units.format_significant(value)} miles"
-    return units.format_significant(value, digits=4 if name == "phone_charges" else 3)
-
-
-def span_text(name: str, span: Span) -> str:
-    """A range as people read it, its unit said once where both ends share it: "21.3 to 22.4 km"."""
-    low, high = quantity_text(name, span.low), quantity_text(name, span.high)
-    low_number, _, low_unit = low.partition(" ")
-    return f"{low_number if low_unit == high.partition(' ')[2] else low} to {high}"
-
-
-def sentence(result: Equivalents) -> str:
-    """What a person would say: the amount, then what it equals, each with the range of its factors."""
-
-    def said(name: str, words: str) -> str:
-        span = result.ranges.get(name)
-        text = f"{quantity_text(name, getattr(result, name))}{words}"
-        return text if span is None else f"{text} ({span_text(name, span)})"
-
-    on_grid = f" on the grid {result.factor('grid').edition}"
-    given, linked = "energy_kwh", "carbon_g_co2e"
-    if result.derived_from == "mass":
-        given, linked = linked, given
-    return (
-        f"{quantity_text(given, getattr(result, given))} = "
-        f"{said(linked, on_grid)}, "
-        f"{said('phone_charges', ' smartphone charges')}, {said('car_km', ' by car')}, "
-        f"{said('web_searches', ' web searches')}."
-    )

@@ -1,6 +1,7 @@
-"""The conversion factors of harness/data/factors.csv: each with its edition, range, year and source.
+"""The conversion factors of harness/data/factors.csv: each with its edition, range, year, scope and source.
 
 No conversion constant lives anywhere else in the code; what is exact by definition is in harness.units.
+One loader (`load_factors`) and one lookup (`factor`; `chosen` also takes a number that the user states).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import csv
 import difflib
 import functools
+import math
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -32,11 +34,12 @@ class Factor(Frozen):
     unit: str = Field(min_length=1)
     region: str | None = None
     year: str | None = Field(None, description="the year or span it describes, as the source words it")
+    scope: str = Field(min_length=1, description="what the value covers, and what it leaves out")
     source: str = Field(min_length=1)
     url: str | None = None
-    verified: Literal["primary", "secondary", "derived", "unverified"] = Field(
-        description="value read in the primary source, read in a secondary one, "
-        "computed from a sourced number, or from memory and never checked"
+    verified: Literal["primary", "secondary", "derived", "unverified", "given"] = Field(
+        description="value read in the primary source, read in a secondary one, computed from a sourced number, "
+        "from memory and never checked, or given by the user (never in the data file)"
     )
     note: str | None = Field(None, description="boundary, and what disagrees with it")
 
@@ -50,6 +53,22 @@ class Factor(Frozen):
         if (self.low is not None and self.low > self.value) or (self.high is not None and self.high < self.value):
             raise ValueError(f"{self.id}: {self.value} lies outside {self.low} to {self.high}")
         return self
+
+    @property
+    def name(self) -> str:
+        """Kind and edition, as a user types them."""
+        return f"{self.kind} {self.edition}"
+
+    @property
+    def checked_text(self) -> str:
+        """How the value is known, as it stands beside the source wherever the factor is shown."""
+        return {
+            "primary": "read in the source",
+            "secondary": "read in a secondary source",
+            "derived": "derived from the source",
+            "unverified": "unverified, from memory",
+            "given": "given by you",
+        }[self.verified]
 
     @property
     def value_text(self) -> str:
@@ -83,7 +102,7 @@ def editions(kind: str) -> tuple[Factor, ...]:
     found = tuple(factor for factor in load_factors() if factor.kind == kind)
     if not found:
         kinds = list(dict.fromkeys(factor.kind for factor in load_factors()))
-        raise UserInputError(f"There is no kind of factor named {kind!r}.", f"Nearest: {_nearest(kind, kinds)}.")
+        raise UserInputError(f"There is no kind of factor named {kind!r}.", f"Nearest: {nearest(kind, kinds)}.")
     return found
 
 
@@ -97,11 +116,84 @@ def factor(kind: str, edition: str) -> Factor:
     wanted = edition.strip().lower()
     if wanted not in known:
         raise UserInputError(
-            f"There is no {kind} factor named {edition!r}; the nearest are {_nearest(wanted, list(known))}.",
-            "See all of them with: harness equivalents --list",
+            f"There is no {kind} factor named {edition!r}; the nearest are {nearest(wanted, list(known))}.",
+            f"See all of them with: harness list factors --about {kind}",
         )
     return known[wanted]
 
 
-def _nearest(wanted: str, names: list[str]) -> str:
+def chosen(kind: str, text: str) -> Factor:
+    """The factor that a user means: an edition by name, or a number in the unit of the kind's first edition.
+
+    Raises:
+        UserInputError: As `factor`, or a number that is negative or not finite.
+    """
+    value = as_number(text)
+    return factor(kind, text) if value is None else given(kind, value, editions(kind)[0].unit)
+
+
+def as_number(text: str) -> float | None:
+    """The number that a text is, NaN and infinities included; None where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def given(kind: str, value: float, unit: str, region: str | None = None) -> Factor:
+    """A number that the user states, as a factor: its source is the user, and it has no range.
+
+    Raises:
+        UserInputError: It is negative, not finite, or a PUE below 1.
+    """
+    if not math.isfinite(value):
+        raise UserInputError(f"The {kind} must be a finite number, not {value}.")
+    if value < 0:
+        raise UserInputError(f"The {kind} must not be negative, but {value:g} is.")
+    if kind == "pue" and value < 1:
+        raise UserInputError(f"A PUE is at least 1 (facility energy over IT energy), but {value:g} is below.")
+    return Factor(
+        id=f"given-{kind}",
+        kind=kind,
+        edition="given",
+        value=value,
+        unit=unit,
+        region=region,
+        scope="as the user states it",
+        source="given by the user",
+        verified="given",
+    )
+
+
+def spanning(used: Factor) -> Factor:
+    """The same factor with a range that spans every edition of its kind in its unit: for a place nobody named."""
+    alike = [each for each in editions(used.kind) if each.unit == used.unit]
+    ends = [end for each in alike for end in (each.value, each.low, each.high) if end is not None]
+    memory = ", some from memory" if any(each.verified == "unverified" for each in alike) else ""
+    note = f"{used.note or ''} The range spans the {len(alike)} editions on record{memory}, since none was chosen."
+    return used.model_copy(update={"low": min(ends), "high": max(ends), "note": note.strip()})
+
+
+def about(words: str) -> tuple[Factor, ...]:
+    """The factors that are about something: by kind, edition, region or unit, else by scope, source or note.
+
+    Raises:
+        UserInputError: There are none; the nearest kinds are offered.
+    """
+    wanted = words.strip().lower()
+    for fields in (("kind", "edition", "id", "region", "unit"), ("scope", "source", "note", "year")):
+        found = tuple(
+            each for each in load_factors() if any(wanted in (getattr(each, name) or "").lower() for name in fields)
+        )
+        if found and wanted:
+            return found
+    kinds = list(dict.fromkeys(each.kind for each in load_factors()))
+    raise UserInputError(
+        f"No factor is about {words!r}; the nearest kinds are {nearest(wanted, kinds)}.",
+        "See all of them with: harness list factors",
+    )
+
+
+def nearest(wanted: str, names: list[str]) -> str:
+    """The three names most like the one wanted, the best first."""
     return ", ".join(difflib.get_close_matches(wanted, names, n=_NAMES_OFFERED, cutoff=0.0))

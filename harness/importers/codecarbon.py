@@ -11,10 +11,10 @@ from pathlib import Path
 
 from harness.errors import UserInputError
 from harness.imported import ImportedPart, ImportedPhase, ImportedRecord
-from harness.importers.codecarbon_checks import G_PER_KG, checked, parse_time
+from harness.importers.codecarbon_checks import checked, parse_time
 from harness.importers.codecarbon_table import NEEDED_NUMBERS, Problem, Table, find_files, read_table
 from harness.records import Caveat
-from harness.units import j_from_kwh
+from harness.units import G_PER_KG, j_from_kwh
 
 # CodeCarbon's model of memory changed between the major versions, so that their totals do not compare.
 RAM_MODELS = {

@@ -12,8 +12,8 @@ import numpy as np
 
 from harness.footprint.factors import factor
 from harness.importers.codecarbon_table import Problem, Table, without_refused
+from harness.units import G_PER_KG
 
-G_PER_KG = 1000.0
 FACTOR_TOLERANCE = 0.005  # relative; a region's rows of one version agree to rounding
 SUM_TOLERANCE = 1e-6
 

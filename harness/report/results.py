@@ -9,6 +9,7 @@ from pydantic import Field
 
 from harness.footprint.accountings import Accounted, accounted
 from harness.footprint.equivalents import Equivalents, equivalents
+from harness.footprint.factors import Factor
 from harness.frozen import Frozen
 from harness.records import Caveat, RunRecord
 from harness.specs import Accounting
@@ -23,7 +24,7 @@ class Editions(Frozen):
 
     phone: str
     car: str
-    grid: str
+    grid: str | Factor
 
 
 class ResultRow(Frozen):

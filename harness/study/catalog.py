@@ -107,6 +107,13 @@ def published() -> dict[tuple[str, str, str], Published]:
     }
 
 
+def trainings_kwh() -> dict[str, float]:
+    """Training and fine-tuning of each model of Table 5, kWh as printed."""
+    parts = {"training_kwh", "fine_tuning_kwh"}
+    models = {item for table, item, quantity in published() if table == "5" and quantity in parts}
+    return {model: sum(published()[("5", model, part)].value for part in parts) for model in sorted(models)}
+
+
 def read_data(name: str) -> list[dict[str, str]]:
     """Rows of a CSV file that ships with the harness; lines that start with # are comments."""
     text = files("harness").joinpath("data", name).read_text(encoding="utf-8")

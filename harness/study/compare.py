@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.footprint.accountings import accounted
+from harness.footprint.accountings import accounted, assumed_power
 from harness.frozen import Frozen
 from harness.imported import ImportedRecord
 from harness.records import RunRecord
@@ -148,7 +148,8 @@ def _node(record: RunRecord, other_machine: str | None) -> tuple[Estimate | None
         return counted.energy_kwh_per_1000.scaled(J_PER_KWH / INFERENCES), other_machine
     if summary.node_energy_j is None:
         return None, summary.node_missing or "your CPU and memory were not measured"
-    return summary.node_energy_j, "the study assumed 473 W for CPU and memory; yours is measured"
+    assumed_w = sum(assumed_power("study-2023", part).power_w for part in ("cpu", "memory"))
+    return summary.node_energy_j, f"the study assumed {assumed_w:.0f} W for CPU and memory; yours is measured"
 
 
 def compare_import(record: ImportedRecord, known: Sequence[Reference]) -> Compared:

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.errors import UserInputError
+from harness.footprint.factors import factor
 from harness.frozen import Frozen
 from harness.stats import Estimate, repeatability
 from harness.study.accounting import account, by_model
@@ -177,7 +178,8 @@ def reference_csv(figures: Sequence[ModelFigures]) -> str:
     out.write(
         "# by CodeCarbon 2.3.1 (one GPU at work; CPU 42.5 W and memory 430.8 W assumed); active_gpu, above_idle,\n"
     )
-    out.write("# fair_share: estimated, see harness/study/accounting.py; carbon: as recorded, 138.75 g/kWh.\n")
+    recorded = f"{factor('grid', 'study-recorded').value:g} g/kWh"
+    out.write(f"# fair_share: estimated, see harness/study/accounting.py; carbon: as recorded, {recorded}.\n")
     out.write(f"# Paper: {PAPER}. Raw data: {REPOSITORY} (MIT).\n")
     out.write(f"# Made by: {COMMAND}\n")
     writer = csv.writer(out, lineterminator="\n")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from harness.footprint.factors import factor
 from harness.study.accounting import account
 from harness.study.catalog import INFERENCES, TASKS, published, study_models
+from harness.study.formulas import compute
 from harness.study.runs import Study, StudyRun
 from harness.units import J_PER_KWH, J_PER_WH, KM_PER_MILE, M_PER_MILE
 
@@ -29,6 +30,13 @@ def grid(edition: str) -> float:
 
 
 MILE_G = factor("car", "epa-2023").value
+STATED = f"at the stated {grid('study-stated'):g} g/kWh"
+CHARGE_KWH = phone("epa-current")
+# Numbers as they were printed: in the study, in what is quoted from it, in the press.
+PRINTED_IMAGES = compute("[table 2 text-to-image mean_kwh]").value
+PRINTED_CLASSIFICATION = compute("[table 2 text-classification mean_kwh]").value
+SDXL_MILES, LEAST_MILES = compute("[quoted sdxl-miles]").value, compute("[quoted least-miles]").value
+SEARCH_MILES = compute("[claim C407 1]").value
 
 
 def kwh(runs: Sequence[StudyRun], of: Callable[[Sequence[float]], float] = statistics.fmean) -> float | None:
@@ -133,7 +141,7 @@ READINGS: dict[str, Reading] = {
     "total-gpus": ("all rows, the GPUs alone", lambda s: s.totals.gpu_energy_kwh),
     "total-carbon": ("all rows, as recorded, of the whole node", lambda s: s.totals.emissions_kg),
     "total-node-stated-factor": (
-        "the whole node at the stated 297.6 g/kWh",
+        f"the whole node {STATED}",
         lambda s: s.totals.energy_kwh * grid("study-stated") / 1000,
     ),
     "total-gpus-recorded-factor": (
@@ -141,7 +149,7 @@ READINGS: dict[str, Reading] = {
         lambda s: s.totals.gpu_energy_kwh * s.totals.intensity_g_per_kwh / 1000,
     ),
     "total-gpus-stated-factor": (
-        "the GPUs' energy at the stated 297.6 g/kWh",
+        f"the GPUs' energy {STATED}",
         lambda s: s.totals.gpu_energy_kwh * grid("study-stated") / 1000,
     ),
     "intensity": ("recorded emissions over recorded energy", lambda s: s.totals.intensity_g_per_kwh),
@@ -179,8 +187,8 @@ READINGS: dict[str, Reading] = {
         lambda s: kwh(of_model(s, "fill-mask", DISTILBERT), max),
     ),
     "printed-classification": (
-        "the printed mean of text classification, 0.002 kWh",
-        lambda s: _printed("2", "text-classification", "mean_kwh"),
+        f"the printed mean of text classification, {PRINTED_CLASSIFICATION:g} kWh",
+        lambda s: PRINTED_CLASSIFICATION,
     ),
     "sdxl-mean-charges-2023": ("mean of its runs", _charges("sdxl-mean", "epa-2023")),
     "sdxl-max-charges-2023": ("the highest of its runs", _charges("sdxl-max", "epa-2023")),
@@ -192,11 +200,11 @@ READINGS: dict[str, Reading] = {
         _charges("sdxl-max", "epa-2023", per=INFERENCES),
     ),
     "image-mean-charges-current": (
-        "mean of the eight image models, EPA's present 0.019 kWh per charge",
+        f"mean of the eight image models, EPA's present {CHARGE_KWH:g} kWh per charge",
         _charges("image-mean", "epa-current", per=INFERENCES),
     ),
     "image-max-charges-current": (
-        "the highest run of the worst model, EPA's present 0.019 kWh per charge",
+        f"the highest run of the worst model, EPA's present {CHARGE_KWH:g} kWh per charge",
         _charges("sdxl-max", "epa-current", per=INFERENCES),
     ),
     **{
@@ -207,7 +215,7 @@ READINGS: dict[str, Reading] = {
             ("textgen-mean", "mean of the eight text generators"),
             ("any-best", "the most efficient model of any task, mean"),
             ("distilbert-max", f"the highest run of {DISTILBERT}, on fill-mask"),
-            ("printed-classification", "the printed mean of text classification, 0.002 kWh"),
+            ("printed-classification", f"the printed mean of text classification, {PRINTED_CLASSIFICATION:g} kWh"),
         )
     },
     "distilbert-generation-miles": (
@@ -219,15 +227,15 @@ READINGS: dict[str, Reading] = {
         lambda s: over(grams(of_model(s, "fill-mask", DISTILBERT)), MILE_G),
     ),
     "distilbert-fill-mask-miles-stated-factor": (
-        f"{DISTILBERT} on fill-mask at the stated 297.6 g/kWh",
+        f"{DISTILBERT} on fill-mask {STATED}",
         lambda s: times(kwh(of_model(s, "fill-mask", DISTILBERT)), grid("study-stated") / MILE_G),
     ),
     "distilgpt2-generation-miles": (
         "distilgpt2, the most efficient text generator",
         lambda s: over(grams(of_model(s, "text-generation", "distilgpt2")), MILE_G),
     ),
-    "printed-least-metre": ("of the printed miles", lambda s: 0.0006 * M_PER_MILE),
-    "printed-sdxl-km": ("of the printed miles", lambda s: 4.1 * KM_PER_MILE),
+    "printed-least-metre": ("of the printed miles", lambda s: LEAST_MILES * M_PER_MILE),
+    "printed-sdxl-km": ("of the printed miles", lambda s: SDXL_MILES * KM_PER_MILE),
     "textgen-searches-one": (
         "mean of text generation, one inference against one search, by energy",
         lambda s: times(
@@ -235,8 +243,9 @@ READINGS: dict[str, Reading] = {
         ),
     ),
     "printed-distances": (
-        "the article's own distances, 0.0006 miles for 1,000 inferences against 0.0003 for one search",
-        lambda s: 0.0006 / 0.0003,
+        f"the article's own distances, {LEAST_MILES:.4f} miles for 1,000 inferences against "
+        f"{SEARCH_MILES:.4f} for one search",
+        lambda s: LEAST_MILES / SEARCH_MILES,
     ),
     "models-in-data": (
         "models of the paper's table that have runs",
@@ -258,8 +267,8 @@ READINGS: dict[str, Reading] = {
         lambda s: over(kwh(s.paper_runs("text-to-image")), kwh(s.paper_runs("text-classification"))),
     ),
     "image-over-classification-printed": (
-        "the printed means, 2.907 over 0.002",
-        lambda s: _printed("2", "text-to-image", "mean_kwh") / _printed("2", "text-classification", "mean_kwh"),
+        f"the printed means, {PRINTED_IMAGES:g} over {PRINTED_CLASSIFICATION:g}",
+        lambda s: PRINTED_IMAGES / PRINTED_CLASSIFICATION,
     ),
     "multi-highest-family-ratio": (
         "Flan-T5 or BLOOMz, whichever is higher on the task where it is highest, the node as recorded",
@@ -279,7 +288,7 @@ READINGS: dict[str, Reading] = {
         for name in SENTIMENT
         for suffix, words, stated in (
             ("carbon", "as recorded", False),
-            ("stated-factor", "at the stated 297.6 g/kWh", True),
+            ("stated-factor", STATED, True),
         )
     },
     **{
@@ -298,5 +307,8 @@ READINGS: dict[str, Reading] = {
         "Stable Diffusion XL over distilgpt2, the least text generator, mean recorded emissions",
         lambda s: over(grams(sdxl(s)), grams(of_model(s, "text-generation", "distilgpt2"))),
     ),
-    "printed-miles-ratio": ("the printed miles, 4.1 over 0.0006", lambda s: 4.1 / 0.0006),
+    "printed-miles-ratio": (
+        f"the printed miles, {SDXL_MILES:g} over {LEAST_MILES:.4f}",
+        lambda s: SDXL_MILES / LEAST_MILES,
+    ),
 }

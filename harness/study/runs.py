@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import UserInputError
-from harness.importers.codecarbon_checks import G_PER_KG, intensities, parse_time
+from harness.importers.codecarbon_checks import intensities, parse_time
 from harness.importers.codecarbon_table import Problem, Table, find_files, read_table
 from harness.study.catalog import IMAGE_INPUT, StudyModel, file_meaning, study_models
-from harness.units import J_PER_KWH
+from harness.units import G_PER_KG, J_PER_KWH
 
 LOAD, QUERY = "load model", "query model"
 _HINT = (

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from harness import units
 from harness.errors import UserInputError
-from harness.footprint.factors import Factor, editions, factor, load_factors
+from harness.footprint.factors import Factor, about, chosen, editions, factor, load_factors, spanning
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "factors.csv"
 
@@ -32,6 +32,24 @@ NOT_FACTORS = {
 }
 # Recommended defaults, merged as ranges into the edition they recommend.
 MERGED = {"phone_charge_kwh_default": "phone-charge-kwh-epa-current", "car_g_per_km_default": "car-g-per-mile-epa-393"}
+# Rows of ours that the shared file has in the text of a note or a source, or the issue's text.
+IN_NOTES = {
+    "grid-codecarbon-gcp-us-central1",
+    "grid-codecarbon-gcp-europe-west9",
+    "grid-codecarbon-gcp-europe-west3",
+    "grid-codecarbon-gcp-europe-central2",
+    "grid-market-google",
+    "pue-patterson",
+    "server-gpu-count",
+    "train-gpt3-level-2020-usd",
+    "train-gpt3-level-2022-usd",
+    "train-resnet50-2017-usd",
+    "train-resnet50-2019-usd",
+    "price-gpt35-level-2022",
+    "price-gpt35-level-2024",
+    "lever-cooling",
+    "lever-data-selection",
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +78,18 @@ def test_every_value_range_and_unit_is_the_shared_one(shared_rows: dict[str, dic
         if mine.id not in MERGED.values():
             assert (mine.low, mine.high) == (number(row["low"]), number(row["high"])), key
         assert mine.unit.startswith(row["unit"].replace("/mi", "/mile").removesuffix(" (WLTP)")), key
-    assert not ours, "factors that the shared file does not know"
+    assert set(ours) == IN_NOTES, "factors that the shared file does not know"
+
+
+def test_cloud_regions_are_those_of_the_shared_note(shared_rows: dict[str, dict[str, str]]) -> None:
+    note = shared_rows["grid_codecarbon_gcp_us_west1"]["note"]
+    for region in ("us-central1", "europe-west9", "europe-west3", "europe-central2"):
+        assert f"{region} {factor('grid', f'gcp-{region}-2023').value:g}" in note
+
+
+def test_market_based_figure_follows_from_the_prompt_it_is_derived_from() -> None:
+    per_prompt = factor("prompt-carbon", "gemini-2025").value, factor("prompt-energy", "gemini-2025").value
+    assert factor("grid-market", "google-2025").value == pytest.approx(per_prompt[0] / per_prompt[1] * 1000)  # 125
 
 
 def test_recommended_defaults_are_the_ranges_of_the_current_editions(shared_rows: dict[str, dict[str, str]]) -> None:
@@ -138,7 +167,7 @@ def test_unknown_edition_offers_the_nearest_names() -> None:
     with pytest.raises(UserInputError) as caught:
         factor("grid", "wrold-2024")
     assert "world-2024" in caught.value.message
-    assert "harness equivalents --list" in caught.value.hint
+    assert "harness list factors --about grid" in caught.value.hint
     assert "\n" not in caught.value.message
 
 
@@ -182,3 +211,35 @@ def test_a_range_that_misses_its_value_is_refused() -> None:
 )
 def test_tables_show_five_digits_whole_and_round_longer_ones(kind: str, edition: str, text: str) -> None:
     assert factor(kind, edition).value_text == text
+
+
+def test_every_factor_says_its_scope_and_none_in_the_file_is_the_users() -> None:
+    assert all(each.scope and each.verified != "given" for each in load_factors())
+    assert "market" in factor("grid-market", "google-2025").scope
+    assert all("market" not in each.scope for each in editions("grid"))
+
+
+def test_a_number_is_a_factor_of_the_user() -> None:
+    pue = chosen("pue", "1.2")
+    assert (pue.value, pue.unit, pue.verified, pue.source) == (1.2, "ratio", "given", "given by the user")
+    assert chosen("pue", "uptime-2024") == factor("pue", "uptime-2024")
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "0.9"])
+def test_a_number_that_no_pue_can_be_is_refused(text: str) -> None:
+    with pytest.raises(UserInputError):
+        chosen("pue", text)
+
+
+def test_a_place_that_nobody_named_spans_all_editions() -> None:
+    pue = spanning(factor("pue", "uptime-2025"))
+    assert (pue.low, pue.value, pue.high) == (1.08, 1.54, 1.59)  # Google's best year to Uptime's worst mean
+    price = spanning(factor("electricity-price", "oregon-industrial-2023"))
+    assert (price.low, price.high) == (7.52, 16.88)  # US cents only; euro cents are no editions of it
+
+
+def test_about_finds_kinds_first_and_sources_where_no_kind_fits() -> None:
+    assert {each.kind for each in about("phone")} == {"phone", "phone-carbon", "phone-battery"}
+    assert {each.kind for each in about("AVERT")} == {"grid"}
+    with pytest.raises(UserInputError, match="phone"):
+        about("fone")

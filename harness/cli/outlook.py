@@ -1,0 +1,210 @@
+"""`harness outlook`: what one generation's energy becomes over years of use, always as a range; trends, levers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from harness.cli.explain import FactorOption, PueOption, named_factors, one_run
+from harness.cli.options import Grid, Json, Results, grid_of
+
+if TYPE_CHECKING:
+    from harness.footprint.break_even import Training
+    from harness.footprint.conversion import Boundary
+    from harness.footprint.outlook import Outlook
+    from harness.footprint.propagation import Input
+    from harness.footprint.trends import Range
+
+
+def outlook_command(
+    energy: Annotated[
+        list[str] | None, typer.Argument(metavar="ENERGY", help="Of one generation: 0.34Wh. Trends alone without it.")
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Take the energy of a run.")] = None,
+    results: Results = Path("results"),
+    boundary: Annotated[
+        str, typer.Option(metavar="NAME", help="What ENERGY is of: device (GPUs), node or facility.")
+    ] = "node",
+    per_day: Annotated[
+        str | None, typer.Option("--per-day", metavar="N", help="Generations a day today; default: web searches.")
+    ] = None,
+    growth: Annotated[str, typer.Option(metavar="G", help="Of use in a year: 20%, or 10%..40%.")] = "0%",
+    years: Annotated[int, typer.Option(metavar="N", help="How far to look ahead, up to 30.")] = 5,
+    lever: Annotated[
+        list[str] | None, typer.Option("--lever", metavar="NAME", help="Apply a claimed lever; the list names them.")
+    ] = None,
+    grid: Grid = None,
+    pue: PueOption = None,
+    factor: FactorOption = None,
+    as_json: Json = False,
+) -> None:
+    """Project years of use: kWh, cost, CO2e, water as ranges; break-even with training; trends, forecasts, levers."""
+    from harness.errors import UserInputError
+    from harness.footprint.break_even import Usage, references
+    from harness.footprint.conversion import choose
+    from harness.footprint.defaults import DEFAULTS
+    from harness.footprint.factors import chosen
+    from harness.footprint.outlook import outlook, parse_growth
+
+    for word in energy or ():
+        if word.startswith("--"):  # a negative amount looks like an option, so that options are not checked before
+            raise UserInputError(f"There is no option {word}.", "See: harness outlook --help")
+    if energy and run:
+        raise UserInputError("Give an energy or a run, not both.")
+    start = _of_run(run, results) if run else _of_amount(" ".join(energy), boundary) if energy else None
+    asked = chosen("searches-per-day", DEFAULTS["searches-per-day"] if per_day is None else per_day)
+    told = outlook(
+        start,
+        Usage(asked, parse_growth(growth), years),
+        choose(named_factors(grid_of(grid), pue, factor)),
+        [*references(), *_table_5()] if start else [],
+        lever or [],
+    )
+    if as_json:
+        typer.echo(told.model_dump_json(indent=2))
+    else:
+        _print(told)
+
+
+def _of_amount(text: str, boundary: str) -> tuple[Boundary, Input]:
+    from harness.errors import UserInputError
+    from harness.footprint.amounts import parse_amount
+    from harness.footprint.conversion import Boundary
+    from harness.footprint.propagation import Input
+
+    known: tuple[Boundary, ...] = get_args(Boundary)
+    found = next((each for each in known if each == boundary), None)
+    if found is None:
+        raise UserInputError(f"There is no boundary {boundary!r}.", f"Choose from {', '.join(known)}.")
+    amount = parse_amount(text)
+    if amount.energy_kwh is None:
+        raise UserInputError(f"An outlook starts from an energy, and {text!r} is a mass.", "As in: 0.34Wh")
+    source = "given by the user"
+    label = "energy per generation"
+    return found, Input(
+        name="energy_kwh", label=label, value=amount.energy_kwh, unit="kWh", origin="given", source=source
+    )
+
+
+def _of_run(name: str, results: Path) -> tuple[Boundary, Input]:
+    from harness.footprint.explain import whole_machine
+
+    return whole_machine(one_run(name, results).record)
+
+
+def _table_5() -> list[Training]:
+    """Training and fine-tuning of the study's BLOOMz models, as its Table 5 prints them."""
+    from harness.footprint.break_even import Training
+    from harness.footprint.propagation import Input
+    from harness.study.catalog import PAPER, trainings_kwh
+
+    return [
+        Training(
+            model.rpartition("/")[2],
+            Input(name="training", label=model, value=kwh, unit="kWh", origin="recorded", source=f"{PAPER}, Table 5"),
+            None,
+        )
+        for model, kwh in trainings_kwh().items()
+    ]
+
+
+def _print(told: Outlook) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from harness.cli.tables import console, print_table
+    from harness.units import J_PER_KWH, J_PER_WH, format_si
+
+    out = console()
+    mark = ", simulated" if told.simulated else ""
+
+    def wh(ends: Range) -> str:
+        return _ends(*(format_si(end * J_PER_KWH / J_PER_WH, "Wh") for end in (ends.low, ends.high)))
+
+    def plain(ends: Range) -> str:
+        return _ends(*(f"{_number(end)} {ends.unit}" for end in (ends.low, ends.high)))
+
+    def count(ends: Range) -> str:
+        return _ends(*(_number(end) for end in (ends.low, ends.high)))
+
+    if told.energy_per_generation is not None:
+        table = Table(title=f"Projection: a year of use, by the facility, as ranges{mark}", title_justify="left")
+        for name in ("year", "generations", "energy", "electricity cost", "CO2e, location-based", "water"):
+            table.add_column(name, justify="left" if name == "year" else "right")
+        for year in told.years:
+            grams = [format_si(end / 1e6, "t") for end in (year.carbon.low, year.carbon.high)]
+            litres = [f"{_number(end / 1000)} m³" for end in (year.water.low, year.water.high)]
+            when = "at today's use" if year.year == 0 else f"+{year.year}"
+            cells = (count(year.generations), wh(year.energy), plain(year.cost), _ends(*grams), _ends(*litres))
+            table.add_row(when, *cells)
+        print_table(table, out)
+        for said in told.assumptions:
+            out.print(f"- {said}", markup=False, soft_wrap=True)
+        table = Table(
+            title=f"Break-even: generations until inference has used what training did{mark}", title_justify="left"
+        )
+        for name in ("training", "of", "amount", "generations", "days at today's use"):
+            table.add_column(name, justify="right" if name not in ("training", "of") else "left")
+        for each in told.break_even:
+            days = "never" if each.days is None else count(each.days)
+            table.add_row(each.training, each.of, _amount(each.amount, each.unit), count(each.generations), days)
+        print_table(table, out)
+        out.print(
+            "Boundaries of trainings are those of their sources; of the energy, the node's, without PUE; CO2e is the "
+            "facility's. A single number: no range is known of what it is made of.",
+            soft_wrap=True,
+        )
+    table = Table(title="Projection: published trends carried forward", title_justify="left")
+    for name in ("what", "trend", "from", "if it goes on", "range, from stopping", "source"):
+        table.add_column(name, justify="left", overflow="fold")
+    for trend in told.trends:
+        table.add_row(
+            trend.name,
+            trend.says,
+            f"{_number(trend.from_value)} {trend.unit} ({trend.from_year})",
+            f"{plain(trend.if_it_goes_on)} after {trend.years} years",
+            plain(trend.projection),
+            escape("; ".join(dict.fromkeys(f"{each.source} [{each.checked_text}]" for each in trend.factors))),
+        )
+    print_table(table, out)
+    for forecast in told.forecasts:
+        sources = "; ".join(dict.fromkeys(each.source for each in forecast.factors))
+        out.print(
+            f"forecast, not measured: {forecast.name}: {forecast.says}; stated "
+            f"{forecast.stated:,.4g}, ARK's trend of training cost gives {forecast.recomputed:,.4g} {forecast.unit} "
+            f"({forecast.arithmetic}). {sources}",
+            markup=False,
+            soft_wrap=True,
+        )
+    for lever in told.levers:
+        state = "applied" if lever.applied else "not applied"
+        out.print(
+            f"lever {lever.name}, {lever.claimed}: x {count(lever.multiplier)} of {lever.of}; {state}. "
+            f"{lever.factor.source} [{lever.factor.checked_text}]",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _ends(low: str, high: str) -> str:
+    """Two ends as a range, what they share after the number said once."""
+    number, _, unit = low.partition(" ")
+    return low if low == high else f"{number if unit == high.partition(' ')[2] else low} to {high}"
+
+
+def _number(value: float) -> str:
+    """Three digits, large numbers in words."""
+    from harness.units import format_significant
+
+    for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if 0.9995 * size <= value < 1e15:
+            return f"{format_significant(value / size)} {word}"
+    return format_significant(value)
+
+
+def _amount(value: float, unit: str) -> str:
+    from harness.units import J_PER_KWH, J_PER_WH, format_si
+
+    return format_si(value * J_PER_KWH / J_PER_WH, "Wh", 4) if unit == "kWh" else format_si(value / 1e6, "t", 4)

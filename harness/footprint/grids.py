@@ -1,0 +1,88 @@
+"""Which grid a user means: an edition on record, a country, a US state, a cloud region, a number, or an hourly CSV."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from harness.errors import UserInputError
+from harness.footprint.factors import Factor, as_number, editions, given, nearest
+from harness.footprint.hourly import is_hourly, read_hourly
+
+GIVEN_UNIT = "g CO2e/kWh"
+Grids = Sequence[tuple[tuple[str, ...], Factor]]
+_PER_KWH = re.compile(r"\s*g(\s*CO2(e|-eq)?)?\s*/\s*kWh$", re.IGNORECASE)
+
+
+def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] | None = None) -> Factor:
+    """The grid that a text names.
+
+    An edition on record is exact ("france-2023"). A name without a year ("France", "FRA", "us-oregon", "gcp-us-west1")
+    is looked up in CodeCarbon's tables where they are installed, else among the editions on record, the newest first.
+
+    Args:
+        text: As the user typed it: a name, a number in g/kWh, or a CSV file.
+        installed: CodeCarbon's grids with their names (codecarbon_tables).
+        when: Start and end of the run; an hourly CSV needs it.
+
+    Raises:
+        UserInputError: No such grid (the nearest are offered), a name of two, a number that no intensity can be, or a
+            CSV that cannot be used.
+    """
+    text = text.strip()
+    if is_hourly(text):
+        if when is None:
+            raise UserInputError(
+                f"{text} tells the intensity by the hour, which needs to know when.",
+                "Use it with a run: harness explain RUN --grid FILE.csv",
+            )
+        return read_hourly(Path(text)).during(*when)
+    value = as_number(_PER_KWH.sub("", text))
+    if value is not None:
+        return given("grid", value, GIVEN_UNIT)
+    wanted = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    known = editions("grid")
+    exact = next((each for each in known if each.edition == wanted), None)
+    if exact is not None:
+        return exact
+    found = [each for names, each in installed if wanted in names or wanted == each.edition]
+    if len(found) > 1:
+        raise UserInputError(
+            f"The grid {text!r} could be {' or '.join(f'{each.region}' for each in found)}.",
+            f"Say which: {', '.join(_longest(installed, each) for each in found)}.",
+        )
+    if found:
+        return found[0]
+    by_place = [each for each in known if wanted in _shipped_names(each)]
+    if by_place:
+        return max(by_place, key=lambda each: each.year or "")
+    offered = [each.edition for each in known] + [name for names, _ in installed for name in names]
+    raise UserInputError(
+        f"There is no grid named {text!r}; the nearest are {nearest(wanted, offered)}.",
+        "A country, a US state (us-oregon), a cloud region (gcp-us-west1), a number in g/kWh, or an edition of: "
+        "harness list factors --about grid",
+    )
+
+
+def _shipped_names(each: Factor) -> set[str]:
+    """What an edition on record goes by without its year: "france", "fra"; "oregon", "us-oregon"; "us-west1".
+
+    Only plain averages have such names: usa-2023 is "usa", usa-epa-2023 is not.
+    """
+    found = re.fullmatch(r"(.+)-(?:19|20)\d\d", each.edition)
+    if found is None:
+        return set()
+    names = {found[1], found[1].removeprefix("gcp-")}
+    if (each.region or "").lower() == f"{found[1]}, usa":
+        names.add(f"us-{found[1]}")
+    code = re.fullmatch(r"grid-(?:codecarbon(?:231)?|ecologits)-([a-z]{3})", each.id)
+    if code is not None:
+        names |= {code[1], (each.region or "").lower().replace(" ", "-")}
+    return names
+
+
+def _longest(installed: Grids, wanted: Factor) -> str:
+    """The name that means only this one: that of a state or cloud region with its prefix, or the country's code."""
+    return next(names[0] for names, each in installed if each is wanted)

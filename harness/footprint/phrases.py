@@ -1,0 +1,74 @@
+"""Equivalents in words: numbers with units that fit their size, and the sentence a person would say. Pure."""
+
+from __future__ import annotations
+
+from harness import units
+from harness.footprint.equivalents import KIND_OF, Equivalents, Span
+
+# What is said after the number; {edition} is that of the factor.
+_WORDS = {
+    "energy_kwh": "on the grid {edition}",
+    "carbon_g_co2e": "on the grid {edition}",
+    "phone_charges": "phone charges",
+    "car_km": "by car ({edition})",
+    "car_miles": "by car ({edition})",
+    "web_searches": "web searches",
+    "led_bulb_hours": "of an LED bulb ({edition})",
+    "kettle_litres": "of water brought to the boil",
+    "household_days": "of a household's electricity ({edition})",
+    "streaming_hours": "of video streaming",
+    "flight_passenger_km": "passenger-km by plane ({edition})",
+    "tree_years": "of a tree's growth",
+    "per_capita_days": "of a person's emissions ({edition})",
+}
+_UNITS = {
+    "led_bulb_hours": "h",
+    "kettle_litres": "l",
+    "household_days": "days",
+    "streaming_hours": "h",
+    "tree_years": "years",
+    "per_capita_days": "days",
+}
+
+
+def quantity_text(name: str, value: float, digits: int | None = None) -> str:
+    """A quantity as people read it, with a unit that fits its size: 0.000966 km of `car_km` is "0.966 m"."""
+    if name == "energy_kwh":
+        return units.format_si(value * units.J_PER_KWH / units.J_PER_WH, "Wh", digits or 4)
+    if name == "carbon_g_co2e":
+        return units.format_si(value, "g", digits or 4) + " CO2e"
+    if name == "car_km":
+        short = value < 1
+        return f"{units.format_significant(value * 1000 if short else value, digits or 3)} {'m' if short else 'km'}"
+    if name == "car_miles":
+        return f"{units.format_significant(value, digits or 3)} miles"
+    number = units.format_significant(value, digits or (4 if name == "phone_charges" else 3))
+    return f"{number} {_UNITS[name]}" if name in _UNITS else number
+
+
+def span_text(name: str, span: Span) -> str:
+    """A range as people read it, its unit said once where both ends share it: "21.3 to 22.4 km"."""
+    low, high = quantity_text(name, span.low), quantity_text(name, span.high)
+    low_number, _, low_unit = low.partition(" ")
+    return f"{low_number if low_unit == high.partition(' ')[2] else low} to {high}"
+
+
+def sentence(result: Equivalents, name: str, subject: str) -> str:
+    """What a person would say of one quantity: "1,000 images = 35 phone charges (32-37)".
+
+    The range is that of factors and measurement together; a factor from memory is said to be unverified.
+    """
+    used = result.factor(KIND_OF[name])
+    span = result.whole_span(name)
+    digits = 2 if span is not None and span.high > 1.2 * span.low else 3
+    value = getattr(result, name)
+    number, _, unit = quantity_text(name, value, digits).partition(" ")
+    told = ""
+    if span is not None:
+        low, high = quantity_text(name, span.low, digits), quantity_text(name, span.high, digits)
+        alike = low.partition(" ")[2] == unit == high.partition(" ")[2]
+        ends = (low.partition(" ")[0], high.partition(" ")[0]) if alike else (low, high)
+        told = f" ({ends[0]}-{ends[1]})" if low != high else ""
+    words = _WORDS[name].format(edition=used.edition)
+    doubt = f", {used.name} unverified" if used.verified == "unverified" else ""
+    return f"{subject} = {number}{f' {unit}' if unit else ''} {words}{told}{doubt}"
