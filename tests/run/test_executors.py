@@ -79,7 +79,7 @@ def test_an_exception_in_a_worker_is_recorded_with_its_traceback(tmp_path: Path)
     assert record.failure is not None
     assert record.failure.kind == "exception"
     assert record.failure.phase == "read prompts"
-    assert "in load_requests" in record.failure.stderr_tail
+    assert "in file_texts" in record.failure.stderr_tail
 
 
 def test_one_server_serves_run_after_run_and_ends_when_closed(tmp_path: Path) -> None:
