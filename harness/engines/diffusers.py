@@ -21,9 +21,11 @@ from typing import Any
 from harness.engines.architectures import preset
 from harness.engines.base import Prepared
 from harness.engines.image_work import (
+    DENOISERS,
     call_parameters,
     calls_per_image,
     count_tokens,
+    denoiser_of,
     inputs_of,
     own_side,
     size_step,
@@ -33,7 +35,9 @@ from harness.engines.loading import (
     locate_model,
     memory_shortage_named,
     quieten_libraries,
+    refuse_offloaded,
     release_memory,
+    require_bitsandbytes,
     require_device,
     synchronize_device,
 )
@@ -107,8 +111,13 @@ class DiffusersEngine:
         self._pipeline.set_progress_bar_config(disable=True)
         self._settings = self._accepted_settings()
         modules = [part for part in self._pipeline.components.values() if isinstance(part, torch.nn.Module)]
-        sizes = {id(weight): weight.numel() for module in modules for weight in module.parameters()}
-        self._parameter_count = sum(sizes.values())
+        if spec.quantization is None:
+            sizes = {id(weight): weight.numel() for module in modules for weight in module.parameters()}
+            self._parameter_count = sum(sizes.values())
+        else:  # four-bit weights are packed, which the libraries' own count knows
+            self._parameter_count = sum(int(module.num_parameters()) for module in modules)
+        if spec.compile is not None:
+            denoiser_of(self._pipeline).compile(mode=spec.compile)
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
         """Collect the prompts, seed the noise from the run's seed and the requests, count what will be done.
@@ -126,7 +135,7 @@ class DiffusersEngine:
         )
         return PreparedImages(
             arguments={**inputs_of(self._pipeline, requests), **self._settings},
-            generator=torch.Generator(device=self._spec.device),
+            generator=torch.Generator(device=self._pipeline._execution_device),
             noise_seed=_noise_seed(self._spec.seed, indices),
             request_indices=indices,
             work=work,
@@ -177,7 +186,7 @@ class DiffusersEngine:
 
     def synchronize(self) -> None:
         """Wait for the GPU; the CPU has finished when run() returns."""
-        synchronize_device(self._spec.device)
+        synchronize_device(self._spec.device, everywhere=self._spec.device_map is not None)
 
     def close(self) -> None:
         """Release pipeline and device memory."""
@@ -244,12 +253,35 @@ def _load_pretrained(spec: RunSpec) -> Any:
             torch_dtype=dtype,
             use_safetensors=None if spec.model.allow_pickle else True,
             trust_remote_code=spec.model.trust_remote_code,
+            **_placing(spec),
         )
+    if spec.device_map is not None:
+        refuse_offloaded(pipeline, spec)
+        return pipeline
     if pipeline.dtype != dtype:
         raise ModelUnavailable(
             f"{spec.model.id} was loaded as {pipeline.dtype}, not as {spec.dtype}.", "Report this diffusers version."
         )
     return pipeline.to(spec.device)
+
+
+def _placing(spec: RunSpec) -> dict[str, Any]:
+    """What from_pretrained needs to spread a pipeline over GPUs, or for a denoiser of fewer bits.
+
+    Raises:
+        ModelUnavailable: The package for it is missing.
+    """
+    options: dict[str, Any] = {} if spec.device_map is None else {"device_map": spec.device_map}
+    if spec.quantization is not None:
+        require_bitsandbytes(spec.quantization)
+        backend = f"bitsandbytes_{spec.quantization}"
+        four = {"load_in_4bit": True, "bnb_4bit_compute_dtype": getattr(torch, spec.dtype)}
+        options["quantization_config"] = diffusers.quantizers.PipelineQuantizationConfig(
+            quant_backend=backend,
+            quant_kwargs=four if spec.quantization == "4bit" else {"load_in_8bit": True},
+            components_to_quantize=list(DENOISERS),
+        )
+    return options
 
 
 def _noise_seed(seed: int, request_indices: tuple[int, ...]) -> int:

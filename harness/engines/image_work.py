@@ -23,6 +23,14 @@ from harness.tasks.base import Request
 _NO_LIMIT = 1_000_000  # a tokenizer without a limit says so with a huge number
 
 
+DENOISERS = ("unet", "transformer")  # the part that every step runs, by its role in a pipeline
+
+
+def denoiser_of(pipeline: Any) -> Any:
+    """The part of a pipeline that every step runs."""
+    return next(pipeline.components[role] for role in DENOISERS if pipeline.components.get(role) is not None)
+
+
 def call_parameters(pipeline: Any) -> Mapping[str, inspect.Parameter]:
     """What a pipeline's call knows."""
     return inspect.signature(pipeline.__call__).parameters

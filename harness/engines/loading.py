@@ -64,6 +64,19 @@ def synchronize_device(device: str, *, everywhere: bool = False) -> None:
         torch.cuda.synchronize(place)
 
 
+def require_bitsandbytes(quantization: str) -> None:
+    """Check that weights can be had in fewer bits.
+
+    Raises:
+        ModelUnavailable: They cannot.
+    """
+    if not transformers.utils.is_bitsandbytes_available():
+        raise ModelUnavailable(
+            f"quantization: {quantization} needs the package 'bitsandbytes', which is not installed here.",
+            "pip install bitsandbytes, or leave 'quantization' out.",
+        )
+
+
 def refuse_offloaded(model: Any, spec: RunSpec) -> None:
     """A spread model has to lie on the GPUs that the run names, and on each of them.
 

@@ -21,6 +21,7 @@ from harness.engines.loading import (
     quieten_libraries,
     refuse_offloaded,
     release_memory,
+    require_bitsandbytes,
     require_device,
     synchronize_device,
 )
@@ -199,11 +200,7 @@ def _quantized(spec: RunSpec) -> dict[str, Any]:
     """
     if spec.quantization is None:
         return {}
-    if not transformers.utils.is_bitsandbytes_available():
-        raise ModelUnavailable(
-            f"quantization: {spec.quantization} needs the package 'bitsandbytes', which is not installed here.",
-            "pip install bitsandbytes, or leave 'quantization' out.",
-        )
+    require_bitsandbytes(spec.quantization)
     four = spec.quantization == "4bit"
     own = (
         {"load_in_4bit": True, "bnb_4bit_compute_dtype": getattr(torch, spec.dtype)} if four else {"load_in_8bit": True}

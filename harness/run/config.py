@@ -255,6 +255,8 @@ def _check_loading(spec: RunSpec) -> None:
     """Ways of loading a model that do not go with the rest."""
     if spec.device_map is not None and spec.device == "cpu":
         raise _Clash(("device_map",), "A model on the CPU is not spread over GPUs.", "Leave device_map out.")
+    if spec.engine == "diffusers" and spec.device_map not in (None, "balanced"):
+        raise _Clash(("device_map",), "Image pipelines are spread by device_map: balanced only.", "Use balanced.")
     if spec.model.weights == "random":
         for key in ("device_map", "quantization"):
             if getattr(spec, key) is not None:
