@@ -10,6 +10,7 @@ Where this differs from the first plan (shared/design/architecture.md):
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -239,6 +240,7 @@ HOMES = {
 CLI_ONLY = {"typer", "rich"}
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     found = {}
     for path in sorted(HARNESS.rglob("*.py")):
@@ -247,6 +249,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def imports_of(path: Path) -> set[str]:
     """Full names of everything a file imports, by statement or by importlib.import_module("name")."""
     names: set[str] = set()

@@ -86,8 +86,8 @@ def publications(t_s: FloatArray, values: FloatArray) -> Publications:
 
 def _agreement(middle_s: FloatArray, periods_s: FloatArray) -> FloatArray:
     """Length of the mean vector of the changes' phases, for every period: 1 when all lie on one grid."""
-    turns = np.exp(2j * np.pi * (middle_s - middle_s[0])[None, :] / periods_s[:, None])
-    length: FloatArray = np.abs(turns.mean(axis=1))
+    phases = (2 * np.pi * (middle_s - middle_s[0]))[None, :] / periods_s[:, None]
+    length: FloatArray = np.hypot(np.cos(phases).mean(axis=1), np.sin(phases).mean(axis=1))
     return length
 
 

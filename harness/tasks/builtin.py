@@ -8,15 +8,19 @@ set are a fair sample of it. The sets must not change: another word would be ano
 
 from __future__ import annotations
 
+import functools
+
 from harness.tasks.composing import compose_set, read_parts, read_table
 
 
+@functools.cache
 def text_prompts() -> tuple[str, ...]:
     """A thousand distinct prompts for text generation, of about 5 to 65 words."""
     kinds = (_ARTICLE, _QUESTION, _NOVEL, _INSTRUCTION, _NEWS, _ARTICLE, _WEB, _NOVEL, _QUESTION, _INSTRUCTION)
     return compose_set(kinds, _TEXT_PARTS, (_SUBJECTS, _SKILLS, _DECISIONS), seed=1)
 
 
+@functools.cache
 def image_prompts() -> tuple[str, ...]:
     """A thousand distinct prompts for image generation, of about 3 to 45 words."""
     return compose_set((_SCENE, _DETAILED, _PLAIN, _DETAILED, _SCENE), _IMAGE_PARTS, (), seed=2)

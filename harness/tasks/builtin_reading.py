@@ -8,17 +8,21 @@ another experiment under an old name.
 
 from __future__ import annotations
 
+import functools
+
 from harness.tasks.base import MASK
 from harness.tasks.composing import compose_set, read_parts, read_table
 
 _SEPARATOR = " ||| "
 
 
+@functools.cache
 def reviews() -> tuple[str, ...]:
     """A thousand distinct reviews, glad and disappointed in turn, of 5 to 89 words, half above 33."""
     return compose_set((_SHORT, _LONG, _MIDDLE, _LONG, _SHORT), _REVIEW_PARTS, (), seed=3)
 
 
+@functools.cache
 def questions() -> tuple[tuple[str, str], ...]:
     """A thousand distinct pairs: a question, and a paragraph of 69 to 108 words that holds its answer."""
     composed = compose_set((_ASKED,), _PLACE_PARTS, (_PLACES,), seed=4)
@@ -26,16 +30,19 @@ def questions() -> tuple[tuple[str, str], ...]:
     return tuple((question, context) for question, context in pairs)
 
 
+@functools.cache
 def masked_sentences() -> tuple[str, ...]:
     """A thousand distinct sentences of 12 to 28 words with one word left out, written [MASK]."""
     return compose_set((_GAPS,), _PLACE_PARTS | _REVIEW_PARTS | {"gap": (MASK,)}, (_PLACES,), seed=5)
 
 
+@functools.cache
 def name_sentences() -> tuple[str, ...]:
     """A thousand distinct sentences of 15 to 30 words with people, places and organisations in them."""
     return compose_set((_NAMES,), _PLACE_PARTS, (_PLACES,), seed=6)
 
 
+@functools.cache
 def articles() -> tuple[str, ...]:
     """A thousand distinct articles of 227 to 268 words."""
     return compose_set((_ARTICLES,), _PLACE_PARTS, (_PLACES,), seed=7)
