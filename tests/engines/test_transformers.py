@@ -99,8 +99,8 @@ def test_every_request_yields_exactly_the_tokens_asked_for(name: str) -> None:
 @each_family
 def test_left_padding_changes_no_answer(name: str) -> None:
     engine = loaded(name)
-    together = new_tokens(engine, REQUESTS)
-    alone = [new_tokens(engine, (request,))[0] for request in REQUESTS]
+    together = new_tokens(engine, REQUESTS[:4])
+    alone = [new_tokens(engine, (request,))[0] for request in REQUESTS[:4]]
     assert [row[0] for row in together] == [row[0] for row in alone]
 
 
