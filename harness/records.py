@@ -300,6 +300,16 @@ class Failure(Frozen):
     stderr_tail: str = ""
 
 
+class Preparation(Frozen):
+    """What is done before a window, metered apart: tokenising, decoding and resizing pictures, moving to the device.
+
+    It is the host's work, while the GPU idles: of the device's energy little or nothing is above idle.
+    """
+
+    windows: tuple[Measurement, ...]
+    summary: Summary | None = Field(None, description="per generation; None where too few windows could be kept")
+
+
 class RunRecord(Frozen):
     """Everything one run leaves behind."""
 
@@ -323,6 +333,7 @@ class RunRecord(Frozen):
     server: ServerInfo | None = None
     served: Served | None = Field(None, description="all accepted windows together")
     summary: Summary | None = None
+    preparation: Preparation | None = Field(None, description="only where measure.meter_preparation asks for it")
     caveats: tuple[Caveat, ...] = ()
     failure: Failure | None = None
 

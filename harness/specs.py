@@ -263,6 +263,9 @@ class MeasureSpec(Frozen):
     max_temperature_change_c: Positive = Field(
         2.0, description="a window this much warmer or colder than its siblings is rejected"
     )
+    meter_preparation: bool = Field(
+        False, description="meter what is done before a window (tokenising, decoding pictures) in windows of its own"
+    )
     cross_check: tuple[Literal["codecarbon"], ...] = ()
 
     @model_validator(mode="after")
@@ -305,6 +308,7 @@ class ReplaySpec(Frozen):
 _YOUNGER_FIELDS: dict[str | None, tuple[str, ...]] = {
     None: ("device_map", "compile", "quantization", "replay", "server"),
     "text": ("template", "chat"),
+    "measure": ("meter_preparation",),
     "prompts": ("words", "context_column", "picture_size"),
 }
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.errors import StoreError
-    from harness.records import RunRecord
+    from harness.records import Preparation, RunRecord
     from harness.report.results import ResultRow
     from harness.specs import Accounting
     from harness.store.files import StoredRun
@@ -231,6 +231,8 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
         energies.add_row("true energy of the simulated GPU, gross", f"{row.true_energy_kwh_per_1000:.6g}")
     out.print(energies)
     _print_idle_and_budget(run, out)
+    if record.preparation is not None:
+        _print_preparation(record.preparation, mark, out)
     if record.served is not None:
         print_served(record, out)
     for check in record.cross_checks:
@@ -239,6 +241,22 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
             f"cross-check: {check.tool} {check.version} says {theirs} for the GPUs over the same {check.windows} "
             f"windows from edge to edge, the harness {check.harness_gpu_energy_j:.4g} J{mark}. {escape(check.note)}"
         )
+
+
+def _print_preparation(preparation: Preparation, mark: str, out: Console) -> None:
+    from harness.cli.tables import estimate_text
+
+    summary = preparation.summary
+    if summary is None:
+        out.print("preparing inputs: no figure, too few of its windows could be kept")
+        return
+    node = "" if summary.node_energy_j is None else f"; the node {estimate_text(summary.node_energy_j)} J"
+    out.print(
+        f"preparing inputs, apart from every figure above, per generation: {summary.duration_s * 1000:.3g} ms; "
+        f"GPUs that run the model {estimate_text(summary.gpu_energy_j)} J gross, "
+        f"{estimate_text(summary.gpu_above_idle_j)} J above idle{node}{mark}",
+        soft_wrap=True,
+    )
 
 
 def _print_idle_and_budget(run: StoredRun, out: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ from harness.measure.budget import IdlePowerReading, Method, TrueEnergy, null_po
 from harness.measure.window import WindowReadings
 from harness.power.profiles import unseen_fraction
 from harness.power.trace import PowerTrace
-from harness.records import Caveat, Measurement, SourceEnergy, SourceInfo, WorkCounts
+from harness.records import Caveat, IdlePower, Measurement, SourceEnergy, SourceInfo, WorkCounts
 from harness.specs import MeasureSpec
 from harness.stats import FloatArray
 
@@ -101,6 +102,19 @@ def assembled(
         rejected=any(caveat is not None for caveat in void),
     )
     return measurement, idles
+
+
+def idle_power(source_id: str, index: int, before: Idles, nulls: Sequence[Idles], after: Idles) -> IdlePower:
+    """Idle power of one source, number `index` of the machine's: before the load, in the null windows, after it."""
+    first, last = before[index], after[index]
+    known = [power for powers in nulls if (power := powers[index]) is not None]
+    return IdlePower(
+        source_id=source_id,
+        before_w=first.power_w if first else None,
+        null_w=math.fsum(power.power_w for power in known) / len(known) if known else None,
+        after_w=last.power_w if last else None,
+        null_u_w=math.fsum(power.u_w for power in known) / len(known) if known else None,
+    )
 
 
 Caveats = list[Caveat | None]

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.clock import Clock
 from harness.errors import MeasurementInvalid
-from harness.measure.assembly import Idles, RawWindow, assembled
+from harness.measure.assembly import Idles, RawWindow, assembled, idle_power
 from harness.measure.base import Progress, ServedWorkload, Workload
 from harness.measure.budget import TrueEnergy, mean_age_s, null_power, source_method
 from harness.measure.delays import GOLDEN_FRACTION, SpreadPlan, spread_plan
@@ -34,6 +34,7 @@ from harness.stats import Estimate
 
 HOST_COUNTER_S = 30.0  # a 65 kJ counter, the smallest known, wraps after 80 s at 800 W
 MIN_BUSY_PERIODS = 5.0  # of the sensor; below three no joules can be stated
+PREPARATION_WINDOWS = 3
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class SessionResult:
     caveats: tuple[Caveat, ...]
     trace: PowerTrace
     served: Served | None = None
+    preparation: tuple[Measurement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,13 @@ class Session:
             self.report(Progress("idle after load"))
             self.clock.sleep_s(self._worked_until_s + self.spec.settle_s - self.clock.now_s())
             after = self._idle_window(self.spec.idle_s)
+            preparation = self._prepare_metered() if self.spec.meter_preparation else ()
         finally:
             trace = self.sampler.stop()
             self.kept = self._judged(), trace
         measurements = self._judged()
         nulls = [repeat.idles for repeat in repeats]
-        idle = tuple(self._idle(index, before, nulls, after) for index in range(len(self._infos)))
+        idle = tuple(idle_power(info.id, index, before, nulls, after) for index, info in enumerate(self._infos))
         profiles = [source.info for source in self.sources]
         caveats += run_caveats(measurements, trace, profiles, self._infos, self.spec)
         served = self._served(measurements)
@@ -125,6 +128,7 @@ class Session:
             tuple(caveats),
             trace,
             served,
+            preparation,
         )
 
     def _warm_up(self, lead: PowerSource) -> tuple[WarmUp, float, list[Caveat]]:
@@ -152,24 +156,6 @@ class Session:
             except MeasurementInvalid:
                 powers.append(None)
         return powers
-
-    def _idle(
-        self,
-        index: int,
-        before: Idles,
-        nulls: list[Idles],
-        after: Idles,
-    ) -> IdlePower:
-        first, last = before[index], after[index]
-        null_w = [power.power_w for powers in nulls if (power := powers[index]) is not None]
-        null_u_w = [power.u_w for powers in nulls if (power := powers[index]) is not None]
-        return IdlePower(
-            source_id=self._infos[index].id,
-            before_w=first.power_w if first else None,
-            null_w=math.fsum(null_w) / len(null_w) if null_w else None,
-            after_w=last.power_w if last else None,
-            null_u_w=math.fsum(null_u_w) / len(null_u_w) if null_u_w else None,
-        )
 
     # --- windows ---
 
@@ -254,6 +240,27 @@ class Session:
         )
         measurement, idles = assembled(raw, self._infos, self.spec, self._counter_expected, self._truth_of)
         return _Repeat(measurement, idles, other_tools)
+
+    def _prepare_metered(self) -> tuple[Measurement, ...]:
+        """Windows in which inputs are prepared, batch after batch, and nothing runs."""
+        assert not isinstance(self.workload, ServedWorkload)
+        found = []
+        for index in range(PREPARATION_WINDOWS):
+            self.report(Progress("prepare", repeat=index + 1, max_repeats=PREPARATION_WINDOWS))
+            rested_since_s, foreign, count = self._worked_until_s, self._foreign_processes(), 0
+            with metered(self.sources, self.clock, self.workload.synchronize, self._use_counter) as window:
+                while window.busy_s < max(self.spec.window_s, self._shortest_busy_s):
+                    with window.busy():
+                        self.workload.prepare(1)
+                    count += 1
+                    self._follow_host_counters()
+            self._worked_until_s = window.readings.busy_spans_s[-1][1]
+            null = self._null_window(self.spec.null_window_s)
+            work = WorkCounts(requests=count * self.batch_size)
+            label = f"preparation-{index + 1}"
+            raw = RawWindow(label, window.readings, null, self._trace_covering(null), work, rested_since_s, foreign)
+            found.append(assembled(raw, self._infos, self.spec, self._counter_expected, self._truth_of)[0])
+        return tuple(found)
 
     def _steady_repeat(self, index: int, workload: ServedWorkload) -> _Repeat:
         """A load on a server: put on, held for a window, taken off."""

@@ -228,6 +228,12 @@ def _check_combination(spec: RunSpec) -> None:
             "Other tools read the real clock, so a run on the virtual clock cannot be cross-checked.",
             "Remove cross_check, or use clock: real.",
         )
+    if spec.measure.meter_preparation and (virtual or spec.server is not None):
+        raise _Clash(
+            ("measure", "meter_preparation"),
+            "Preparing takes no virtual time, and a server prepares inputs itself.",
+            "Leave measure.meter_preparation out.",
+        )
     if spec.engine not in ("simulated", "openai") and len(spec.sources.gpus) > 1 and spec.device_map is None:
         raise _Clash(
             ("sources", "gpus"),

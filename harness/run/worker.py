@@ -23,14 +23,14 @@ from harness.engines.base import Engine, Loadable
 from harness.engines.openai import OpenAIEngine
 from harness.engines.replay import ReplayEngine
 from harness.engines.simulated import LoadingEngine, SimulatedEngine, load_gpus
-from harness.errors import HarnessError, StoreError
+from harness.errors import HarnessError, MeasurementInvalid, StoreError
 from harness.frozen import Frozen
 from harness.measure.base import Progress
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import host_energy, summarize
 from harness.power.base import ReferenceMeter
 from harness.power.host import CodeCarbonMeter
-from harness.records import Caveat, CrossCheck, Environment, Failure, RunRecord, SourceInfo, WorkCounts
+from harness.records import Caveat, CrossCheck, Environment, Failure, Preparation, RunRecord, SourceInfo, WorkCounts
 from harness.run.environment import describe_environment
 from harness.run.sources import OpenedSources, opened_sources, refuse_shared, served_pids
 from harness.simulation.costs import utilisation_of
@@ -303,8 +303,21 @@ def _complete(
         server=engine.info if isinstance(engine, OpenAIEngine) else None,
         served=result.served,
         summary=summary,
+        preparation=_preparation(result, opened, spec),
         caveats=(*opened.caveats, *_of_engine(opened, engine), *result.caveats, *_of_references(result)),
     )
+
+
+def _preparation(result: SessionResult, opened: OpenedSources, spec: RunSpec) -> Preparation | None:
+    """What preparing inputs took, per generation; no figure where its windows cannot carry one."""
+    if not result.preparation:
+        return None
+    target = spec.measure.target_relative_halfwidth
+    try:
+        summary = summarize(result.preparation, result.sources, opened.host_missing, target)
+    except MeasurementInvalid:
+        return Preparation(windows=result.preparation)
+    return Preparation(windows=result.preparation, summary=summary)
 
 
 def _of_engine(opened: OpenedSources, engine: Loadable) -> list[Caveat]:

@@ -95,6 +95,38 @@ def test_fixed_number_of_requests_is_rounded_up_to_batches():
     assert {window.work.requests for window in result.measurements} == {12}
 
 
+class Preparing(FakeWorkload):
+    """Preparing a batch takes 50 ms, in which the board draws 20 W more."""
+
+    def prepare(self, batch_count):
+        for source in self.sources:
+            source.draw(120.0)
+        self.clock.sleep_s(0.05 * batch_count)
+        for source in self.sources:
+            source.draw(100.0)
+        return super().prepare(batch_count)
+
+
+def test_preparing_is_metered_apart_where_it_is_asked_for():
+    sources = one()
+    result = session_of(
+        sources, Preparing(sources[0].clock, sources, batch_s=0.27), spec={"meter_preparation": True}
+    ).run()
+    assert [window.label for window in result.preparation] == ["preparation-1", "preparation-2", "preparation-3"]
+    assert not any(window.rejected for window in result.preparation)
+    prepared = summarize(result.preparation, tuple(source.info for source in sources), None, 0.02)
+    # 50 ms a batch of four: at 120 W 6 J, of which 5 J are what idling would have drawn.
+    assert prepared.duration_s == pytest.approx(0.05 / 4)
+    assert prepared.gpu_energy_j.value == pytest.approx(6.0 / 4, rel=0.01)
+    assert prepared.gpu_above_idle_j.value == pytest.approx(1.0 / 4, rel=0.05)
+    # The figure is what it is without: 81 J for four.
+    assert summary_of(sources, result).gpu_energy_j.value == pytest.approx(81.0 / 4, rel=0.002)
+
+
+def test_preparing_is_not_metered_unasked():
+    assert session_of(one()).run().preparation == ()
+
+
 def test_idle_before_between_and_after_are_kept_apart():
     sources = one(idle_w=90.0)
 

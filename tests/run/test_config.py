@@ -228,3 +228,37 @@ runs:
 def test_a_run_without_a_number_of_words_keeps_the_name_it_had(tmp_path: Path) -> None:
     # Computed by the version before prompts.words, from the same config.
     assert plan(tmp_path, "runs: [{task: text-generation, model: m}]\n").specs[0].run_id == "m-b1-27af5deac026"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("engine: simulated, sources: {kind: simulated, node: {clock: virtual}}, measure: {meter_preparation: true}",
+         "Preparing takes no virtual time"),
+        ("sources: {kind: nvml, gpus: [0, 1]}", "spread the model over all of them with device_map: balanced"),
+        ("device: cpu, device_map: auto", "A model on the CPU is not spread over GPUs"),
+        ("model: {id: gpt2, weights: random}, quantization: 4bit", "'quantization' needs a model that is loaded"),
+        ("prompts: {picture_size: [64, 64]}", "'picture_size' does not apply to text-generation"),
+        ("prompts: {context_column: a}", "'context_column' does not apply to text-generation"),
+        ("text: {template: hello}", "a template needs {text}"),
+        ("device_map: everywhere", "device_map"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_go_together_are_refused_with_their_line(tmp_path: Path, line: str, words: str) -> None:
+    model = "" if "model:" in line else "model: m, "
+    with pytest.raises(UserInputError) as caught:
+        plan(tmp_path, f"runs: [{{task: text-generation, {model}{line}}}]\n")
+    assert words in f"{caught.value.message} {caught.value.hint}"
+    assert "line 1" in caught.value.message or ":1" in caught.value.message
+
+
+def test_an_image_pipeline_is_spread_in_one_way_only(tmp_path: Path) -> None:
+    with pytest.raises(UserInputError, match="spread by device_map: balanced only"):
+        plan(tmp_path, "runs: [{task: text-to-image, model: m, device_map: auto}]\n")
+
+
+def test_unused_young_options_leave_a_run_its_name(tmp_path: Path) -> None:
+    (spec,) = plan(tmp_path, "runs: [{task: text-generation, model: gpt2}]\n").specs
+    assert spec.run_id == "gpt2-b1-0823ee10eeb5"
+    changed = plan(tmp_path, "runs: [{task: text-generation, model: gpt2, text: {beams: 2}}]\n").specs[0]
+    assert changed.run_id != spec.run_id
