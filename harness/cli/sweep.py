@@ -33,7 +33,10 @@ def show_sweep(records: Sequence[RunRecord], latency_limit_s: float | None, as_j
     out = console()
     for sweep in sweeps:
         _print(sweep, out)
-    out.print("latency: the time a batch takes, engine time per generation x batch size (mean over all windows).")
+    if any(not sweep.served for sweep in sweeps):
+        out.print("latency: the time a batch takes, engine time per generation x batch size (mean over all windows).")
+    if any(sweep.served for sweep in sweeps):
+        out.print("in flight: requests kept at the server; latency there: the median time to the end of an answer.")
     if any(sweep.simulated for sweep in sweeps):
         out.print(
             "[magenta]simulated[/]: power comes from a simulated GPU; it is no model's energy and no real GPU drew it."
@@ -50,8 +53,9 @@ def _print(sweep: Sweep, out: Console) -> None:
     mark = ", replay, simulated" if sweep.replay else ", simulated" if sweep.simulated else ""
     out.print(f"[bold]{escape(sweep.model)}[/]: {escape(sweep.workload)}; {escape(sweep.gpu)}{mark}", soft_wrap=True)
     table = Table(title=f"Energy per generation, gross, with 95 % interval, and latency{mark}", title_justify="left")
-    for name in ("batch", "J/generation", "energy", "latency", "time", "point"):
-        right = name in ("batch", "J/generation", "latency")
+    size = "in flight" if sweep.served else "batch"
+    for name in (size, "J/generation", "energy", "latency", "time", "point"):
+        right = name in (size, "J/generation", "latency")
         table.add_column(name, justify="right" if right else "left")
     width = BAR_WIDTH if out.width >= WIDE else NARROW_BAR_WIDTH
     dearest_j = max(point.energy_j.value for point in sweep.points)
@@ -88,13 +92,14 @@ def best_sentence(sweep: Sweep) -> str:
     if best is None:
         return f"No batch size of {sweep.model} meets the latency limit of {format_duration(limit_s or 0.0)}."
     point = next(each for each in sweep.points if each.run_id == best.run_id)
+    size, whole = ("in flight", "an answer") if sweep.served else ("batch", "a batch")
     told = (
-        f"Least energy per generation{under}: batch {best.batch_size}, {estimate_text(point.energy_j)} J; "
-        f"a batch takes {format_duration(point.latency_s)}."
+        f"Least energy per generation{under}: {size} {best.batch_size}, {estimate_text(point.energy_j)} J; "
+        f"{whole} takes {format_duration(point.latency_s)}."
     )
     if best.difference_j is None:
-        return f"{told} It is the only batch size{under}."
+        return f"{told} It is the only one{under}."
     more = format_plus_minus(best.difference_j.value, best.difference_j.half_width)
     if best.told_apart:
-        return f"{told} Next is batch {best.second_batch_size} with {more} J more."
-    return f"{told} It cannot be told from batch {best.second_batch_size}, which takes {more} J more."
+        return f"{told} Next is {size} {best.second_batch_size} with {more} J more."
+    return f"{told} It cannot be told from {size} {best.second_batch_size}, which takes {more} J more."

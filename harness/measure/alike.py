@@ -52,8 +52,9 @@ _KNOWN = frozenset(
 
 
 def _others(spec: RunSpec) -> dict[str, Any]:
-    """Fields of a spec that this module does not know by name: taken to matter."""
-    return spec.model_dump(mode="json", exclude=set(_KNOWN), exclude_defaults=True)
+    """Fields that this module does not know by name: taken to matter. A server's load is work, as a batch is."""
+    exclude: dict[str, Any] = {**dict.fromkeys(_KNOWN, True), "server": {"concurrency"}}
+    return spec.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
 
 
 def differences(settings: Sequence[dict[str, str]]) -> list[str]:

@@ -147,7 +147,9 @@ class Design:
 
 
 def work_kind(record: RunRecord) -> Kind | None:
-    """Which of the two models its work belongs to; None for neither (classification, detection)."""
+    """Which of the two models its work belongs to; None for neither (classification, detection, a server's batches)."""
+    if record.spec.server is not None:
+        return None
     work = [window.work for window in record.measurements]
     if any(each.images and each.denoising_steps for each in work):
         return "image"

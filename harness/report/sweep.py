@@ -1,7 +1,8 @@
 """Energy per generation and latency against batch size, and the best batch size under a limit. Pure.
 
-Latency is the time that one batch takes: no answer of it is complete before. Whether the best differs from the next is
-asked of their difference, in which what a board's runs share (gain and offset) mostly cancels.
+Latency is the time that one batch takes: no answer of it is complete before. Of a server, whose batches are its own,
+the size is the number of requests kept in flight, and latency the median time to the end of an answer. Whether the best
+differs from the next is asked of their difference, in which what a board's runs share (gain and offset) mostly cancels.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ from harness.stats import Estimate
 
 
 class SweepPoint(Frozen):
-    """One batch size. `latency_s`: engine time per generation times batch size, the mean time of a batch."""
+    """One batch size, or number of requests in flight.
+
+    `latency_s`: engine time per generation times batch size, the mean time of a batch; of a server, the median of its
+    answers.
+    """
 
     run_id: str
     batch_size: int
@@ -50,6 +55,7 @@ class Sweep(Frozen):
     workload: str
     simulated: bool
     replay: bool
+    served: bool = Field(False, description="sizes are requests in flight at a server")
     gpu: str
     boundary: str
     latency_limit_s: float | None
@@ -72,7 +78,7 @@ def sweeps_of(records: Sequence[RunRecord], latency_limit_s: float | None = None
             f"A latency limit must be a number of seconds above 0, not {latency_limit_s:g}.",
             "It is the time that a whole batch may take, e.g. --latency-limit-s 2.",
         )
-    complete = [record for record in records if record.summary is not None]
+    complete = [record for record in records if record.summary is not None and _size(record) is not None]
     groups = [_by_batch(group) for group in grouped(complete, _workload)]
     found = [_sweep(group, latency_limit_s) for group in groups if len(group) > 1]
     if not found:
@@ -103,8 +109,17 @@ def _workload(record: RunRecord) -> dict[str, str]:
 
 
 def _by_batch(group: Sequence[RunRecord]) -> list[RunRecord]:
-    latest = {record.spec.batch_size: record for record in sorted(group, key=lambda record: record.started_at_utc)}
+    latest: dict[int, RunRecord] = {}
+    for record in sorted(group, key=lambda record: record.started_at_utc):
+        if (size := _size(record)) is not None:
+            latest[size] = record
     return [latest[size] for size in sorted(latest)]
+
+
+def _size(record: RunRecord) -> int | None:
+    """Requests that are worked on together; None for a server that requests reach at random."""
+    server = record.spec.server
+    return record.spec.batch_size if server is None else server.concurrency
 
 
 def _sweep(records: Sequence[RunRecord], limit_s: float | None) -> Sweep:
@@ -115,6 +130,7 @@ def _sweep(records: Sequence[RunRecord], limit_s: float | None) -> Sweep:
         workload=_words(first),
         simulated=any(record.simulated for record in records),
         replay=any(record.replayed for record in records),
+        served=first.spec.server is not None,
         gpu=", ".join(info.device_name for info in first.sources if info.runs_model),
         boundary=about["boundary"],
         latency_limit_s=limit_s,
@@ -126,10 +142,14 @@ def _sweep(records: Sequence[RunRecord], limit_s: float | None) -> Sweep:
 def _point(record: RunRecord, limit_s: float | None) -> SweepPoint:
     summary = record.summary
     assert summary is not None
-    latency_s = summary.duration_s * record.spec.batch_size
+    size = _size(record)
+    assert size is not None
+    latency_s = summary.duration_s * size
+    if record.served is not None and record.served.latency is not None:
+        latency_s = record.served.latency.p50_s
     return SweepPoint(
         run_id=record.run_id,
-        batch_size=record.spec.batch_size,
+        batch_size=size,
         energy_j=summary.gpu_energy_j,
         latency_s=latency_s,
         within_limit=limit_s is None or latency_s <= limit_s,

@@ -8,6 +8,7 @@ import pytest
 from fakes import source_info
 from phase_records import record_of_batch
 
+from harness.cli.sweep import best_sentence
 from harness.errors import UserInputError
 from harness.report.sweep import sweeps_of
 
@@ -89,3 +90,22 @@ def test_a_limit_that_nothing_meets_names_the_fastest():
 def test_runs_that_do_not_vary_in_batch_size_are_no_sweep(runs):
     with pytest.raises(UserInputError, match="Nothing varies in batch size"):
         sweeps_of(runs)
+
+
+def served(in_flight: int, energy_j: float, **changes):
+    server = {"base_url": "http://127.0.0.1:8000", "concurrency": in_flight, **changes}
+    return record_of_batch(energy_j, 1, batch_s=0.5, engine="openai", server=server)
+
+
+def test_a_server_is_swept_over_the_requests_in_flight():
+    at_random = {"concurrency": None, "request_rate_hz": 3.0}
+    (sweep,) = sweeps_of([served(16, 2.0), served(1, 9.0), served(4, 3.0), served(1, 5.0, **at_random)])
+    assert sweep.served
+    assert [point.batch_size for point in sweep.points] == [1, 4, 16]
+    # Without times of its own answers: so many in flight, of which one ends every 0.5 s, take so long (Little's law).
+    assert [point.latency_s for point in sweep.points] == pytest.approx([0.5, 2.0, 8.0])
+    assert sweep.best is not None
+    assert (sweep.best.batch_size, sweep.best.told_apart) == (16, True)
+    assert "Least energy per generation: in flight 16" in best_sentence(sweep)
+    with pytest.raises(UserInputError, match="Nothing varies in batch size"):
+        sweeps_of([served(1, 9.0), served(4, 3.0, api="chat")])
