@@ -21,7 +21,7 @@ ensure_venv() {
   fi
   [ -x .venv/bin/python ] || "$python" -m venv .venv
   echo "Installing energy-harness[$extras] into .venv (a minute or two, once) ..." >&2
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$extras]" 2> .venv/pip.log || {
+  .venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e ".[$extras]" 2> .venv/pip.log || {
     cat .venv/pip.log >&2
     echo "error: the packages could not be installed; see above. A package registry must be reachable." >&2
     exit 2
