@@ -133,6 +133,9 @@ def _tables(rows: Sequence[ResultRow], letters: dict[str, str], width: int) -> l
     ]
     if len({row.prompts for row in rows}) > 1:
         first.insert(1, ("prompts", "left", _prompts))
+    if needs_tasks(rows):
+        rows = sorted(rows, key=lambda row: row.task)
+        first.insert(1, ("task", "left", lambda row: row.task))
     last = first.pop()
     second: list[Column] = [
         ("J per token or image", "right", _per_unit),
@@ -148,6 +151,12 @@ def _tables(rows: Sequence[ResultRow], letters: dict[str, str], width: int) -> l
     marks_all = f", {badges.pop()}" if len(badges) == 1 and all(row.simulated for row in rows) else ""
     equals = f"The same, per token or image and per 1,000 generations{marks_all}"
     return [_table(title, [*first, second[4], last], rows), _table(equals, [*first[:-2], *second[:4]], rows)]
+
+
+def needs_tasks(rows: Sequence[ResultRow]) -> bool:
+    """Text and images tell themselves apart; more tasks do not, nor does a model that does two of them."""
+    pairs = {(row.model, row.task) for row in rows}
+    return len({task for _, task in pairs}) > 2 or len({model for model, _ in pairs}) < len(pairs)
 
 
 def _batch(row: ResultRow) -> str:

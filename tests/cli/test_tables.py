@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.tables import print_table, whole_cells
+from harness.cli.tables import needs_tasks, print_table, whole_cells
 
 ROWS = [["text-classification", "0.00229", "0.000218 (0.000199 to 0.000236)"], ["fill-mask", "0.00338", "0.000287"]]
 
@@ -49,3 +50,12 @@ def test_whole_cells_are_never_broken(width):
     printed = out.file.getvalue()  # type: ignore[attr-defined]
     assert "decode step" in printed or width < 40
     assert ("┃" in printed) == (width >= 11 + 21 + 7)
+
+
+def test_tasks_are_named_where_the_table_would_not_tell_them_apart():
+    def rows(*pairs):
+        return [SimpleNamespace(model=model, task=task) for model, task in pairs]
+
+    assert not needs_tasks(rows(("gpt2", "text-generation"), ("gpt2", "text-generation"), ("sd", "text-to-image")))
+    assert needs_tasks(rows(("t5", "summarization"), ("t5", "text-classification")))
+    assert needs_tasks(rows(("a", "summarization"), ("b", "fill-mask"), ("c", "text-to-image")))
