@@ -21,7 +21,10 @@ def phases_figure(fit: PhaseFit) -> go.Figure:
     labels = [run_label(run, fit.kind) for run in runs]
     colours = [_RED if abs(run.residual_u) > 2 else _BLUE for run in runs]
     figure = make_subplots(
-        rows=1, cols=2, subplot_titles=("Measured against fitted", "Residuals, ±2 standard uncertainties shaded")
+        rows=2,
+        cols=1,
+        subplot_titles=("Measured against fitted", "Residuals (±2 u shaded)"),
+        vertical_spacing=0.17,
     )
     ends = [min(run.fitted_j for run in runs), max(run.fitted_j for run in runs)]
     figure.add_trace(
@@ -40,7 +43,6 @@ def phases_figure(fit: PhaseFit) -> go.Figure:
         row=1,
         col=1,
     )
-    figure.add_hrect(y0=-2, y1=2, fillcolor=_GREY, opacity=0.15, line_width=0, row=1, col=2)
     figure.add_trace(
         go.Scatter(
             x=[run.fitted_j for run in runs],
@@ -50,16 +52,18 @@ def phases_figure(fit: PhaseFit) -> go.Figure:
             text=labels,
             hovertemplate="%{text}<br>%{y:.2f} standard uncertainties<extra></extra>",
         ),
-        row=1,
-        col=2,
+        row=2,
+        col=1,
     )
+    # After its points: plotly shades no empty plot.
+    figure.add_hrect(y0=-2, y1=2, fillcolor=_GREY, opacity=0.15, line_width=0, row=2, col=1)
     axis = "log" if ends[0] > 0 and min(run.energy_j for run in runs) > 0 else "linear"
     figure.update_xaxes(title_text="fitted, J per batch", type=axis)
     figure.update_yaxes(title_text="measured, J per batch", type=axis, row=1, col=1)
-    figure.update_yaxes(title_text="measured less fitted, in u", zeroline=True, row=1, col=2)
-    figure.update_layout(
-        title_text=html.escape(figure_title(fit)), showlegend=False, template="plotly_white", height=480
-    )
+    reach = max(2.5, *(1.1 * abs(run.residual_u) for run in runs))  # the shaded band is always in sight
+    figure.update_yaxes(title_text="measured less fitted, in u", range=[-reach, reach], row=2, col=1)
+    margin = {"l": 60, "r": 15, "t": 40, "b": 50}
+    figure.update_layout(showlegend=False, template="plotly_white", height=760, margin=margin)
     return figure
 
 
@@ -76,17 +80,27 @@ def run_label(run: PhaseRun, kind: str) -> str:
     return f"batch {run.batch_size}, {run.input_tokens:.0f} in, {run.output_tokens:.0f} out"
 
 
+_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Energy, phase by phase</title>
+<style>body { font-family: sans-serif; max-width: 900px; margin: 1em auto; padding: 0 0.5em }
+h2 { font-size: 1em; overflow-wrap: anywhere }</style></head>
+<body>
+"""
+
+
 def write_phases_page(fits: Sequence[PhaseFit], path: Path) -> None:
     """One page with a figure for each fit; it needs nothing from the network.
 
     Raises:
         StoreError: The file cannot be written.
     """
-    parts = [phases_figure(fit).to_html(full_html=False, include_plotlyjs=index == 0) for index, fit in enumerate(fits)]
-    page = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Energy, phase by phase</title></head>\n'
-        '<body style="font-family: sans-serif">\n' + "\n".join(parts) + "\n</body></html>\n"
-    )
+    parts = [
+        f"<h2>{html.escape(figure_title(fit))}</h2>\n"
+        + phases_figure(fit).to_html(full_html=False, include_plotlyjs=index == 0, config={"responsive": True})
+        for index, fit in enumerate(fits)
+    ]
+    page = f"{_HEAD}{chr(10).join(parts)}\n</body></html>\n"
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:

@@ -23,7 +23,9 @@ def fit_of(model: str = "some/<b>model</b>"):
 
 def test_figure_holds_measured_fitted_and_residual_of_every_run():
     fit = fit_of()
-    line, measured, residuals = phases_figure(fit).data
+    figure = phases_figure(fit)
+    line, measured, residuals = figure.data
+    assert [(shape.y0, shape.y1) for shape in figure.layout.shapes] == [(-2, 2)]
     assert list(measured.y) == [run.energy_j for run in fit.runs]
     assert list(measured.x) == [run.fitted_j for run in fit.runs]
     assert list(residuals.y) == [run.residual_u for run in fit.runs]
