@@ -71,6 +71,10 @@ class ServerOptions(Frozen):
             raise ValueError("the command needs {port} where the server takes its port, or give base_url")
         if self.base_url is not None:
             parts = urlsplit(self.base_url)
+            try:
+                parts.port  # noqa: B018 - urlsplit looks at it only when asked
+            except ValueError as error:
+                raise ValueError("base_url has a port that is none: it must be a number from 1 to 65535") from error
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError("base_url must be like http://127.0.0.1:8000")
             if parts.username or parts.password or parts.query:

@@ -179,7 +179,12 @@ def _model_rows(_: Path) -> list[dict[str, object]]:
     from harness.engines.architectures import presets
 
     return [
-        {"name": preset.name, "task": preset.task, "family": preset.family, "description": preset.description}
+        {
+            "name": preset.name,
+            "tasks": ", ".join(preset.tasks),
+            "family": preset.family,
+            "description": preset.description,
+        }
         for preset in presets()
     ]
 

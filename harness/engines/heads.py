@@ -44,14 +44,19 @@ class Reader:
                 "Compiled code is made for one shape, and texts have many lengths.",
                 "Set text.max_input_tokens: every text is cut or padded to it. Or leave 'compile' out.",
             )
-        positions = getattr(self.model.config, "max_position_embeddings", None)
-        limit = shortest(positions, own_limit(self.tokenizer))
+        limit = shortest(_positions(self.model), own_limit(self.tokenizer))
         if limit is not None and self.max_input_tokens is not None and self.max_input_tokens > limit:
             raise UserInputError(
                 f"{self.name} reads {limit} tokens at most, and text.max_input_tokens is {self.max_input_tokens}.",
                 "Lower text.max_input_tokens.",
             )
         self.input_limit = shortest(limit, self.max_input_tokens)
+        wrapping = self.tokenizer.num_special_tokens_to_add(pair=self.form == "answer-finder")
+        if self.input_limit is not None and self.input_limit <= wrapping:
+            raise UserInputError(
+                f"{self.input_limit} tokens leave no room for a text: {self.name} wraps it in {wrapping} of its own.",
+                "Raise text.max_input_tokens.",
+            )
         self.accepted = set(inspect.signature(self.model.forward).parameters)
 
     def prepare(self, requests: Sequence[Request]) -> PreparedBatch:
@@ -104,6 +109,17 @@ class Reader:
                     f"The gap of prompt {request.index} lies behind the first {self.input_limit} tokens.",
                     f"Write {MASK} earlier, or set prompts.max_words: the last word kept is then the gap.",
                 )
+
+
+def _positions(model: Any) -> int | None:
+    """How many tokens have a position. Models of RoBERTa's kind count from the one after the padding's."""
+    told = getattr(model.config, "max_position_embeddings", None)
+    if told is None:
+        return None
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(told) - int(module.padding_idx) - 1
+    return int(told)
 
 
 @dataclass

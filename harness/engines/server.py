@@ -71,7 +71,8 @@ def refuse_elsewhere(base_url: str, sources_host: str | None) -> None:
 
 def _is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(address).is_loopback
+        known = ipaddress.ip_address(address)
+        return known.is_loopback or known.is_unspecified  # 0.0.0.0 reaches this machine
     except ValueError:
         return False
 

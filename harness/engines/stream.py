@@ -162,7 +162,10 @@ def _read(
             raise AttemptFailed("malformed-stream", data[:200])
         if event.get("error"):
             raise AttemptFailed("error-in-stream", str(event["error"])[:200])
-        content, reasoning, ended = _piece(event)
+        try:
+            content, reasoning, ended = _piece(event)
+        except (AttributeError, TypeError) as error:  # JSON, but not of the protocol's shape
+            raise AttemptFailed("malformed-stream", data[:200]) from error
         if content or reasoning:
             attempt.pieces_s.append(at_s)
             attempt.reasoning_pieces += bool(reasoning and not content)

@@ -28,9 +28,9 @@ from harness.engines.loading import (
 from harness.engines.part import Part, PreparedBatch
 from harness.engines.preset import Form
 from harness.engines.random_models import build_model
-from harness.errors import ModelUnavailable
+from harness.errors import ModelUnavailable, UserInputError
 from harness.records import WorkCounts
-from harness.specs import RunSpec
+from harness.specs import RunSpec, TextOptions
 from harness.tasks.base import Request
 
 # isort: split
@@ -122,16 +122,48 @@ class TransformersEngine:
         if form in ("causal", "seq2seq"):
             return Writer(model, tokenizer, text_options(spec, form), form, spec.model.id, fixed)
         if form == "captioner":
+            _refuse_unused(spec, ("template", "chat", "max_input_tokens"))
             pad = None if tokenizer is None else tokenizer.pad_token_id
             return Captioner(model, processor, pad, text_options(spec, form), spec.model.id)
         if form in ("image-classifier", "detector"):
             return Looker(model, processor, form, spec.model.id)
+        _refuse_unused(spec, ("template", "chat", "beams"))
         longest = spec.text.max_input_tokens if spec.text else None
         return Reader(model, tokenizer, form, spec.model.id, longest, fixed)
 
     def _placed(self, value: Any) -> Any:
         """On the device of the model's first layer; pictures in the model's number format."""
         return value.to(self._model.device, self._model.dtype if value.is_floating_point() else value.dtype)
+
+
+def _refuse_unused(spec: RunSpec, options: Sequence[str]) -> None:
+    """Options that this form of model would ignore in silence, and that would still make another run of it.
+
+    Raises:
+        UserInputError: One is set.
+    """
+    plain = TextOptions()
+    for option in options:
+        if spec.text is not None and getattr(spec.text, option) != getattr(plain, option):
+            raise UserInputError(
+                f"'text.{option}' does not apply to {spec.model.id} on {spec.task}: it is not asked in words.",
+                f"Leave text.{option} out.",
+            )
+
+
+def _refuse_foreign_tokenizer(tokenizer: Any, model: Any, model_id: str) -> None:
+    """A token without an embedding ends in an index out of range, on a GPU in the middle of everything.
+
+    Raises:
+        ModelUnavailable: The tokenizer knows more tokens than the model.
+    """
+    embeddings = model.get_input_embeddings()
+    known = getattr(embeddings, "num_embeddings", None)
+    if known is not None and len(tokenizer) > known:
+        raise ModelUnavailable(
+            f"The tokenizer of {model_id} has {len(tokenizer)} tokens, the model {known}: they do not belong together.",
+            "Save model and tokenizer together, after resize_token_embeddings().",
+        )
 
 
 def _load_pretrained(spec: RunSpec) -> tuple[Form, Any, Any, Any]:
@@ -160,6 +192,8 @@ def _load_pretrained(spec: RunSpec) -> tuple[Form, Any, Any, Any]:
             f"The weights of {spec.model.id} lack {len(missing)} of the model's tensors, the first is {missing[0]}.",
             f"Was it made for {spec.task}? To measure its shape alone, use weights: random with a preset.",
         )
+    if tokenizer is not None and form != "captioner":
+        _refuse_foreign_tokenizer(tokenizer, model, spec.model.id)
     if spec.device_map is not None:
         refuse_offloaded(model, spec)
     return form, model, tokenizer, processor

@@ -105,7 +105,8 @@ class Writer:
         """The request as the model is asked; where it is too long for the model, the text is cut, not the question."""
         prompt = self._asked(request)
         limit = self.input_limit
-        if limit is None or self.options.template is None or self._length(prompt) <= limit:
+        asked_in_words = self.options.template is not None or self.options.chat
+        if limit is None or not asked_in_words or self._length(prompt) <= limit:
             return prompt
         key = "text" if request.context is None else "context"
         ids = self.tokenizer(getattr(request, key), add_special_tokens=False)["input_ids"]
@@ -114,6 +115,11 @@ class Writer:
             room -= max(1, self._length(prompt) - limit)
             shorter = self.tokenizer.decode(ids[: max(room, 0)])
             prompt = self._asked(replace(request, **{key: shorter}))
+        if room <= 0:
+            raise UserInputError(
+                f"What is asked of prompt {request.index} leaves no room for its text within {limit} tokens.",
+                "Raise text.max_input_tokens, or shorten text.template.",
+            )
         return prompt
 
     def _asked(self, request: Request) -> str:
@@ -135,21 +141,14 @@ class Writer:
         new = self.options.new_tokens
         if self.form == "seq2seq":  # encoder and decoder have positions of their own
             if context is not None and new >= int(context):
-                raise self._too_many(int(context))
+                raise too_many(new, self.name, int(context))
             return shortest(context, own_limit(self.tokenizer), self.options.max_input_tokens)
         if context is None:
             return self.options.max_input_tokens
         room = int(context) - new
         if room < 1:
-            raise self._too_many(int(context))
+            raise too_many(new, self.name, int(context))
         return shortest(room, self.options.max_input_tokens)
-
-    def _too_many(self, context: int) -> UserInputError:
-        return UserInputError(
-            f"{self.options.new_tokens} new tokens do not fit into the context of {self.name}, which is {context} "
-            "tokens long.",
-            "Lower text.new_tokens.",
-        )
 
 
 @dataclass
@@ -163,6 +162,10 @@ class Captioner:
     name: str
 
     def __post_init__(self) -> None:
+        decoder = self.model.config.get_text_config(decoder=True)
+        positions = getattr(decoder, "max_position_embeddings", None)
+        if positions is not None and self.options.new_tokens >= int(positions):
+            raise too_many(self.options.new_tokens, self.name, int(positions))
         self.generation = exactly(self.model, self.options, self.pad_token_id, None)
         self.tokens_before: int | None = None  # that come back before the first new one; models differ
 
@@ -195,6 +198,14 @@ class Captioner:
         refuse_other_shape(self.name, output, expected)
 
 
+def too_many(new_tokens: int, name: str, context: int) -> UserInputError:
+    """What is said when an answer does not fit."""
+    return UserInputError(
+        f"{new_tokens} new tokens do not fit into the context of {name}, which is {context} tokens long.",
+        "Lower text.new_tokens.",
+    )
+
+
 def picture_inputs(processor: Any, requests: Sequence[Request]) -> Any:
     """What an image processor makes of the requests' pictures.
 
@@ -206,7 +217,14 @@ def picture_inputs(processor: Any, requests: Sequence[Request]) -> Any:
         if request.picture is None:
             raise UserInputError(f"Request {request.index} holds no picture.", "Give a folder of pictures.")
         pictures.append(decoded(request.picture, f"Picture {request.index}"))
-    return processor(images=pictures, return_tensors="pt")
+    try:
+        return processor(images=pictures, return_tensors="pt")
+    except ValueError as error:  # e.g. one that is so flat that nothing of it is left when it is made smaller
+        shapes = ", ".join(sorted({f"{picture.width} x {picture.height}" for picture in pictures}))
+        raise UserInputError(
+            f"The model's own preprocessing cannot take a picture of this batch ({shapes} pixels): {error}",
+            "Set prompts.picture_size, or leave that picture out.",
+        ) from error
 
 
 def exactly(model: Any, options: TextOptions, pad_token_id: int | None, cache: str | None) -> Any:

@@ -34,6 +34,10 @@ def setting(record: RunRecord) -> dict[str, str]:
         "power limit": limits,
         "driver": ", ".join(sorted({info.driver or "unknown" for info in active})),
     }
+    if spec.text is not None:
+        how = spec.text.model_dump(mode="json", include={"beams", "chat", "template"}, exclude_defaults=True)
+        if how:
+            found["asked"] = json.dumps(how, sort_keys=True)
     if spec.image is not None:
         found["guidance"] = f"{spec.image.guidance:g}"
     if spec.sources.node is not None:

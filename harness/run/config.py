@@ -242,6 +242,13 @@ def _check_combination(spec: RunSpec) -> None:
             "all of them with device_map: balanced.",
         )
     _check_loading(spec)
+    asked = spec.text.template if spec.text is not None else None
+    if asked is not None and ("{context}" in asked) != (TASKS[spec.task].inputs == "question"):
+        raise _Clash(
+            ("text", "template"),
+            f"A template for {spec.task} {'lacks' if '{context}' not in asked else 'has no use for'} {{context}}",
+            "In question-answering it stands for the text in which the answer is to be found; elsewhere there is none.",
+        )
     try:
         refuse_foreign_options(spec.prompts, spec.task)
     except UserInputError as error:

@@ -166,6 +166,7 @@ def test_a_server_on_another_machine_is_refused_unless_the_sources_are_its() -> 
         refuse_elsewhere("http://192.0.2.7:8000", None)
     refuse_elsewhere("http://192.0.2.7:8000", "192.0.2.7")
     refuse_elsewhere("http://127.0.0.1:8000", None)
+    refuse_elsewhere("http://0.0.0.0:8000", None)
     refuse_elsewhere("http://localhost:8000", None)
 
 

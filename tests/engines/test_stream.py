@@ -65,6 +65,8 @@ def test_comments_and_data_over_several_lines_are_read() -> None:
         (Behaviour(error_after=1), "error-in-stream"),
         (Behaviour(raw=b"data: {not json\n\n"), "malformed-stream"),
         (Behaviour(raw=b"data: [1]\n\n"), "malformed-stream"),
+        (Behaviour(raw=b'data: {"choices": [null]}\n\n'), "malformed-stream"),
+        (Behaviour(raw=b'data: {"choices": [{"delta": {"content": ["a"]}}]}\n\n'), "malformed-stream"),
         (Behaviour(raw=b"data: [DONE]\n\n"), "no-tokens"),
         (Behaviour(raw=b""), "closed-midway"),
     ],

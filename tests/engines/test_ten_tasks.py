@@ -280,3 +280,62 @@ def test_quantised_weights_need_their_package(tmp_path: Path) -> None:
 def test_every_preset_of_a_task_is_tiny_somewhere() -> None:
     tiny = [known for known in presets() if known.name.startswith("tiny-")]
     assert {task for known in tiny for task in known.tasks} >= set(Task.__args__)
+
+
+# --- what a reviewer broke ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text", "words"),
+    [
+        ("text-classification", "tiny-bert", {"max_input_tokens": 2}, "2 tokens leave no room for a text"),
+        ("question-answering", "tiny-roberta", {"max_input_tokens": 3}, "wraps it in 3 of its own"),
+        ("text-classification", "tiny-bert", {"beams": 4}, "'text.beams' does not apply to tiny-bert"),
+        ("fill-mask", "tiny-bert", {"chat": True}, "'text.chat' does not apply to tiny-bert on fill-mask"),
+        ("image-to-text", "tiny-blip", {"template": "x {text}"}, "'text.template' does not apply to tiny-blip"),
+        ("image-to-text", "tiny-blip", {"new_tokens": 128}, "128 new tokens do not fit into the context of tiny-blip"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused_when_the_model_is_known(
+    task: Task, name: str, text: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserInputError, match=words):
+        loaded(task, name, text=text)
+
+
+def test_a_question_that_leaves_no_room_for_its_text_is_refused() -> None:
+    engine = loaded("text-generation", "tiny-llama", text={"template": "x {text} y", "max_input_tokens": 2})
+    with pytest.raises(UserInputError, match="What is asked of prompt 3 leaves no room for its text within 2 tokens"):
+        engine.prepare([Request(3, "word")])
+
+
+def test_a_long_chat_turn_keeps_its_end() -> None:
+    engine = loaded("text-generation", "tiny-llama", text={"chat": True, "max_input_tokens": 40})
+    writer: Writer = part_of(engine, Writer)
+    prompt = writer.tokenizer.decode(engine.prepare([Request(0, "word " * 300)]).inputs["input_ids"][0])
+    assert prompt.startswith("user: word")
+    assert prompt.endswith("\nassistant:")
+
+
+def test_roberta_s_positions_are_counted_where_its_tokenizer_does_not_say(tmp_path: Path) -> None:
+    folder = saved(loaded("text-classification", "tiny-roberta"), tmp_path)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    del config["model_max_length"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    engine = TransformersEngine(spec_of("text-classification", {"id": str(folder)}))
+    engine.load()
+    assert engine.run(engine.prepare([Request(0, "word " * 3000)])).input_tokens == 512
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) -> None:
+    engine = loaded("text-generation", "tiny-llama")
+    part_of(engine, Writer).tokenizer.add_tokens(["one-more"])
+    folder = saved(engine, tmp_path)
+    with pytest.raises(ModelUnavailable, match="has 1025 tokens, the model 1024"):
+        TransformersEngine(spec_of("text-generation", {"id": str(folder)})).load()
+
+
+def test_a_picture_that_the_model_cannot_take_is_told_with_its_size() -> None:
+    engine = loaded("object-detection", "tiny-detr")
+    with pytest.raises(UserInputError, match="cannot take a picture of this batch"):
+        engine.prepare([Request(0, picture=drawn(0, (3000, 8)))])

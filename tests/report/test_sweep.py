@@ -10,6 +10,7 @@ from phase_records import record_of_batch
 
 from harness.cli.sweep import best_sentence
 from harness.errors import UserInputError
+from harness.measure.alike import setting
 from harness.report.sweep import sweeps_of
 
 
@@ -109,3 +110,10 @@ def test_a_server_is_swept_over_the_requests_in_flight():
     assert "Least energy per generation: in flight 16" in best_sentence(sweep)
     with pytest.raises(UserInputError, match="Nothing varies in batch size"):
         sweeps_of([served(1, 9.0), served(4, 3.0, api="chat")])
+
+
+def test_beams_chat_and_template_are_a_setting_of_their_own():
+    texts = [{"new_tokens": 10}, {"new_tokens": 10, "beams": 4}, {"new_tokens": 10, "chat": True}]
+    settings = [setting(record_of_batch(1.0, text=text)) for text in texts]
+    assert settings[0] == setting(record_of_batch(1.0))
+    assert len({str(each) for each in settings}) == 3

@@ -242,6 +242,8 @@ def test_a_run_without_a_number_of_words_keeps_the_name_it_had(tmp_path: Path) -
         ("prompts: {context_column: a}", "'context_column' does not apply to text-generation"),
         ("text: {template: hello}", "a template needs {text}"),
         ("device_map: everywhere", "device_map"),
+        ("text: {template: '{text} {context}'}", "has no use for {context}"),
+        ("engine: openai, server: {base_url: 'http://127.0.0.1:99999', concurrency: 1}", "a port that is none"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_go_together_are_refused_with_their_line(tmp_path: Path, line: str, words: str) -> None:
