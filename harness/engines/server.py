@@ -58,7 +58,8 @@ def refuse_elsewhere(base_url: str, sources_host: str | None) -> None:
         addresses = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
     except OSError as error:
         raise UserInputError(f"The host of {base_url} is not known: {error.strerror or error}.", "") from error
-    own = {entry.address.partition("%")[0] for entries in psutil.net_if_addrs().values() for entry in entries}
+    own = {"0.0.0.0", "::"}  # asked for, they reach this machine
+    own |= {entry.address.partition("%")[0] for entries in psutil.net_if_addrs().values() for entry in entries}
     elsewhere = [address for address in addresses if address not in own and not _is_loopback(address)]
     if elsewhere:
         raise UserInputError(
@@ -71,8 +72,7 @@ def refuse_elsewhere(base_url: str, sources_host: str | None) -> None:
 
 def _is_loopback(address: str) -> bool:
     try:
-        known = ipaddress.ip_address(address)
-        return known.is_loopback or known.is_unspecified  # 0.0.0.0 reaches this machine
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 
