@@ -115,7 +115,7 @@ def _print(told: Outlook) -> None:
     from rich.table import Table
 
     from harness.cli.tables import console, print_table
-    from harness.units import J_PER_KWH, J_PER_WH, format_si
+    from harness.units import J_PER_KWH, J_PER_WH, format_mass, format_si
 
     out = console()
     mark = ", simulated" if told.simulated else ""
@@ -134,7 +134,7 @@ def _print(told: Outlook) -> None:
         for name in ("year", "generations", "energy", "electricity cost", "CO2e, location-based", "water"):
             table.add_column(name, justify="left" if name == "year" else "right")
         for year in told.years:
-            grams = [format_si(end / 1e6, "t") for end in (year.carbon.low, year.carbon.high)]
+            grams = [format_mass(end) for end in (year.carbon.low, year.carbon.high)]
             litres = [f"{_number(end / 1000)} m³" for end in (year.water.low, year.water.high)]
             when = "at today's use" if year.year == 0 else f"+{year.year}"
             cells = (count(year.generations), wh(year.energy), plain(year.cost), _ends(*grams), _ends(*litres))
@@ -205,6 +205,6 @@ def _number(value: float) -> str:
 
 
 def _amount(value: float, unit: str) -> str:
-    from harness.units import J_PER_KWH, J_PER_WH, format_si
+    from harness.units import J_PER_KWH, J_PER_WH, format_mass, format_si
 
-    return format_si(value * J_PER_KWH / J_PER_WH, "Wh", 4) if unit == "kWh" else format_si(value / 1e6, "t", 4)
+    return format_si(value * J_PER_KWH / J_PER_WH, "Wh", 4) if unit == "kWh" else format_mass(value, 4)
