@@ -17,10 +17,10 @@ from harness.footprint.conversion import (
     energy_steps,
     impact_steps,
     joined,
-    unnamed_grid,
 )
 from harness.footprint.equivalents import equivalents
 from harness.footprint.factors import Factor
+from harness.footprint.grids import unnamed_grid
 from harness.footprint.phrases import sentence
 from harness.footprint.propagation import Input, Line, Origin, Step, evaluate, from_estimate
 from harness.frozen import Frozen

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.errors import UserInputError
-from harness.footprint.factors import Factor, as_number, editions, given, nearest
+from harness.footprint.defaults import DEFAULTS
+from harness.footprint.factors import Factor, as_number, editions, factor, given, nearest
 from harness.footprint.hourly import is_hourly, read_hourly
 
 GIVEN_UNIT = "g CO2e/kWh"
@@ -63,6 +64,17 @@ def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] 
         f"There is no grid named {text!r}; the nearest are {nearest(wanted, offered)}.",
         "A country, a US state (us-oregon), a cloud region (gcp-us-west1), a number in g/kWh, or an edition of: "
         "harness list factors --about grid",
+    )
+
+
+def unnamed_grid(grid: Factor) -> str | None:
+    """What to say where the default grid stands in for one that nobody named; None where one was."""
+    if grid != factor("grid", DEFAULTS["grid"]):
+        return None
+    values = [each.value for each in editions("grid")]
+    return (
+        f"No grid was named: {grid.edition} stands in; grids on record have {min(values):g} to {max(values):g} g/kWh. "
+        "Name yours: --grid france, us-oregon."
     )
 
 

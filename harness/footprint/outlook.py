@@ -17,8 +17,9 @@ from pydantic import Field
 from harness import units
 from harness.errors import UserInputError
 from harness.footprint.break_even import BreakEven, Training, Usage, asked, break_even_with, range_of
-from harness.footprint.conversion import Boundary, energy_steps, impact_steps, joined, unnamed_grid
+from harness.footprint.conversion import Boundary, energy_steps, impact_steps, joined
 from harness.footprint.factors import Factor, editions, factor
+from harness.footprint.grids import unnamed_grid
 from harness.footprint.propagation import Input, Line, Step, evaluate
 from harness.footprint.trends import Forecast, Range, Trend, forecasts, trends, yearly_change
 from harness.frozen import Frozen
