@@ -30,7 +30,7 @@ def outlook_command(
     per_day: Annotated[
         str | None, typer.Option("--per-day", metavar="N", help="Generations a day today; default: web searches.")
     ] = None,
-    growth: Annotated[str, typer.Option(metavar="G", help="Of use in a year: 20%, or 10%..40%.")] = "0%",
+    growth: Annotated[str, typer.Option(metavar="G", help="Of use in a year: 20%, x1.2, or 10%..40%.")] = "0%",
     years: Annotated[int, typer.Option(metavar="N", help="How far to look ahead, up to 30.")] = 5,
     lever: Annotated[
         list[str] | None, typer.Option("--lever", metavar="NAME", help="Apply a claimed lever; the list names them.")

@@ -66,17 +66,28 @@ class Outlook(Frozen):
 
 
 def parse_growth(text: str) -> tuple[float, float]:
-    """Yearly growth of use as two ends: "20%", "0.2", "10%..40%", "-5%".
+    """Yearly growth of use as two ends: "20%", "0.2", "10%..40%", "-5%", "x1.2" for 1.2 times as much.
 
     Raises:
-        UserInputError: No number, not finite, or a loss of more than everything.
+        UserInputError: No number, not finite, a loss of more than everything, or a bare number above 1, which could be
+            a percentage as well as a share.
     """
     ends = []
     for part in re.split(r"\.\.|\bto\b", text):
-        found = re.fullmatch(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)\s*(%?)\s*", part, re.IGNORECASE)
+        found = re.fullmatch(
+            r"\s*(x?)\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)\s*(%?)\s*", part, re.IGNORECASE
+        )
         if found is None:
             raise UserInputError(f"The growth {text!r} is no share per year.", "Write it as in: 20%, 0.2, 10%..40%")
-        ends.append(float(found[1]) / (100 if found[2] else 1))
+        times, number, percent = found[1], float(found[2]), found[3]
+        if times and (percent or number < 0):
+            raise UserInputError(f"The growth {text!r} is no share per year.", "Write it as in: 20%, 0.2, x1.2")
+        if number > 1 and not times and not percent:
+            raise UserInputError(
+                f"The growth {text!r} could be {number:g} % or {number:g} times as much a year.",
+                f"Write {number:g}% or x{number:g}.",
+            )
+        ends.append(number - 1 if times else number / 100 if percent else number)
     if len(ends) > 2 or not all(-1 <= end <= 100 for end in ends):
         raise UserInputError(
             f"The growth {text!r} is not between -100% and 10,000% a year.", "Write it as in: 20%, 0.2, 10%..40%"
