@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,6 +14,7 @@ from harness.footprint.factors import Factor, as_number, editions, factor, given
 from harness.footprint.hourly import is_hourly, read_hourly
 
 GIVEN_UNIT = "g CO2e/kWh"
+MOST_G_PER_KWH = 2_000  # above every grid on record
 Grids = Sequence[tuple[tuple[str, ...], Factor]]
 _PER_KWH = re.compile(r"\s*g(\s*CO2(e|-eq)?)?\s*/\s*kWh$", re.IGNORECASE)
 
@@ -42,6 +44,11 @@ def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] 
         return read_hourly(Path(text)).during(*when)
     value = as_number(_PER_KWH.sub("", text))
     if value is not None:
+        if MOST_G_PER_KWH < value < math.inf:
+            raise UserInputError(
+                f"No grid exceeds {MOST_G_PER_KWH:,} g CO2e/kWh, but {value:g} does.",
+                "Give grams per kWh: 0.4 kg/kWh and 400 kg/MWh are 400.",
+            )
         return given("grid", value, GIVEN_UNIT)
     wanted = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     known = editions("grid")

@@ -117,6 +117,13 @@ def test_a_number_that_no_intensity_can_be_is_refused(text: str) -> None:
         find_grid(text)
 
 
+def test_a_number_above_what_any_grid_has_is_refused() -> None:
+    assert find_grid("2000").value == 2000
+    for text in ("2001", "1000000 g/kWh"):
+        with pytest.raises(UserInputError, match="No grid exceeds 2,000 g CO2e/kWh"):
+            find_grid(text)
+
+
 def test_a_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "private_infra").mkdir()
     (tmp_path / "private_infra" / "global_energy_mix.json").write_text("[1", encoding="utf-8")
