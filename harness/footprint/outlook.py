@@ -25,6 +25,7 @@ from harness.footprint.trends import Forecast, Range, Trend, forecasts, trends, 
 from harness.frozen import Frozen
 
 MAX_YEARS = 30
+_LEAST_KWH = 1e-20  # far below what any computation takes
 COOLING, SELECTION = "liquid-cooling", "data-selection"
 
 
@@ -129,6 +130,11 @@ def outlook(
     boundary, start = energy
     if start.value <= 0:
         raise UserInputError(f"An outlook needs an energy above 0 per generation, not {start.value:g} kWh.")
+    if start.value < _LEAST_KWH:
+        raise UserInputError(
+            f"An energy of {start.value:g} kWh per generation is too small to project.",
+            f"The least is {_LEAST_KWH:g} kWh.",
+        )
     chain = joined(((start,), ()), energy_steps(boundary, choices), impact_steps(choices))
     today = evaluate(chain.inputs, chain.steps)
     used = tuple(each.factor for each in (*chain.inputs, asked(usage)) if each.factor is not None)

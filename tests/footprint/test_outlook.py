@@ -165,6 +165,7 @@ def test_a_bare_number_above_one_could_be_percent_or_times(text: str) -> None:
     ("changes", "words"),
     [
         ({"kwh": 0.0}, "above 0"),
+        ({"kwh": 1e-320}, "too small to project"),
         ({"years": 0}, "1 to 30 years"),
         ({"years": 31}, "1 to 30 years"),
         ({"per_day": "-1"}, "negative"),
