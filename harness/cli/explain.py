@@ -85,6 +85,8 @@ def one_run(name: str, results: Path) -> StoredRun:
     """
     from harness.errors import UserInputError
 
+    if not name.strip():
+        raise UserInputError("The name of the run is empty.", f"See what there is: harness list --results {results}")
     unreadable: list[StoreError] = []
     found = select_runs([name], results, unreadable)
     if unreadable and not found:

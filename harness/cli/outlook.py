@@ -51,9 +51,9 @@ def outlook_command(
     for word in energy or ():
         if word.startswith("--"):  # a negative amount looks like an option, so that options are not checked before
             raise UserInputError(f"There is no option {word}.", "See: harness outlook --help")
-    if energy and run:
+    if energy and run is not None:
         raise UserInputError("Give an energy or a run, not both.")
-    start = _of_run(run, results) if run else _of_amount(" ".join(energy), boundary) if energy else None
+    start = _of_run(run, results) if run is not None else _of_amount(" ".join(energy), boundary) if energy else None
     asked = chosen("searches-per-day", DEFAULTS["searches-per-day"] if per_day is None else per_day)
     told = outlook(
         start,

@@ -77,6 +77,7 @@ def test_an_hourly_file_must_cover_the_run(folder: Path) -> None:
     ("arguments", "words"),
     [
         (["nothing"], "no campaign, run or folder"),
+        ([""], "name of the run is empty"),
         (["quick"], "means 2 runs"),
         (["RUN", "--of", "watr"], "'watr'"),
         (["RUN", "--per", "0"], "from 1"),

@@ -85,6 +85,7 @@ def test_the_energy_of_a_run(tmp_path: Path) -> None:
         ["1Wh", "--grid", "0"],
         ["1Wh", "--run", "some"],
         ["--run", "nothing"],
+        ["--run", ""],
         ["1Wh", "--yaers", "3"],
     ],
 )
