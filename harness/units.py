@@ -63,6 +63,17 @@ def format_si(value: float, unit: str, digits: int = 3) -> str:
     return f"{value:.{digits - 1}e} {unit}"
 
 
+def format_mass(value_g: float, digits: int = 3) -> str:
+    """Write a mass given in grams: grams and kilograms, from a tonne on tonnes.
+
+    >>> format_mass(6_557.0), format_mass(8.93e9)
+    ('6.56 kg', '8.93 kt')
+    """
+    if abs(value_g) >= 0.9995 * G_PER_T:
+        return format_si(value_g / G_PER_T, "t", digits)
+    return format_si(value_g, "g", digits)
+
+
 def format_plus_minus(value: float, half_width: float) -> str:
     """Write value ± half-width, both rounded to the half-width's second significant digit.
 

@@ -31,6 +31,7 @@ def number(text: str) -> float:
     [
         "format_significant",
         "format_si",
+        "format_mass",
         "format_plus_minus",
         "format_duration",
     ],

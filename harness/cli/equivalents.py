@@ -75,7 +75,7 @@ def equivalents_command(
     result = equivalents(
         parsed.energy_kwh,
         parsed.carbon_g_co2e,
-        grid=grid_of(grid),
+        grid=None if grid is None else grid_of(grid),
         phone=phone,
         car=car,
         household=household,
@@ -115,8 +115,11 @@ def _print_result(result: Equivalents, subject: str) -> None:
     for name in rows[1:]:
         out.print(sentence(result, name, subject), markup=False, soft_wrap=True)
     rest = "CO2e, car, flight, tree and person" if given == "energy_kwh" else "Energy and all that is an energy's"
+    not_named = any(caveat.code == "grid-not-named" for caveat in result.caveats)
+    rest += f" rest on the grid {result.factor('grid').edition}"
+    rest += ", as none was named: their ranges hold for that grid only" if not_named else ""
     out.print(
-        f"\n{rest} rest on the grid {result.factor('grid').edition}. Ranges are those of the factors; the amount is "
+        f"\n{rest}. Ranges are those of the factors; the amount is "
         "taken as exact; no range: none is known, which does not make it exact.\n",
         soft_wrap=True,
     )

@@ -85,6 +85,8 @@ def one_run(name: str, results: Path) -> StoredRun:
     """
     from harness.errors import UserInputError
 
+    if not name.strip():
+        raise UserInputError("The name of the run is empty.", f"See what there is: harness list --results {results}")
     unreadable: list[StoreError] = []
     found = select_runs([name], results, unreadable)
     if unreadable and not found:
@@ -136,7 +138,12 @@ def _print(told: Explanation) -> None:
     for name, reason in told.missing.items():
         out.print(f"\nnot told: {name}: {reason}", markup=False, soft_wrap=True)
     if told.sentences:
-        out.print("\nThe device energy in other terms (measurement and factors together):")
+        out.print(
+            f"\nThe {told.sentences_of} (not the node's, not the facility's) in other terms, measurement and factors "
+            f"together; by {', '.join(told.sentence_factors)}:",
+            markup=False,
+            soft_wrap=True,
+        )
     for said in told.sentences:
         out.print(said, markup=False, soft_wrap=True)
     out.print(

@@ -30,7 +30,7 @@ def outlook_command(
     per_day: Annotated[
         str | None, typer.Option("--per-day", metavar="N", help="Generations a day today; default: web searches.")
     ] = None,
-    growth: Annotated[str, typer.Option(metavar="G", help="Of use in a year: 20%, or 10%..40%.")] = "0%",
+    growth: Annotated[str, typer.Option(metavar="G", help="Of use in a year: 20%, x1.2, or 10%..40%.")] = "0%",
     years: Annotated[int, typer.Option(metavar="N", help="How far to look ahead, up to 30.")] = 5,
     lever: Annotated[
         list[str] | None, typer.Option("--lever", metavar="NAME", help="Apply a claimed lever; the list names them.")
@@ -51,9 +51,9 @@ def outlook_command(
     for word in energy or ():
         if word.startswith("--"):  # a negative amount looks like an option, so that options are not checked before
             raise UserInputError(f"There is no option {word}.", "See: harness outlook --help")
-    if energy and run:
+    if energy and run is not None:
         raise UserInputError("Give an energy or a run, not both.")
-    start = _of_run(run, results) if run else _of_amount(" ".join(energy), boundary) if energy else None
+    start = _of_run(run, results) if run is not None else _of_amount(" ".join(energy), boundary) if energy else None
     asked = chosen("searches-per-day", DEFAULTS["searches-per-day"] if per_day is None else per_day)
     told = outlook(
         start,
@@ -115,7 +115,7 @@ def _print(told: Outlook) -> None:
     from rich.table import Table
 
     from harness.cli.tables import console, print_table
-    from harness.units import J_PER_KWH, J_PER_WH, format_si
+    from harness.units import J_PER_KWH, J_PER_WH, format_mass, format_si
 
     out = console()
     mark = ", simulated" if told.simulated else ""
@@ -134,7 +134,7 @@ def _print(told: Outlook) -> None:
         for name in ("year", "generations", "energy", "electricity cost", "CO2e, location-based", "water"):
             table.add_column(name, justify="left" if name == "year" else "right")
         for year in told.years:
-            grams = [format_si(end / 1e6, "t") for end in (year.carbon.low, year.carbon.high)]
+            grams = [format_mass(end) for end in (year.carbon.low, year.carbon.high)]
             litres = [f"{_number(end / 1000)} m³" for end in (year.water.low, year.water.high)]
             when = "at today's use" if year.year == 0 else f"+{year.year}"
             cells = (count(year.generations), wh(year.energy), plain(year.cost), _ends(*grams), _ends(*litres))
@@ -205,6 +205,6 @@ def _number(value: float) -> str:
 
 
 def _amount(value: float, unit: str) -> str:
-    from harness.units import J_PER_KWH, J_PER_WH, format_si
+    from harness.units import J_PER_KWH, J_PER_WH, format_mass, format_si
 
-    return format_si(value * J_PER_KWH / J_PER_WH, "Wh", 4) if unit == "kWh" else format_si(value / 1e6, "t", 4)
+    return format_si(value * J_PER_KWH / J_PER_WH, "Wh", 4) if unit == "kWh" else format_mass(value, 4)

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 from harness import units
 from harness.errors import UserInputError
 from harness.footprint.defaults import DEFAULTS
-from harness.footprint.factors import Factor, chosen, editions, factor, nearest, spanning
+from harness.footprint.factors import Factor, chosen, factor, nearest, spanning
 from harness.footprint.propagation import Input, Step, from_factor
 
 Boundary = Literal["device", "node", "facility"]
@@ -92,17 +92,6 @@ def choose(named: Mapping[str, str | Factor]) -> dict[str, Factor]:
         if found[kind].value == 0:
             raise UserInputError(f"The {kind} must be above 0.")
     return found
-
-
-def unnamed_grid(grid: Factor) -> str | None:
-    """What to say where the default grid stands in for one that nobody named; None where one was."""
-    if grid != factor("grid", DEFAULTS["grid"]):
-        return None
-    values = [each.value for each in editions("grid")]
-    return (
-        f"No grid was named: {grid.edition} stands in; grids on record have {min(values):g} to {max(values):g} g/kWh. "
-        "Name yours: --grid france, us-oregon."
-    )
 
 
 def board_factor(board: str) -> Factor | None:

@@ -16,6 +16,7 @@ from harness import units
 from harness.errors import UserInputError
 from harness.footprint.defaults import DEFAULTS
 from harness.footprint.factors import Factor, chosen
+from harness.footprint.grids import unnamed_grid
 from harness.footprint.propagation import Input, Line, Step, evaluate, from_factor
 from harness.frozen import Frozen
 from harness.records import Caveat
@@ -159,7 +160,8 @@ def equivalents(
     if amount is None or (energy_kwh is not None and carbon_g_co2e is not None):
         raise UserInputError("Give either an energy or a mass of CO2e, not both and not neither.")
     _check_amount(amount, interval)
-    used = _factors({kind.replace("_", "-"): each for kind, each in editions.items() if each is not None}, given)
+    named = {kind.replace("_", "-"): each for kind, each in editions.items() if each is not None}
+    used = _factors(named, given)
     # Everything is proportional to the amount: the graph is computed once, for one kWh or gram.
     lines = _of_one(given, used)
     values = {name: line.value * amount for name, line in lines.items()}
@@ -175,7 +177,7 @@ def equivalents(
         ranges={name: span for name, span in ranges.items() if span.low < span.high},
         intervals=measured,
         factors=used,
-        caveats=_caveats(used),
+        caveats=_caveats(used, grid_named="grid" in named),
     )
 
 
@@ -221,9 +223,12 @@ def _check_amount(amount: float, interval: tuple[float, float] | None) -> None:
         raise UserInputError(f"The interval {interval[0]:g} to {interval[1]:g} does not hold {amount:g}.")
 
 
-def _caveats(used: tuple[Factor, ...]) -> tuple[Caveat, ...]:
+def _caveats(used: tuple[Factor, ...], *, grid_named: bool) -> tuple[Caveat, ...]:
     found = []
     for each in used:
+        if each.kind == "grid" and not grid_named and (words := unnamed_grid(each)):
+            words += f" Ranges that rest on the grid are those of {each.edition} only."
+            found.append(Caveat(code="grid-not-named", message=words))
         named = f"{each.name} ({each.value_text} {each.unit})"
         if each.verified == "unverified":
             found.append(Caveat(code="factor-unverified", message=f"{named} was not checked against its source."))

@@ -17,10 +17,10 @@ from harness.footprint.conversion import (
     energy_steps,
     impact_steps,
     joined,
-    unnamed_grid,
 )
-from harness.footprint.equivalents import equivalents
+from harness.footprint.equivalents import KIND_OF, equivalents
 from harness.footprint.factors import Factor
+from harness.footprint.grids import unnamed_grid
 from harness.footprint.phrases import sentence
 from harness.footprint.propagation import Input, Line, Origin, Step, evaluate, from_estimate
 from harness.frozen import Frozen
@@ -57,7 +57,9 @@ class Explanation(Frozen):
     generations: int = Field(description="that the chain is for")
     lines: tuple[ExplainedLine, ...]
     missing: dict[str, str] = Field(description="lines that cannot be told, with the reason; they are not zero")
-    sentences: tuple[str, ...] = Field(description="what a person would say of the device's energy")
+    sentences: tuple[str, ...] = Field(description="what a person would say of the energy of sentences_of")
+    sentences_of: str = Field("", description="the energy that sentences rest on, and no wider one; empty without any")
+    sentence_factors: tuple[str, ...] = Field((), description="ids of the factors that the sentences use")
     caveats: tuple[Caveat, ...]
 
 
@@ -95,6 +97,7 @@ def explain(
         ExplainedLine(**line.model_dump(), used=tuple(by_name[name] for name in line.needs if name in by_name))
         for line in lines.values()
     )
+    said, factors = _sentences(record, lines["device_energy_kwh"], choices["grid"], generations)
     missing = dict(chain.missing)
     if summary.node_energy_j is None:
         missing["metered_kwh"] = f"{summary.node_missing or 'not measured'}; modelled instead"
@@ -105,7 +108,9 @@ def explain(
         generations=generations,
         lines=explained,
         missing=missing,
-        sentences=_sentences(record, lines["device_energy_kwh"], choices["grid"], generations),
+        sentences=said,
+        sentences_of=lines["device_energy_kwh"].label if said else "",
+        sentence_factors=factors,
         caveats=_caveats(chain.inputs),
     )
 
@@ -130,7 +135,8 @@ def leading_to(explanation: Explanation, number: str) -> Explanation:
     lines = tuple(line for line in explanation.lines if line.name in kept)
     used = {each.name: each for line in lines for each in line.used}
     caveats = _caveats(list(used.values()))
-    return explanation.model_copy(update={"lines": lines, "sentences": (), "caveats": caveats})
+    unsaid = {"sentences": (), "sentences_of": "", "sentence_factors": ()}
+    return explanation.model_copy(update={"lines": lines, "caveats": caveats, **unsaid})
 
 
 def _energy(
@@ -207,15 +213,19 @@ def _per_generation(name: str, label: str, energy: str) -> Step:
     )
 
 
-def _sentences(record: RunRecord, device: Line, grid: Factor, generations: int) -> tuple[str, ...]:
-    """Of the GPUs that ran it, as in the results table: 1,000 images = 35 phone charges (32-37)."""
+def _sentences(
+    record: RunRecord, device: Line, grid: Factor, generations: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of the GPUs that ran it, as in the results table: 1,000 images = 35 phone charges (32-37); ids of the factors."""
     if device.value <= 0:
-        return ()
+        return (), ()
     kind = "images" if record.spec.task == "text-to-image" else "generations"
     subject = f"{generations:,} {kind if generations != 1 else kind.removesuffix('s')}"
     mark = f" [{record.mark}]" if record.mark else ""
     same = equivalents(device.value, interval=(max(0.0, device.low), device.high), grid=grid)
-    return tuple(sentence(same, name, subject) + mark for name in _SAID)
+    kinds = {"grid", *(KIND_OF[name] for name in _SAID)}
+    used = tuple(each.id for each in same.factors if each.kind in kinds)
+    return tuple(sentence(same, name, subject) + mark for name in _SAID), used
 
 
 def _caveats(inputs: Sequence[Input]) -> tuple[Caveat, ...]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from harness.errors import UserInputError
-from harness.footprint.factors import Factor, as_number, editions, given, nearest
+from harness.footprint.defaults import DEFAULTS
+from harness.footprint.factors import Factor, as_number, editions, factor, given, nearest
 from harness.footprint.hourly import is_hourly, read_hourly
 
 GIVEN_UNIT = "g CO2e/kWh"
+MOST_G_PER_KWH = 2_000  # above every grid on record
 Grids = Sequence[tuple[tuple[str, ...], Factor]]
 _PER_KWH = re.compile(r"\s*g(\s*CO2(e|-eq)?)?\s*/\s*kWh$", re.IGNORECASE)
 
@@ -41,6 +44,11 @@ def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] 
         return read_hourly(Path(text)).during(*when)
     value = as_number(_PER_KWH.sub("", text))
     if value is not None:
+        if MOST_G_PER_KWH < value < math.inf:
+            raise UserInputError(
+                f"No grid exceeds {MOST_G_PER_KWH:,} g CO2e/kWh, but {value:g} does.",
+                "Give grams per kWh: 0.4 kg/kWh and 400 kg/MWh are 400.",
+            )
         return given("grid", value, GIVEN_UNIT)
     wanted = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     known = editions("grid")
@@ -63,6 +71,17 @@ def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] 
         f"There is no grid named {text!r}; the nearest are {nearest(wanted, offered)}.",
         "A country, a US state (us-oregon), a cloud region (gcp-us-west1), a number in g/kWh, or an edition of: "
         "harness list factors --about grid",
+    )
+
+
+def unnamed_grid(grid: Factor) -> str | None:
+    """What to say where the default grid stands in for one that nobody named; None where one was."""
+    if grid != factor("grid", DEFAULTS["grid"]):
+        return None
+    values = [each.value for each in editions("grid")]
+    return (
+        f"No grid was named: {grid.edition} stands in; grids on record have {min(values):g} to {max(values):g} g/kWh. "
+        "Name yours: --grid france, us-oregon."
     )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from harness.errors import UserInputError
@@ -18,6 +19,13 @@ from harness.footprint.factors import Factor
 
 _YEARS = (1900, 9000)  # others are no times of a run, and break arithmetic on dates
 _HINT = "Two columns with a header: timestamp (ISO 8601, UTC unless it says otherwise), g/kWh; a row per hour."
+# A header names grams per kWh, or an intensity without any unit.
+_G_PER_KWH = re.compile(
+    r"(?<![^\W_])g(?:rams?)?[^a-z0-9/]*(?:of[^a-z0-9/]*)?(?:co2[^a-z0-9/]*(?:eq?)?)?[^a-z0-9]*(?:per[^a-z0-9]*)?kwh(?![a-z])"
+)
+_UNITLESS = frozenset(
+    "average carbon ci co2 co2e co2eq direct factor grid hourly intensity lifecycle mean value".split(" ")
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Hourly:
     starts: tuple[datetime, ...]
     intensities: tuple[float, ...]
     step: timedelta
+    without_offset: frozenset[datetime] = frozenset()  # starts that were taken as UTC, as nothing said otherwise
 
     def during(self, start: datetime, end: datetime) -> Factor:
         """The mean over a time, each row by how much of the time it holds; the range is that of the rows it meets.
@@ -49,6 +58,10 @@ class Hourly:
                 + (", with gaps." if self._gaps() else "."),
             )
         values = [value for _, value, _ in met]
+        assumed = sum(row in self.without_offset for row, _, _ in met)
+        note = "Mean over the run's time from its start to its end; the range is that of the rows, none of one."
+        if assumed:
+            note += f" Timestamps without an offset are taken as UTC: {assumed} of {len(met)}."
         return Factor(
             id="given-grid-hourly",
             kind="grid",
@@ -61,7 +74,7 @@ class Hourly:
             scope="as the user's file states it, while the run ran",
             source=f"{self.path}, {len(met)} row{'s' if len(met) > 1 else ''} from {_text(met[0][0])}",
             verified="given",
-            note="Mean over the run's time from its start to its end; the range is that of the rows, none of one.",
+            note=note,
         )
 
     def _gaps(self) -> bool:
@@ -77,7 +90,8 @@ def read_hourly(path: Path) -> Hourly:
     """Read the file.
 
     Raises:
-        UserInputError: It cannot be read, a row is no time and intensity, or two rows' hours overlap.
+        UserInputError: It cannot be read, has other than two columns or an intensity in another unit, a row is no
+            time and intensity, or two rows' hours overlap.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -98,7 +112,10 @@ def parse_hourly(path: Path, rows: list[list[str]]) -> Hourly:
         raise UserInputError(f"{path} has no rows with an intensity.", _HINT)
     if any(_time(cell) is not None for cell in filled[0][1]):
         raise UserInputError(f"{path} has no header: its first line is already a row.", _HINT)
-    read = sorted((_row(path, number, row) for number, row in filled[1:]), key=lambda each: each[0])
+    _check_header(path, filled[0][1])
+    unsorted = [_row(path, number, row) for number, row in filled[1:]]
+    naive = frozenset(each[0] for each, (_, row) in zip(unsorted, filled[1:], strict=True) if _lacks_offset(row[0]))
+    read = sorted(unsorted, key=lambda each: each[0])
     starts = tuple(start for start, _, _ in read)
     steps = Counter(later - earlier for earlier, later in itertools.pairwise(starts))
     hour = timedelta(hours=1)
@@ -110,13 +127,30 @@ def parse_hourly(path: Path, rows: list[list[str]]) -> Hourly:
                 f"line {line} ({_text(start)}) still holds.",
                 "Give every hour once, in UTC: local time has one hour twice when clocks go back.",
             )
-    return Hourly(path, starts, tuple(value for _, value, _ in read), step)
+    return Hourly(path, starts, tuple(value for _, value, _ in read), step, naive)
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    """Refuse a header of other than two columns, or whose second names another unit than grams per kWh."""
+    if len(header) != 2:
+        columns = "1 column" if len(header) == 1 else f"{len(header)} columns"
+        raise UserInputError(f"{path} has {columns}, and only two can be told apart.", _HINT)
+    name = header[1].strip().lower().replace("₂", "2")
+    words = [word for word in re.split(r"[^a-z0-9]+", name) if word]
+    if _G_PER_KWH.search(name) is None and not (words and name.isascii() and _UNITLESS.issuperset(words)):
+        raise UserInputError(
+            f"{path} has its intensities under {header[1].strip()[:40]!r}, which is not grams per kWh.",
+            "Turn them into g/kWh, and name the second column so: timestamp,g/kWh",
+        )
 
 
 def _row(path: Path, line: int, row: list[str]) -> tuple[datetime, float, int]:
-    start = _time(row[0]) if row else None
+    start, shown = _time(row[0]), ",".join(row)[:40]
+    if len(row) > 2:
+        raise UserInputError(f"{path}:{line}: {shown!r} has {len(row)} columns, when there are two.", _HINT)
+    if _is_date(row[0]):
+        raise UserInputError(f"{path}:{line}: {row[0].strip()!r} is a date without a time of day.", _HINT)
     if start is None or len(row) < 2:
-        shown = ",".join(row)[:40]
         raise UserInputError(f"{path}:{line}: {shown!r} is not a timestamp and an intensity.", _HINT)
     try:
         value = float(row[1])
@@ -136,9 +170,21 @@ def _time(cell: str) -> datetime | None:
         found = datetime.fromisoformat(cell.strip())
     except ValueError:
         return None
-    if not _YEARS[0] < found.year < _YEARS[1]:
+    if _is_date(cell) or not _YEARS[0] < found.year < _YEARS[1]:
         return None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _is_date(cell: str) -> bool:
+    try:
+        date.fromisoformat(cell.strip())
+    except ValueError:
+        return False
+    return True
+
+
+def _lacks_offset(cell: str) -> bool:
+    return datetime.fromisoformat(cell.strip()).tzinfo is None
 
 
 def _text(moment: datetime) -> str:

@@ -17,13 +17,15 @@ from pydantic import Field
 from harness import units
 from harness.errors import UserInputError
 from harness.footprint.break_even import BreakEven, Training, Usage, asked, break_even_with, range_of
-from harness.footprint.conversion import Boundary, energy_steps, impact_steps, joined, unnamed_grid
+from harness.footprint.conversion import Boundary, energy_steps, impact_steps, joined
 from harness.footprint.factors import Factor, editions, factor
+from harness.footprint.grids import unnamed_grid
 from harness.footprint.propagation import Input, Line, Step, evaluate
 from harness.footprint.trends import Forecast, Range, Trend, forecasts, trends, yearly_change
 from harness.frozen import Frozen
 
 MAX_YEARS = 30
+_LEAST_KWH = 1e-20  # far below what any computation takes
 COOLING, SELECTION = "liquid-cooling", "data-selection"
 
 
@@ -65,17 +67,28 @@ class Outlook(Frozen):
 
 
 def parse_growth(text: str) -> tuple[float, float]:
-    """Yearly growth of use as two ends: "20%", "0.2", "10%..40%", "-5%".
+    """Yearly growth of use as two ends: "20%", "0.2", "10%..40%", "-5%", "x1.2" for 1.2 times as much.
 
     Raises:
-        UserInputError: No number, not finite, or a loss of more than everything.
+        UserInputError: No number, not finite, a loss of more than everything, or a bare number above 1, which could be
+            a percentage as well as a share.
     """
     ends = []
     for part in re.split(r"\.\.|\bto\b", text):
-        found = re.fullmatch(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)\s*(%?)\s*", part, re.IGNORECASE)
+        found = re.fullmatch(
+            r"\s*(x?)\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)\s*(%?)\s*", part, re.IGNORECASE
+        )
         if found is None:
             raise UserInputError(f"The growth {text!r} is no share per year.", "Write it as in: 20%, 0.2, 10%..40%")
-        ends.append(float(found[1]) / (100 if found[2] else 1))
+        times, number, percent = found[1], float(found[2]), found[3]
+        if times and (percent or number < 0):
+            raise UserInputError(f"The growth {text!r} is no share per year.", "Write it as in: 20%, 0.2, x1.2")
+        if number > 1 and not times and not percent:
+            raise UserInputError(
+                f"The growth {text!r} could be {number:g} % or {number:g} times as much a year.",
+                f"Write {number:g}% or x{number:g}.",
+            )
+        ends.append(number - 1 if times else number / 100 if percent else number)
     if len(ends) > 2 or not all(-1 <= end <= 100 for end in ends):
         raise UserInputError(
             f"The growth {text!r} is not between -100% and 10,000% a year.", "Write it as in: 20%, 0.2, 10%..40%"
@@ -117,6 +130,11 @@ def outlook(
     boundary, start = energy
     if start.value <= 0:
         raise UserInputError(f"An outlook needs an energy above 0 per generation, not {start.value:g} kWh.")
+    if start.value < _LEAST_KWH:
+        raise UserInputError(
+            f"An energy of {start.value:g} kWh per generation is too small to project.",
+            f"The least is {_LEAST_KWH:g} kWh.",
+        )
     chain = joined(((start,), ()), energy_steps(boundary, choices), impact_steps(choices))
     today = evaluate(chain.inputs, chain.steps)
     used = tuple(each.factor for each in (*chain.inputs, asked(usage)) if each.factor is not None)

@@ -36,7 +36,7 @@ def quantity_text(name: str, value: float, digits: int | None = None) -> str:
     if name == "energy_kwh":
         return units.format_si(value * units.J_PER_KWH / units.J_PER_WH, "Wh", digits or 4)
     if name == "carbon_g_co2e":
-        return units.format_si(value, "g", digits or 4) + " CO2e"
+        return units.format_mass(value, digits or 4) + " CO2e"
     if name == "car_km":
         short = value < 1
         return f"{units.format_significant(value * 1000 if short else value, digits or 3)} {'m' if short else 'km'}"

@@ -73,6 +73,16 @@ def test_unchecked_factor_is_shown_as_a_caveat() -> None:
     assert "Caveat: car epa-2023" in run("1kWh", "--car", "epa-2023").stdout
 
 
+def test_a_grid_that_nobody_named_is_said_with_its_range() -> None:
+    shown = run("11.49kWh").stdout
+    assert "Caveat: No grid was named: world-2024 stands in" in shown
+    assert "rest on the grid world-2024, as none was named: their ranges hold for that grid only" in shown
+    caveats = document("11.49kWh")["caveats"]
+    assert isinstance(caveats, list)
+    assert "grid-not-named" in [each["code"] for each in caveats]
+    assert "named" not in run("11.49kWh", "--grid", "france").stdout
+
+
 def test_list_names_editions_with_value_year_and_source() -> None:
     result = run("--list")
     assert result.exit_code == 0

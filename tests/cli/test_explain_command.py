@@ -30,6 +30,8 @@ def test_the_chain_is_printed_with_formula_factor_and_source(folder: Path) -> No
         "SCI (ISO/IEC 21031)",
         "grid-not-named",
         "1,000 generations = ",
+        "The device energy (not the node's, not the facility's) in other terms",
+        "phone-charge-kwh-epa-current",
     ):
         assert words in shown.out.replace("Caveat: No grid was named", "grid-not-named")
 
@@ -42,6 +44,8 @@ def test_json_has_formula_inputs_factor_and_source_per_line(folder: Path) -> Non
     assert lines["carbon_g_co2e"]["value"] == pytest.approx(lines["facility_energy_kwh"]["value"] * 138.75)
     assert lines["facility_energy_kwh"]["value"] == pytest.approx(lines["node_energy_kwh"]["value"] * 1.2)
     assert told["mark"] == "simulated"
+    assert told["sentences_of"] == "device energy"
+    assert "grid-study-implied" in told["sentence_factors"]
 
 
 def test_only_one_number_and_the_market_by_name(folder: Path) -> None:
@@ -73,6 +77,7 @@ def test_an_hourly_file_must_cover_the_run(folder: Path) -> None:
     ("arguments", "words"),
     [
         (["nothing"], "no campaign, run or folder"),
+        ([""], "name of the run is empty"),
         (["quick"], "means 2 runs"),
         (["RUN", "--of", "watr"], "'watr'"),
         (["RUN", "--per", "0"], "from 1"),

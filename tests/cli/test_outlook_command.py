@@ -37,6 +37,18 @@ def test_json_is_ranges_marked_as_a_projection(tmp_path: Path) -> None:
     assert len(found["years"]) == 6
 
 
+@pytest.mark.parametrize(
+    ("per_day", "mass"),
+    [("1", "175 g"), ("1000", "175 kg"), ("1e6", "175 t"), ("1e9", "175 kt")],  # 365.25 Wh x 1.2 x 400 g/kWh = 175 g
+)
+def test_a_mass_is_told_in_grams_kilograms_or_tonnes(tmp_path: Path, per_day: str, mass: str) -> None:
+    shown = harness(
+        "outlook", "1Wh", "--per-day", per_day, "--pue", "1.2", "--grid", "400", "--years", "1", cwd=tmp_path
+    ).out
+    assert mass in shown
+    assert not {"mt", "µt", "Mg", "Gg"} & set(shown.split())
+
+
 def test_without_an_energy_there_are_trends_alone(tmp_path: Path) -> None:
     found = harness("outlook", "--json", cwd=tmp_path).document
     assert (found["years"], found["break_even"]) == ([], [])
@@ -73,6 +85,7 @@ def test_the_energy_of_a_run(tmp_path: Path) -> None:
         ["1Wh", "--grid", "0"],
         ["1Wh", "--run", "some"],
         ["--run", "nothing"],
+        ["--run", ""],
         ["1Wh", "--yaers", "3"],
     ],
 )

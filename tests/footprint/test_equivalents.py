@@ -113,7 +113,7 @@ def test_factor_from_memory_and_co2_only_grid_leave_caveats() -> None:
     messages = [caveat.message for caveat in equivalents(1.0, car="epa-2023", grid="usa-epa-2023").caveats]
     assert any("car epa-2023" in message and "not checked" in message for message in messages)
     assert any("grid usa-epa-2023" in message and "no other greenhouse gas" in message for message in messages)
-    of_default = {caveat.message.split(" (")[0] for caveat in equivalents(1.0).caveats}
+    of_default = {caveat.message.split(" (")[0] for caveat in equivalents(1.0, grid="473").caveats}
     assert of_default == {"flight short-economy-2024", "per-capita usa-2023"}
 
 
@@ -158,6 +158,16 @@ def test_everyday_quantities_of_ten_kilowatt_hours() -> None:
     assert result.per_capita_days == pytest.approx(0.120813, abs=1e-6)  # 4,730 / (14.3e6 / 365.25)
     assert result.ranges["tree_years"].high == pytest.approx(4730 / 3900)  # the older edition's 39 kg
     assert equivalents(10.0, household="eu-2022").household_days == pytest.approx(10 / 9.6)
+
+
+def test_a_grid_that_nobody_named_is_a_caveat() -> None:
+    first = equivalents(1.0).caveats[0]
+    assert first.code == "grid-not-named"
+    assert "world-2024 stands in" in first.message
+    assert "those of world-2024 only" in first.message
+    for grid in ("world-2024", "france-2023", "473"):
+        assert "grid-not-named" not in [caveat.code for caveat in equivalents(1.0, grid=grid).caveats]
+    assert equivalents(carbon_g_co2e=1.0).caveats[0].code == "grid-not-named"
 
 
 def test_llama_is_almost_five_hundred_americans_only_by_one_edition() -> None:

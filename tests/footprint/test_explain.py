@@ -8,6 +8,7 @@ from fakes import measurement_of, run_spec, source_info
 from harness.errors import UserInputError
 from harness.footprint.conversion import choose
 from harness.footprint.explain import Explanation, explain, leading_to, when_it_ran
+from harness.footprint.factors import load_factors
 from harness.footprint.grids import find_grid
 from harness.measure.summary import summarize
 from harness.records import Failure, RunRecord
@@ -111,6 +112,12 @@ def test_simulated_energy_is_marked_and_sentences_say_so() -> None:
     told = explain(record(origin="simulated"), choose({}))
     assert told.mark == "simulated"
     assert told.sentences[0] == "1,000 generations = 0.42 phone charges (0.36-0.68) [simulated]"
+    assert told.sentences_of == "device energy"
+    kinds = {each.id: each.kind for each in load_factors()}
+    used = [kinds[name] for name in told.sentence_factors]
+    assert used == ["grid", "phone", "car", "kettle", "streaming", "tree"]
+    only = leading_to(told, "water")
+    assert (only.sentences, only.sentences_of, only.sentence_factors) == ((), "", ())
     energies = [each for line in told.lines for each in line.used if each.name.endswith("_energy_j")]
     assert {each.origin for each in energies} == {"simulated"}
 

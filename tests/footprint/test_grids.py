@@ -117,6 +117,13 @@ def test_a_number_that_no_intensity_can_be_is_refused(text: str) -> None:
         find_grid(text)
 
 
+def test_a_number_above_what_any_grid_has_is_refused() -> None:
+    assert find_grid("2000").value == 2000
+    for text in ("2001", "1000000 g/kWh"):
+        with pytest.raises(UserInputError, match="No grid exceeds 2,000 g CO2e/kWh"):
+            find_grid(text)
+
+
 def test_a_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "private_infra").mkdir()
     (tmp_path / "private_infra" / "global_energy_mix.json").write_text("[1", encoding="utf-8")
@@ -157,6 +164,61 @@ def test_rows_in_any_order_with_offsets_or_without_are_utc(tmp_path: Path) -> No
     series = read_hourly(path)
     assert series.starts == (NOON, NOON + HOUR, NOON + 2 * HOUR)
     assert series.intensities == (300, 500, 700)
+    told = series.during(NOON, NOON + 2 * HOUR).note or ""
+    assert "without an offset are taken as UTC: 1 of 2" in told
+    with_offsets = read_hourly(hourly(tmp_path, "2026-03-01T12:00Z,300", "2026-03-01T14:00+01:00,500"))
+    assert "offset" not in (with_offsets.during(NOON, NOON + HOUR).note or "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "g/kWh",
+        "gCO2/kWh",
+        "g CO2e / kWh",
+        "Carbon intensity gCO₂eq/kWh (Life cycle)",
+        "g_per_kwh",
+        "gco2eq_per_kwh",
+        "intensity",
+        "carbon_intensity",
+        "Value",
+        "grams of CO2-eq per kWh",
+    ],
+)
+def test_a_header_names_grams_per_kilowatt_hour_or_an_intensity_without_unit(tmp_path: Path, name: str) -> None:
+    path = hourly(tmp_path, "2026-03-01T12:00Z,300", header=f"timestamp,{name}")
+    assert read_hourly(path).intensities == (300,)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kg/kWh",
+        "kgCO2e/kWh",
+        "lb/kWh",
+        "t/kWh",
+        "mg/kWh",
+        "g/MWh",
+        "lbs per MWh",
+        "kg per kWh",
+        "EUR/kWh",
+        "price",
+        "intensity (kg/kWh)",
+        "carbon_intensity_kg",
+        "µg/kWh",
+        "",
+    ],
+)
+def test_a_header_with_another_unit_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserInputError, match="not grams per kWh") as caught:
+        read_hourly(hourly(tmp_path, "2026-03-01T12:00Z,300", header=f"timestamp,{name}"))
+    assert "g/kWh" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(("header", "columns"), [("timestamp,price,g/kWh", "3 columns"), ("timestamp", "1 column")])
+def test_other_than_two_columns_are_refused(tmp_path: Path, header: str, columns: str) -> None:
+    with pytest.raises(UserInputError, match=columns):
+        read_hourly(hourly(tmp_path, "2026-03-01T12:00Z,300", header=header))
 
 
 @pytest.mark.parametrize(
@@ -169,6 +231,8 @@ def test_rows_in_any_order_with_offsets_or_without_are_utc(tmp_path: Path) -> No
         (["2026-03-01T12:00Z,nan"], "finite"),
         (["2026-03-01T12:00Z,much"], "'much'"),
         (["noon,300"], "not a timestamp"),
+        (["2026-03-01,300"], "a date without a time of day"),
+        (["2026-03-01T12:00Z,300,0.12"], "3 columns"),
         (["2026-03-01T12:00Z"], "not a timestamp and an intensity"),
         ([], "no rows"),
     ],

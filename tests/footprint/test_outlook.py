@@ -137,23 +137,35 @@ def test_ark_s_forecasts_follow_from_ark_s_own_trend() -> None:
         ("10%..40%", (0.1, 0.4)),
         ("40% to 10%", (0.1, 0.4)),
         ("-5%", (-0.05, -0.05)),
+        ("20 %", (0.2, 0.2)),
+        ("1", (1.0, 1.0)),
+        ("x20", (19.0, 19.0)),
+        ("x1.1..x1.4", (0.1, 0.4)),
     ],
 )
 def test_growth_is_a_share_or_two(text: str, ends: tuple[float, float]) -> None:
     assert parse_growth(text) == pytest.approx(ends)
 
 
-@pytest.mark.parametrize("text", ["", "fast", "nan", "inf%", "20%..", "1..2..3", "-200%", "1e9"])
+@pytest.mark.parametrize("text", ["", "fast", "nan", "inf%", "20%..", "1..2..3", "-200%", "1e9", "x-1", "x5%", "x200"])
 def test_other_growth_is_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(UserInputError) as caught:
         parse_growth(text)
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize("text", ["20", "1.5", "0.2..20", "+20"])
+def test_a_bare_number_above_one_could_be_percent_or_times(text: str) -> None:
+    with pytest.raises(UserInputError, match="times as much") as caught:
+        parse_growth(text)
+    assert caught.value.hint in {"Write 20% or x20.", "Write 1.5% or x1.5."}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"kwh": 0.0}, "above 0"),
+        ({"kwh": 1e-320}, "too small to project"),
         ({"years": 0}, "1 to 30 years"),
         ({"years": 31}, "1 to 30 years"),
         ({"per_day": "-1"}, "negative"),
@@ -169,6 +181,6 @@ def test_what_cannot_be_projected_is_refused(changes: dict[str, object], words: 
 
 @given(st.floats(1e-9, 10), st.floats(0, 1e12), st.floats(-0.5, 2), st.floats(0, 2), st.integers(1, 5))
 def test_more_years_never_make_it_surer(kwh: float, per_day: float, low: float, more: float, years: int) -> None:
-    found = told(kwh, repr(per_day), f"{low:.6f}..{low + more:.6f}", years)
+    found = told(kwh, repr(per_day), f"{low:.6%}..{low + more:.6%}", years)
     widths = [year.energy.high / year.energy.low for year in found.years if year.energy.low > 0]
     assert all(later >= earlier * (1 - 1e-9) for earlier, later in itertools.pairwise(widths))
