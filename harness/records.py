@@ -182,6 +182,13 @@ class Served(Frozen):
     all_failed: dict[str, int] | None = Field(None, description="of those, by reason")
 
 
+class Attempts(Frozen):
+    """Everything that was sent to a server in a run that failed, warm-up, ramps and drains included."""
+
+    sent: int
+    failed: dict[str, int] = Field(description="of those, by reason")
+
+
 class ServerInfo(Frozen):
     """The server as it answered."""
 
@@ -332,6 +339,7 @@ class RunRecord(Frozen):
     cross_checks: tuple[CrossCheck, ...] = ()
     server: ServerInfo | None = None
     served: Served | None = Field(None, description="all accepted windows together")
+    attempts: Attempts | None = Field(None, description="only of a served run that failed; else in served")
     summary: Summary | None = None
     preparation: Preparation | None = Field(None, description="only where measure.meter_preparation asks for it")
     caveats: tuple[Caveat, ...] = ()

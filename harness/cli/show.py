@@ -216,6 +216,10 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
     out.print(f"[bold]{escape(record.run_id)}[/] {record.status}, {record.started_at_utc}, {escape(str(run.folder))}")
     if record.failure:
         out.print(f"phase: {record.failure.phase}; kind: {record.failure.kind}")
+        if record.attempts is not None:
+            failed = ", ".join(f"{count} {reason}" for reason, count in record.attempts.failed.items()) or "none"
+            kept = len(record.measurements)
+            out.print(f"requests: {record.attempts.sent} sent, failed: {escape(failed)}; windows kept: {kept}")
         out.print(escape(record.failure.hint))
         out.print(escape(record.failure.stderr_tail), style="dim")
         return

@@ -78,6 +78,7 @@ class Session:
     report: Callable[[Progress], None] = lambda progress: None
     own_pids: Callable[[], frozenset[int]] = frozenset  # processes that work for us although we did not start them
     kept: tuple[tuple[Measurement, ...], PowerTrace] | None = None  # what there is, also when run() failed
+    kept_served: Served | None = None
 
     def run(self) -> SessionResult:
         """Measure.
@@ -112,12 +113,13 @@ class Session:
         finally:
             trace = self.sampler.stop()
             self.kept = self._judged(), trace
+            self.kept_served = self._served(self.kept[0])
         measurements = self._judged()
         nulls = [repeat.idles for repeat in repeats]
         idle = tuple(idle_power(info.id, index, before, nulls, after) for index, info in enumerate(self._infos))
         profiles = [source.info for source in self.sources]
         caveats += run_caveats(measurements, trace, profiles, self._infos, self.spec)
-        served = self._served(measurements)
+        served = self.kept_served
         caveats += served_caveats(served) if served is not None else ()
         return SessionResult(
             tuple(self._infos),

@@ -25,12 +25,22 @@ from harness.engines.replay import ReplayEngine
 from harness.engines.simulated import LoadingEngine, SimulatedEngine, load_gpus
 from harness.errors import HarnessError, MeasurementInvalid, StoreError
 from harness.frozen import Frozen
-from harness.measure.base import Progress
+from harness.measure.base import Progress, ServedWorkload
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import host_energy, summarize
 from harness.power.base import ReferenceMeter
 from harness.power.host import CodeCarbonMeter
-from harness.records import Caveat, CrossCheck, Environment, Failure, Preparation, RunRecord, SourceInfo, WorkCounts
+from harness.records import (
+    Attempts,
+    Caveat,
+    CrossCheck,
+    Environment,
+    Failure,
+    Preparation,
+    RunRecord,
+    SourceInfo,
+    WorkCounts,
+)
 from harness.run.environment import describe_environment
 from harness.run.sources import OpenedSources, opened_sources, refuse_shared, served_pids
 from harness.simulation.costs import utilisation_of
@@ -136,7 +146,12 @@ def failed_record(
     spec: RunSpec, campaign: str, started_at_utc: str, failure: Failure, known: _Run | None = None
 ) -> RunRecord:
     """A record of a run without a result; windows that were measured are kept."""
-    kept = known.session.kept if known and known.session else None
+    session = known.session if known else None
+    kept = session.kept if session else None
+    attempts = None
+    if session is not None and isinstance(session.workload, ServedWorkload):
+        sent, failed = session.workload.totals()
+        attempts = Attempts(sent=sent, failed=failed)
     return RunRecord(
         run_id=spec.run_id,
         campaign=campaign,
@@ -145,6 +160,8 @@ def failed_record(
         environment=known.environment if known else None,
         sources=known.sources if known else (),
         measurements=kept[0] if kept else (),
+        served=session.kept_served if session else None,
+        attempts=attempts,
         started_at_utc=started_at_utc,
         finished_at_utc=_utc_now(),
         status="failed",

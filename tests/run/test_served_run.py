@@ -116,6 +116,7 @@ def test_chat_and_an_open_loop_on_a_running_server_with_failures_kept_apart(tmp_
     ratio = summary.energy_j_per_answer_token.value / summary.energy_j_per_output_token.value
     assert ratio == pytest.approx(NEW_TOKENS / (NEW_TOKENS - 2), rel=0.02)
     assert {"requests-failed", "gpus-by-word"} <= codes(record)
+    assert record.attempts is None  # of a complete run they are in what was served
     assert "s3cret" not in (tmp_path / "record.json").read_text()
 
 
@@ -145,3 +146,7 @@ def test_a_server_that_answers_only_500_is_a_named_failure(tmp_path: Path) -> No
     assert record.failure is not None
     assert record.failure.kind == "measurement_invalid"
     assert "x http-500" in record.failure.message
+    assert record.attempts is not None  # what failed is counted where nothing could be measured
+    assert record.attempts.sent >= 1
+    assert record.attempts.failed == {"http-500": record.attempts.sent}
+    assert record.served is None
