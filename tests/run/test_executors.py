@@ -33,8 +33,19 @@ def endless(timeout_s: float = 60.0) -> RunSpec:
     )
 
 
+BEFORE: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def children_of_other_tests() -> None:
+    """Other tests of this process may have left one that stays, like multiprocessing's resource tracker."""
+    BEFORE.clear()
+    BEFORE.update(child.pid for child in psutil.Process().children(recursive=True))
+
+
 def own_children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """Those that this test has started."""
+    return [child for child in psutil.Process().children(recursive=True) if child.pid not in BEFORE]
 
 
 def run(spec: RunSpec, scratch: Path, at_idle: object = None) -> tuple[RunRecord, list[psutil.Process]]:
