@@ -172,6 +172,8 @@ study.replay
 report.results
 report.uncertainty
 report.sweep
+report.rating
+report.ranking
 report.figures
 cli.options
 cli.selection
