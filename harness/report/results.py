@@ -79,8 +79,7 @@ def result_row(record: RunRecord, editions: Editions, accounting: Accounting | N
         UserInputError: An edition that does not exist.
     """
     spec, summary = record.spec, record.summary
-    gpus = [source for source in record.sources if source.kind == "gpu"]
-    active = [source for source in gpus if source.runs_model]
+    gpu, boundary = boards_text(record)
     head = ResultRow(
         campaign=record.campaign,
         run_id=record.run_id,
@@ -93,8 +92,8 @@ def result_row(record: RunRecord, editions: Editions, accounting: Accounting | N
         task=spec.task,
         batch_size=spec.batch_size,
         load=spec.load_label if spec.server is not None else None,
-        gpu=active[0].device_name if active else None,
-        boundary=f"{len(active)} of {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else None,
+        gpu=gpu,
+        boundary=boundary,
         caveats=all_caveats(record),
         failure=record.failure.message if record.failure else None,
     )
@@ -128,6 +127,14 @@ def result_row(record: RunRecord, editions: Editions, accounting: Accounting | N
             "power_w": summary.power_w,
         }
     )
+
+
+def boards_text(record: RunRecord) -> tuple[str | None, str | None]:
+    """Name of the board that ran the model, and how many of the machine's did: "1 of 8 GPUs"."""
+    gpus = [source for source in record.sources if source.kind == "gpu"]
+    active = [source for source in gpus if source.runs_model]
+    boundary = f"{len(active)} of {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else None
+    return active[0].device_name if active else None, boundary
 
 
 def all_caveats(record: RunRecord) -> tuple[Caveat, ...]:

@@ -142,18 +142,24 @@ def _sweep(records: Sequence[RunRecord], limit_s: float | None) -> Sweep:
 def _point(record: RunRecord, limit_s: float | None) -> SweepPoint:
     summary = record.summary
     assert summary is not None
-    size = _size(record)
+    size, latency = _size(record), latency_s(record)
     assert size is not None
-    latency_s = summary.duration_s * size
-    if record.served is not None and record.served.latency is not None:
-        latency_s = record.served.latency.p50_s
+    assert latency is not None
     return SweepPoint(
         run_id=record.run_id,
         batch_size=size,
         energy_j=summary.gpu_energy_j,
-        latency_s=latency_s,
-        within_limit=limit_s is None or latency_s <= limit_s,
+        latency_s=latency,
+        within_limit=limit_s is None or latency <= limit_s,
     )
+
+
+def latency_s(record: RunRecord) -> float | None:
+    """The mean time of a batch, of a server the median time to the end of an answer; None where it is not known."""
+    if record.served is not None and record.served.latency is not None:
+        return record.served.latency.p50_s
+    size = _size(record)
+    return None if record.summary is None or size is None else record.summary.duration_s * size
 
 
 def _words(record: RunRecord) -> str:

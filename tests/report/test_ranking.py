@@ -1,0 +1,88 @@
+"""Rows of a ranking by hand, what keeps a run out of it, and who is rated against whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fakes import measurement_of, run_spec, source_energy_of, source_info
+
+from harness.errors import UserInputError
+from harness.footprint.factors import factor
+from harness.measure.summary import summarize
+from harness.records import Failure, RunRecord
+from harness.report.ranking import RankingRow, per_kwh, ranked, ranking_row, ratings, stars_of
+from harness.report.results import Editions
+
+ONE_KWH = per_kwh(Editions(phone="epa-current", car="epa-current", grid="usa-2023"))
+GPU = source_info(device_name="NVIDIA A100-SXM4-80GB")
+
+
+def record_of(model: str = "small", energy_j: float = 3000.0, **changes: Any) -> RunRecord:
+    """Two equal windows of 100 generations and 2,900 J at work, unless told otherwise: 29 J each."""
+    measurements = (measurement_of(source_energy_of(energy_j=energy_j)),) * 2
+    content: dict[str, Any] = {
+        "run_id": f"{model}-{energy_j:g}",
+        "campaign": "tests",
+        "origin": "simulated",
+        "spec": run_spec(model={"id": model}, batch_size=4),
+        "environment": None,
+        "started_at_utc": "2026-01-01T00:00:00+00:00",
+        "finished_at_utc": "2026-01-01T00:01:00+00:00",
+        "status": "complete",
+        "sources": (GPU,),
+        "measurements": measurements,
+        "summary": summarize(measurements, (GPU,), "no meter", 0.02),
+        "parameter_count": 7_000_000,
+    }
+    return RunRecord.model_validate(content | changes)
+
+
+def row_of(*about: Any, **changes: Any) -> RankingRow:
+    return ranking_row(record_of(*about, **changes), ONE_KWH)
+
+
+def test_row_worked_by_hand():
+    row = row_of()
+    kwh = 29.0 * 1000 / 3.6e6  # 2,900 J at work over 100 generations
+    assert row.energy.kwh == pytest.approx(kwh)
+    assert row.energies["above_idle"].kwh == pytest.approx((2900 - 10 * 50) / 100 / 3600)
+    assert row.energy.low < kwh < row.energy.high
+    assert "node" not in row.energies  # no meter: missing, not zero
+    assert row.j_per_unit == pytest.approx(2.9)  # ten tokens a generation
+    assert row.unit == "token"
+    assert row.carbon_g_co2e == pytest.approx(kwh * factor("grid", "usa-2023").value)
+    assert row.phone_charges == pytest.approx(kwh / 0.019)
+    assert row.latency_s == pytest.approx(0.1 * 4)  # 10 s over 100 generations, four at a time
+    assert (row.mark, row.parameters, row.general, row.boundary) == ("simulated", 7_000_000, None, "1 of 1 GPU")
+    assert row.left_out is None
+
+
+def test_what_has_no_figure_is_left_out_with_its_reason_and_has_no_number():
+    failure = Failure(kind="timeout", message="It took too long.", phase="measure")
+    failed = row_of(status="failed", summary=None, failure=failure)
+    no_work = row_of(summary=record_of().summary.model_copy(update={"generations": 0}))
+    negative = row_of(energy_j=-100.0)
+    assert failed.left_out == "failed: It took too long."
+    assert "no generation was counted" in no_work.left_out
+    assert "not above 0" in negative.left_out
+    assert all(row.energy is None and row.carbon_g_co2e is None for row in (failed, no_work, negative))
+    assert ranked([failed, no_work, negative]) == []
+    assert ratings([failed, no_work, negative]) == {}
+
+
+def test_ranked_by_task_and_energy_and_rated_among_models_of_one_board():
+    rows = [row_of("a", 5100.0), row_of("b", 1100.0), row_of("a", 9100.0), row_of("c", 1e6, origin="measured")]
+    assert [row.model for row in ranked(rows)] == ["b", "a", "a", "c"]
+    among = ratings(rows)
+    assert len({peers for peers, _ in among}) == 1  # the measured one has no peers
+    band = among[(rows[0].peers, "equal bands")].bands
+    # each model once, by its least: b 10 J and a 50 J a generation
+    assert (band.low, band.high, band.models) == (pytest.approx(10 / 3600), pytest.approx(50 / 3600), 2)
+    assert [stars_of(row, among, "equal bands").stars for row in rows[:3]] == [1, 5, 1]
+    assert stars_of(rows[3], among, "equal bands") is None
+
+
+def test_edition_that_does_not_exist_is_an_error():
+    with pytest.raises(UserInputError, match="nokia"):
+        per_kwh(Editions(phone="nokia", car="epa-current", grid="usa-2023"))
