@@ -174,6 +174,12 @@ report.uncertainty
 report.sweep
 report.rating
 report.ranking
+report.study_rows
+report.quality
+report.details
+report.payload
+report.page
+report.text_tables
 report.figures
 cli.options
 cli.selection
@@ -198,6 +204,7 @@ cli.study
 cli.sweep
 cli.show
 cli.phases
+cli.report
 cli.claims
 cli.explain
 cli.outlook
