@@ -127,6 +127,8 @@ engines.server
 engines.openai
 store.files
 store.imports
+store.index
+store.queries
 run.environment
 run.yaml_lines
 run.config
