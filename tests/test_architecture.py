@@ -176,6 +176,13 @@ report.uncertainty
 report.sweep
 report.rating
 report.ranking
+report.stored
+report.study_rows
+report.quality
+report.details
+report.payload
+report.page
+report.text_tables
 report.figures
 cli.options
 cli.selection
@@ -200,6 +207,7 @@ cli.study
 cli.sweep
 cli.show
 cli.phases
+cli.report
 cli.claims
 cli.explain
 cli.outlook

@@ -16,6 +16,7 @@ from harness.cli.explain import explain_command
 from harness.cli.imports import import_app
 from harness.cli.outlook import outlook_command
 from harness.cli.phases import phases_command
+from harness.cli.report import report_command
 from harness.cli.run import run_command
 from harness.cli.schema import schema_command
 from harness.cli.sensor import sensor_app
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command("run")(run_command)
 app.command("show")(show_command)
 app.command("list")(list_command)
+app.command("report")(report_command)
 app.command("phases")(phases_command)
 app.command("doctor")(doctor_command)
 app.command("equivalents", context_settings={"ignore_unknown_options": True})(equivalents_command)

@@ -214,6 +214,27 @@ def _of_one(given: Literal["energy", "mass"], used: tuple[Factor, ...]) -> dict[
     return evaluate([one, *rates], [first, linked, *_STEPS])
 
 
+def recipe() -> list[dict[str, str | float | None]]:
+    """How kWh become each quantity, for whoever computes it again with other factors, such as a page.
+
+    `name` is `of` (an earlier quantity, energy_kwh first) divided by the factor of `kind` in the units of `scale_of`,
+    or, where there is `times`, multiplied by that. CO2e alone is energy times the grid's factor.
+    """
+    carbon = {"name": "carbon_g_co2e", "label": "CO2e", "unit": "g", "of": "energy_kwh", "kind": "grid", "times": None}
+    found: list[dict[str, str | float | None]] = [dict(carbon)]
+    for step in _STEPS:
+        of, kind = step.needs[0], step.needs[1] if len(step.needs) > 1 else None
+        times = None if kind else units.KM_PER_MILE
+        about = {"name": step.name, "label": step.label, "unit": step.unit, "of": of, "kind": kind, "times": times}
+        found.append(about)
+    return found
+
+
+def scale_of(used: Factor) -> float:
+    """What one of a factor's unit is in the units of `recipe`: kWh, grams, miles, days and years."""
+    return _SCALES[used.unit]
+
+
 def _check_amount(amount: float, interval: tuple[float, float] | None) -> None:
     if not math.isfinite(amount):
         raise UserInputError(f"The amount must be a finite number, not {amount}.")

@@ -1,8 +1,8 @@
-"""An index beside the records: what lists and rankings need of each, so that thousands of files need not be read again.
+"""An index beside the records: what lists and rankings need of each, so that thousands are not read again and again.
 
-It is a Parquet file, `<folder>/.index-<hash>.parquet`, named by its own content and never changed: a damaged one is seen
-and made anew, and two processes cannot tear it. A row counts only while its record file has the same time, change time,
-inode and size, and only for the code that made it. All that it holds can be had from the records again: delete it at will.
+It is a Parquet file, `<folder>/.index-<hash>.parquet`, named by its own content and never changed: a damaged one is
+seen and made anew, and two processes cannot tear it. A row counts only while its record file has the same times, inode
+and size, and only for the code that made it. All that it holds is in the records as well: delete it at will.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ State = tuple[object, ...]
 
 
 class Kept(NamedTuple):
-    """What a caller keeps of a record. `peers`: the runs it may be ranked against have the same; None: it has no place."""
+    """What a caller keeps of a record. `peers`: the same for all that it is ranked among; None: it has no place."""
 
     peers: str | None
     content: str

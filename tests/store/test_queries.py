@@ -14,10 +14,10 @@ from fakes import run_spec
 
 from harness.records import Failure, RunRecord
 from harness.specs import ModelSpec
+from harness.stats import Estimate
 from harness.store.files import RECORD, write_run
 from harness.store.index import Keeping, Kept
 from harness.store.queries import StoredRuns
-from harness.stats import Estimate
 
 AT_ONCE = Keeping(from_records=1, settled_ns=0)
 RUNS = {"a": 30.0, "b": 10.0, "c": 20.0}  # model: joules per generation
@@ -43,7 +43,7 @@ def store(folder: Path, model: str, energy_j: float | None, task: str = "text-ge
         content |= {"status": "failed", "failure": Failure(kind="timeout", message="Too long.", phase="measure")}
     else:
         each = estimate(energy_j)
-        summary = {name: each for name in ("gpu_energy_j", "gpu_repeatability_j", "gpu_idle_j", "gpu_above_idle_j")}
+        summary = dict.fromkeys(("gpu_energy_j", "gpu_repeatability_j", "gpu_idle_j", "gpu_above_idle_j"), each)
         counts = {"generations": 10, "windows": 5, "rejected_windows": 0, "duration_s": 1.0, "power_w": energy_j}
         rest = {"node_gpus_energy_j": each, "node_energy_j": None, "target_reached": True}
         content |= {"status": "complete", "summary": summary | counts | rest}
