@@ -81,6 +81,36 @@ def read_column(path: Path, column: str) -> list[str]:
     return [str(row[0]) for row in _run(path, query).fetchall()]
 
 
+_STRETCHES = """
+    WITH samples AS (
+        SELECT filename, source_index, power_w, t_s - min(t_s) OVER run AS since_s,
+            max(t_s) OVER run - min(t_s) OVER run AS length_s
+        FROM read_parquet($files, filename = true) WINDOW run AS (PARTITION BY filename)
+    )
+    SELECT filename, source_index, CAST(least($count - 1, floor(since_s / length_s * $count)) AS INTEGER), avg(power_w)
+    FROM samples WHERE power_w IS NOT NULL AND length_s > 0 GROUP BY ALL
+"""
+
+
+def read_stretches(files: Sequence[Path], count: int) -> list[tuple[Path, int, int, float]]:
+    """Mean power of each source in equal stretches of time of each of many trace files.
+
+    Returns:
+        (file, source, stretch from 0, mean power in W), in no order; stretches without a sample are missing.
+
+    Raises:
+        StoreError: One of the files cannot be read as a trace.
+    """
+    if not files:
+        return []
+    try:
+        with duckdb.connect(":memory:") as connection:
+            rows = connection.execute(_STRETCHES, {"files": [str(file) for file in files], "count": count}).fetchall()
+    except duckdb.Error as error:
+        raise StoreError(f"Cannot read {files[0]}: {_first_line(error)}", "Is it a trace of the harness?") from error
+    return [(Path(file), source, stretch, power_w) for file, source, stretch, power_w in rows]
+
+
 class Table:
     """A table in memory: filled with rows or from Parquet, asked in SQL under the name `runs`, kept as Parquet."""
 

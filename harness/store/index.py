@@ -87,8 +87,8 @@ def indexed(folders: Sequence[Path], keep: Keep, unreadable: list[StoreError], k
         StoreError: A folder does not exist or cannot be listed.
     """
     tables = [_indexed(folder, keep, unreadable, keeping) for folder in dict.fromkeys(folders)]
-    if len(tables) == 1:
-        return tables[0]
+    if len(tables) < 2:
+        return tables[0] if tables else Table(COLUMNS)
     rows = {os.path.realpath(f"{row['folder']}/{row['path']}"): row for table in tables for row in _rows_of(table)}
     tables[0].fill([row | {"position": number} for number, row in enumerate(rows.values())])
     return tables[0]

@@ -59,6 +59,10 @@ class StoredRuns:
         names = ("campaign", "run_id", "status", "origin", "task", "started_at_utc", "failure")
         return [dict(zip(names, row, strict=True)) for row in self._table.ask(_LIST)]
 
+    def count(self, names: Sequence[str] = ()) -> int:
+        """How many runs the names mean; all runs if there are none."""
+        return int(self._table.ask(f"SELECT count(*) FROM runs WHERE {_chosen(names, 1)}", names)[0][0])
+
     def ranking(self, names: Sequence[str] = (), best: int | None = None, worst: int = 0) -> list[KeptRun]:
         """Runs by task, the least energy per generation (the GPUs that ran the model, gross) first.
 
