@@ -36,7 +36,7 @@ from harness.store.traces import PowerShape, power_shapes
 from harness.units import format_plus_minus, format_significant
 
 BEST, WORST = 20, 5  # rows of a task, where it has more than both together
-BAR_WIDTH = 16
+BAR_WIDTH, NARROW_BAR_WIDTH, WIDE = 16, 8, 110  # characters; from so wide a terminal on the long bars fit
 STRETCHES = 16
 ALWAYS = 0
 
@@ -125,7 +125,7 @@ def _print_task(runs: Sequence[RankedRun], look: Look, out: Console) -> list[str
     mark = f", {look.mark}" if look.mark else ""
     task = runs[0].row.task
     head = f"[bold]{escape(task)}[/]: kWh per 1,000 generations, gross, 95 % interval{mark}"
-    columns = _columns(runs, look)
+    columns = _columns(runs, look, BAR_WIDTH if out.width >= WIDE else NARROW_BAR_WIDTH)
     dropped: list[str] = []
     while True:
         table = _table(columns, runs)
@@ -142,7 +142,7 @@ def _print_task(runs: Sequence[RankedRun], look: Look, out: Console) -> list[str
     return dropped
 
 
-def _columns(runs: Sequence[RankedRun], look: Look) -> list[Column]:
+def _columns(runs: Sequence[RankedRun], look: Look, bar_width: int) -> list[Column]:
     largest = max(run.row.energy.high or run.row.energy.kwh for run in runs if run.row.energy)
     apart = _what_tells_apart(runs)
 
@@ -154,7 +154,7 @@ def _columns(runs: Sequence[RankedRun], look: Look) -> list[Column]:
         Column("model", ALWAYS, lambda run: escape(run.row.model)),
         Column("run", ALWAYS, lambda run: escape(apart[run.folder])),
         Column("kWh per 1,000", ALWAYS, _energy, "right"),
-        Column("bars", 2, lambda run: _bar(run, largest)),
+        Column("bars", 2, lambda run: _bar(run, largest, bar_width)),
         Column("stars", 1, stars("equal bands")),
         Column("by fifths", 5, stars("quantiles")),
         Column(
@@ -219,11 +219,11 @@ def _energy(run: RankedRun) -> str:
     return format_plus_minus(energy.kwh, (energy.high - energy.low) / 2)
 
 
-def _bar(run: RankedRun, largest: float) -> str:
+def _bar(run: RankedRun, largest: float, width: int) -> str:
     energy = run.row.energy
     assert energy is not None
     low, high = (energy.kwh if end is None else end for end in (energy.low, energy.high))
-    return f"[green]{interval_bar(low, high, largest, BAR_WIDTH)}[/]"
+    return f"[green]{interval_bar(low, high, largest, width)}[/]"
 
 
 def _stars(run: RankedRun, look: Look, way: Way) -> str:
