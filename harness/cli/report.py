@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
-from harness.cli.selection import select_runs, tell_unreadable
+from harness.cli.selection import select_stored, tell_unreadable
 
 if TYPE_CHECKING:
     from harness.errors import StoreError
     from harness.footprint.equivalents import Equivalents
     from harness.report.payload import Content
     from harness.report.ranking import RankingRow
-    from harness.store.files import StoredRun
 
 SECTIONS, TRACES = 500, 60  # a page stays below 8 MB; a trace takes a file to read
 
@@ -56,13 +54,11 @@ def report_command(
     as_json: Json = False,
 ) -> None:
     """One page with rankings, plots, ratings and sources; it needs nothing from the network."""
-    import json
-
     from harness.errors import UserInputError
     from harness.report.page import page
-    from harness.report.quality import read_quality
+    from harness.report.quality import read_quality, with_quality
     from harness.report.ranking import per_kwh
-    from harness.report.text_tables import comma_separated, left_out
+    from harness.report.text_tables import comma_separated
     from harness.report.text_tables import markdown as as_markdown
 
     if study_only and (what or not study):
@@ -74,31 +70,33 @@ def report_command(
     if not study_only:
         _collect(what or [], results, one_kwh, found)
     if quality is not None:
-        from harness.report.quality import with_quality
-
         found.rows = with_quality(found.rows, read_quality(quality))
     content = _content(found, title, study, one_kwh, sections, traces)
     files = [(out, page), (markdown, as_markdown), (csv, comma_separated)]
     for path, text in files:
         if path is not None:
             _write(path, text(content))
-    written = [str(path) for path, _ in files if path is not None]
-    out_of_ranking = left_out(content)
-    if as_json:
-        document: dict[str, Any] = {
-            "written": written,
-            "runs": len(content.rows),
-            "ranked": sum(row.left_out is None for row in content.rows),
-            "left_out": [{"what": what_, "why": why} for what_, why in out_of_ranking],
-        }
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
-        typer.echo(
-            f"{len(content.rows)} runs, of which {len(out_of_ranking) - len(found.unreadable)} are in no ranking."
-        )
-        for path in written:
-            typer.echo(f"Written: {path}")
+    _tell(content, [str(path) for path, _ in files if path is not None], as_json)
     tell_unreadable(found.unreadable)
+
+
+def _tell(content: Content, written: list[str], as_json: bool) -> None:
+    """What was written, and how much of the store is in it."""
+    import json
+
+    from harness.report.text_tables import left_out
+
+    ranked = sum(row.left_out is None for row in content.rows)
+    if as_json:
+        out = [{"what": what, "why": why} for what, why in left_out(content)]
+        document = {"written": written, "runs": len(content.rows), "ranked": ranked, "left_out": out}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    unplaced = len(content.rows) - ranked
+    left = f", {unplaced} of them in no ranking: the page says why" if unplaced else ""
+    typer.echo(f"{len(content.rows)} run{'' if len(content.rows) == 1 else 's'}{left}.")
+    for name in written:
+        typer.echo(f"Written: {name}")
 
 
 @dataclass
@@ -112,29 +110,23 @@ class _Found:
 
 
 def _collect(what: list[str], results: Path, one_kwh: Equivalents, found: _Found) -> None:
-    """Row by row: of ten thousand records one at a time is in memory."""
-    from harness.report.ranking import ranking_row
-    from harness.report.results import all_caveats
+    """Row by row, from the index where there is one: of ten thousand records none is in memory."""
+    from harness.report.stored import all_runs
 
-    for run in _runs(what, results, found.unreadable):
-        found.rows.append(ranking_row(run.record, one_kwh))
+    stored, names = select_stored(what, results)
+    for run in all_runs(stored, one_kwh, names):
+        found.rows.append(run.row)
         found.folders.append(run.folder)
-        for caveat in all_caveats(run.record):
+        for caveat in run.caveats:
             found.wordings.setdefault(caveat.code, caveat.message)
-
-
-def _runs(what: list[str], results: Path, unreadable: list[StoreError]) -> Iterator[StoredRun]:
-    from harness.store.files import each_run
-
-    if what:
-        yield from select_runs(what, results, unreadable)
-    elif results.exists():
-        yield from each_run([results], unreadable)
+    if not names:  # where some are named, others that cannot be read are not asked for
+        found.unreadable.extend(stored.unreadable)
 
 
 def _content(
     found: _Found, title: str | None, study: bool, one_kwh: Equivalents, sections: int, traces: int
 ) -> Content:
+    from harness.errors import StoreError
     from harness.report.details import detail, most_telling
     from harness.report.payload import Content
     from harness.report.study_rows import study_rows
@@ -144,7 +136,12 @@ def _content(
     details = {}
     for rank, index in enumerate(most_telling(found.rows, sections)):
         record = read_record(found.folders[index] / RECORD)
-        trace = read_trace(found.folders[index], record) if rank < traces else None
+        trace = None
+        if rank < traces:
+            try:
+                trace = read_trace(found.folders[index], record)
+            except StoreError as error:  # the run's figures do not rest on it
+                found.unreadable.append(error)
         details[index] = detail(record, trace)
     campaigns = list(dict.fromkeys(row.campaign for row in found.rows))
     named = ", ".join(campaigns[:3]) + (" and others" if len(campaigns) > 3 else "")

@@ -35,7 +35,8 @@ def most_telling(rows: Sequence[RankingRow], most: int) -> list[int]:
 
 def detail(record: RunRecord, trace: PowerTrace | None) -> dict[str, Any]:
     """One run's section as plain data; what a run lacks is None or missing, never zero."""
-    budget = run_budget(record) if record.summary is not None and record.summary.generations > 0 else None
+    counted = all(window.rejected or window.work.requests > 0 for window in record.measurements)
+    budget = run_budget(record) if counted and record.measurements else None
     environment = record.environment.model_dump(mode="json", exclude=NEVER_SHOWN) if record.environment else None
     return {
         "spec": record.spec.model_dump(mode="json", exclude_defaults=True, exclude={"timeout_s"}),

@@ -5,6 +5,7 @@ Light enough for ten thousand runs: everything that is proportional to energy is
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from harness.report.rating import WAYS, Bands, Stars, Way, bands, stars
 from harness.report.results import PER, Editions, all_caveats, boards_text
 from harness.report.sweep import latency_s
 from harness.stats import Estimate
+from harness.study.catalog import StudyModel, study_models
 from harness.tasks.catalog import task_info
 from harness.units import J_PER_KWH
 
@@ -117,7 +119,6 @@ def ranking_row(record: RunRecord, one_kwh: Equivalents) -> RankingRow:
     """
     spec, summary = record.spec, record.summary
     gpu, boundary = boards_text(record)
-    info = task_info(spec.task)
     content: dict[str, Any] = {
         "campaign": record.campaign,
         "run_id": record.run_id,
@@ -125,8 +126,8 @@ def ranking_row(record: RunRecord, one_kwh: Equivalents) -> RankingRow:
         "mark": record.mark,
         "task": spec.task,
         "model": spec.model.id,
-        "general": None if info is None or info.writes or info.section is None else spec.text is not None,
-        "parameters": record.parameter_count,
+        "general": _general(record),
+        "parameters": _parameters(record),
         "weights": "none" if spec.engine == "simulated" else spec.model.weights,
         "dtype": spec.quantization or spec.dtype,
         "prompts": spec.prompts.label,
@@ -164,6 +165,27 @@ def equal_to(kwh: float, one_kwh: Equivalents) -> dict[str, float]:
     """What an energy in kWh equals: the fields of a row that depend on the editions of factors."""
     names = ("carbon_g_co2e", "phone_charges", "car_km")
     return {name: getattr(one_kwh, name) * kwh for name in names}
+
+
+@functools.cache
+def _in_study() -> dict[str, StudyModel]:
+    return {known.model: known for known in study_models()}
+
+
+def _general(record: RunRecord) -> bool | None:
+    """Whether a general model was asked by a prompt, where the task has models of its own as well."""
+    spec, info = record.spec, task_info(record.spec.task)
+    if record.replayed:
+        return spec.model.id in _in_study() and _in_study()[spec.model.id].kind == "multi-purpose"
+    if info is None or info.section is None or info.writes:
+        return None
+    return spec.text is not None
+
+
+def _parameters(record: RunRecord) -> int | None:
+    """As counted; of a replay, in which no model ran, as the study's table has them."""
+    known = _in_study().get(record.spec.model.id) if record.replayed else None
+    return record.parameter_count or (known.parameters if known else None)
 
 
 def why_left_out(record: RunRecord) -> str | None:

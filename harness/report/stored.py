@@ -64,6 +64,11 @@ def ranking(
     return [_ranked_run(kept, one_kwh) for kept in stored.ranking(names, best, worst)]
 
 
+def all_runs(stored: StoredRuns, one_kwh: Equivalents, names: Sequence[str] = ()) -> list[RankedRun]:
+    """Every run in the order of folders, without places."""
+    return [_ranked_run(kept, one_kwh) for kept in stored.all_runs(names)]
+
+
 def left_out(stored: StoredRuns, one_kwh: Equivalents, names: Sequence[str] = ()) -> list[RankedRun]:
     """Runs without a place in the ranking; each row says why."""
     return [_ranked_run(kept, one_kwh) for kept in stored.unplaced(names)]

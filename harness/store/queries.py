@@ -23,6 +23,7 @@ _RANKING = """
     SELECT folder, path, content, place, placed FROM runs JOIN places USING (position)
     WHERE place <= coalesce($1, placed) OR place > placed - $2 ORDER BY task, place
 """
+_ALL = "SELECT folder, path, content, NULL, NULL FROM runs WHERE {chosen} ORDER BY position"
 _UNPLACED = "SELECT folder, path, content, NULL, NULL FROM runs WHERE peers IS NULL AND {chosen} ORDER BY position"
 _LEAST = "SELECT peers, model, min(energy_j) FROM runs WHERE peers IS NOT NULL AND {chosen} GROUP BY ALL"
 
@@ -71,6 +72,10 @@ class StoredRuns:
             best, worst: So many from each end of every task; None: all.
         """
         return self._kept(_RANKING.format(chosen=_chosen(names, 3)), [best, worst, *names])
+
+    def all_runs(self, names: Sequence[str] = ()) -> list[KeptRun]:
+        """What is kept of every run, in the order of folders, without places."""
+        return self._kept(_ALL.format(chosen=_chosen(names, 1)), names)
 
     def unplaced(self, names: Sequence[str] = ()) -> list[KeptRun]:
         """Runs that have no place in a ranking, in the order of folders."""

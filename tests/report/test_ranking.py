@@ -5,37 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes import measurement_of, run_spec, source_energy_of, source_info
+from report_records import ONE_KWH, record_of
 
 from harness.errors import UserInputError
 from harness.footprint.factors import factor
-from harness.measure.summary import summarize
-from harness.records import Failure, RunRecord
+from harness.records import Failure
 from harness.report.ranking import RankingRow, per_kwh, ranked, ranking_row, ratings, stars_of
 from harness.report.results import Editions
-
-ONE_KWH = per_kwh(Editions(phone="epa-current", car="epa-current", grid="usa-2023"))
-GPU = source_info(device_name="NVIDIA A100-SXM4-80GB")
-
-
-def record_of(model: str = "small", energy_j: float = 3000.0, **changes: Any) -> RunRecord:
-    """Two equal windows of 100 generations and 2,900 J at work, unless told otherwise: 29 J each."""
-    measurements = (measurement_of(source_energy_of(energy_j=energy_j)),) * 2
-    content: dict[str, Any] = {
-        "run_id": f"{model}-{energy_j:g}",
-        "campaign": "tests",
-        "origin": "simulated",
-        "spec": run_spec(model={"id": model}, batch_size=4),
-        "environment": None,
-        "started_at_utc": "2026-01-01T00:00:00+00:00",
-        "finished_at_utc": "2026-01-01T00:01:00+00:00",
-        "status": "complete",
-        "sources": (GPU,),
-        "measurements": measurements,
-        "summary": summarize(measurements, (GPU,), "no meter", 0.02),
-        "parameter_count": 7_000_000,
-    }
-    return RunRecord.model_validate(content | changes)
 
 
 def row_of(*about: Any, **changes: Any) -> RankingRow:

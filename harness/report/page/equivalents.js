@@ -45,7 +45,7 @@ function add() {
   const doubt = low === null ? "No interval is known of this energy." : `By the run's own 95 % interval all of it may be ${significant(100 * (low / kwh - 1), 2)} % to +${significant(100 * (high / kwh - 1), 2)} % off; the ranges of the factors come on top.`;
   fill("sum", h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What it adds up to" }, h("table", { class: "sum" },
     h("caption", {}, `${sum.row.model}, ${sum.row.load}`, sum.row.mark && [" ", badge(sum.row)], `: ${data.boundaries[state.boundary]}, ${plusMinus(kwh, low, high)} kWh per 1,000`, " ", chips(sum.row)),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "what"), spans.map(([words, count]) => h("th", { scope: "col" }, words, count !== 1000 && h("small", {}, ` ${significant(count)} generations`))))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "what"), spans.map(([words, count]) => h("th", { scope: "col" }, words, words !== spans[0][0] && h("small", {}, ` ${significant(count)} generations`))))),
     h("tbody", {}, line("device", "energy under the boundary", "", energy), line("node", whole ? "node, as it is" : `node: × ${significant(rest)}${rest === 1 ? "" : ", modelled"}`, "", energy), line("facility", `facility: × ${significant(pue)}${pue === 1 ? "" : ", PUE"}`, "", energy),
       data.recipe.filter((step) => step.name !== "car_miles").map((step) => line(step.name, step.label, step.name === "carbon_g_co2e" ? "" : step.unit, step.name === "carbon_g_co2e" ? mass : significant))))),
   h("p", {}, doubt), h("ul", { class: "sources" }, CHOICES.filter(([kind]) => chosen[kind] && !(whole && kind === "gpu-to-system")).map(([kind, label]) => h("li", {}, h("b", {}, `${label}: `), sourceOf(chosen[kind])))));

@@ -3,7 +3,7 @@ const LISTED_REASONS = 200;
 
 function rangeOf(used) {
   if (used.low === null && used.high === null) return "";
-  return ` (${used.low === null ? "?" : significant(used.low, 4)} to ${used.high === null ? "?" : significant(used.high, 4)})`;
+  return ` (${used.low ?? "?"} to ${used.high ?? "?"})`;
 }
 function sourceOf(used) {
   const link = used.url && /^https?:/.test(used.url) ? [" ", h("a", { href: used.url, rel: "noopener noreferrer" }, "source")] : used.url ? ` ${used.url}` : "";

@@ -38,9 +38,11 @@ function drawHero() {
   const [one, two] = [energyOf(least), energyOf(most)];
   const apart = one[2] === null || two[1] === null || one[2] < two[1];
   const same = least.model === most.model;
+  const differing = ["load", "dtype", "prompts"].filter((name) => least[name] !== most[name]);
+  const how = (row) => differing.length > 0 && ` (${differing.map((name) => row[name]).join(", ")})`;
   const words = order.length === 1 ? ["Only ", h("b", {}, least.model), " stands here."]
-    : [h("b", {}, most.model), same && ` (${most.load}, ${most.dtype})`, " takes ", h("strong", {}, `${significant(two[0] / one[0], 2)} times`), " as much as ",
-      same ? `${least.load}, ${least.dtype}` : h("b", {}, least.model), apart ? "." : ", but their intervals overlap: they are not told apart."];
+    : [h("b", {}, most.model), how(most), " takes ", h("strong", {}, `${significant(two[0] / one[0], 2)} times`), " the energy of ",
+      h("b", {}, same ? "itself" : least.model), how(least), apart ? "." : ", but their intervals overlap: they are not told apart."];
   const side = (label, row) => {
     const [kwh, low, high] = energyOf(row);
     return h("div", { class: "side" }, h("p", { class: "which" }, label), h("p", { class: "name" }, runLink(row), " ", badge(row)),
@@ -120,9 +122,9 @@ function general(everything, point, energy, columns, kwh) {
   if (!both.length) return null;
   const found = everything.filter((row) => both.includes(row.task) && row.general !== null);
   const mean = (task, wanted) => { const all = found.filter((row) => row.task === task && row.general === wanted).map(kwh); return all.reduce((a, b) => a + b, 0) / all.length; };
-  const names = both.flatMap((task) => [`${readable(task)}: made for it`, `${readable(task)}: general`]);
+  const names = both.flatMap((task) => [readable(task), "general models"]);
   return { title: "General-purpose against task-specific", y: { names }, x: energy,
-    sentence: `${both.map((task) => `For ${readable(task)} general models take ${significant(mean(task, true) / mean(task, false), 2)} times as much as those made for it (means)`).join(". ")}. ${data.boundaries[state.boundary]}.`,
+    sentence: `${both.map((task) => `For ${readable(task)} general models take ${significant(mean(task, true) / mean(task, false), 2)} times as much as those made for it (means)`).join(". ")}. ${data.boundaries[state.boundary]}. Under each task, diamonds: general models, asked by a prompt.`,
     points: found.map(point(kwh, (row) => 2 * both.indexOf(row.task) + (row.general ? 1 : 0))), columns: [["task", (p) => p.row.task], ["kind", (p) => (p.row.general ? "general, asked by a prompt" : "made for the task")], ...columns] };
 }
 function drawBands() {

@@ -35,13 +35,15 @@ function extremes(values) {
   for (const value of values) { if (value < low) low = value; if (value > high) high = value; }
   return [low, high];
 }
-// options: title, sentence, x and y {label, log, names}, points {x, y, low, high, row, kind, shape}, paths {points, kind}.
+// x, y: {label, log, names}. points: {x, y, low, high, row, kind, shape}, low and high of the energy, which is y, or x
+// where y has names. paths: {points, kind}. columns: [name, text of a point] for the table of the numbers.
 function plot(width, { title, sentence, x, y, points, paths = [], columns }) {
   const names = y.names;
-  const left = names ? Math.min(150, width * 0.36) : 58, right = 14, top = 12, bottom = 46;
+  const left = names ? Math.min(width * 0.5, 12 + 6.9 * Math.max(...names.map((name) => name.length))) : 66, right = 14, top = 12, bottom = 46;
   const height = names ? top + bottom + names.length * 34 : Math.min(380, Math.max(260, width * 0.6));
-  const across = scale(points.flatMap((p) => [p.x, p.low, p.high]).filter((v) => v !== undefined && v !== null && (!x.log || v > 0)), x.log, left, width - right);
-  const down = names ? { at: (v) => top + 17 + v * 34 } : scale(points.map((p) => p.y), y.log, height - bottom, top);
+  const energies = (of) => points.flatMap((p) => [p[of], p.low, p.high]).filter((value) => value !== null && value > 0);
+  const across = scale(names ? energies("x") : points.map((p) => p.x), x.log, left, width - right);
+  const down = names ? { at: (v) => top + 17 + v * 34 } : scale(energies("y"), y.log, height - bottom, top);
   const grid = [];
   const wide = Math.max(1, Math.ceil(ticks(across.low, across.high, x.log).length / (width / 58)));
   ticks(across.low, across.high, x.log).forEach((value, index) => {
@@ -59,13 +61,14 @@ function plot(width, { title, sentence, x, y, points, paths = [], columns }) {
       grid.push(svg("line", { class: "grid", x1: left, x2: width - right, y1: down.at(value), y2: down.at(value) }),
         svg("text", { class: "tick", x: left - 8, y: down.at(value) + 4, "text-anchor": "end" }, tickText(value)));
     }
-    grid.push(svg("text", { class: "axis", transform: `translate(13 ${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, y.label));
+    grid.push(svg("text", { class: "axis", transform: `translate(12 ${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, y.label));
   }
   grid.push(svg("text", { class: "axis", x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle" }, x.label));
   const lines = paths.map((path) => svg("path", { class: `line ${path.kind}`, d: path.points.map((p, index) => `${index ? "L" : "M"}${across.at(p.x).toFixed(1)} ${down.at(p.y).toFixed(1)}`).join("") }));
-  const drawn = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}. ${sentence}` },
+  const whose = distinct(points.map((p) => p.row.mark)).filter(Boolean).map((mark) => ({ mark }));
+  const drawn = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}${whose.length ? ` (${whose.map((row) => row.mark).join(", ")})` : ""}. ${sentence}` },
     grid, lines, marks(points, across, down, names));
-  return h("figure", { class: "plot" }, h("figcaption", {}, h("h3", {}, title), h("p", {}, sentence)), drawn, tableOf(points, columns, title));
+  return h("figure", { class: "plot" }, h("figcaption", {}, h("h3", {}, title, whose.map((row) => [" ", badge(row)])), h("p", {}, sentence)), drawn, tableOf(points, columns, title));
 }
 function marks(points, across, down, names) {
   const shape = (p, size) => {
@@ -75,8 +78,7 @@ function marks(points, across, down, names) {
       : `M${cx - size} ${cy}a${size} ${size} 0 1 0 ${2 * size} 0a${size} ${size} 0 1 0 ${-2 * size} 0Z`;
   };
   const mine = points.filter((p) => p.kind !== "study"), theirs = points.filter((p) => p.kind === "study");
-  const found = [["", theirs.filter((p) => p.shape !== "diamond")], ["", theirs.filter((p) => p.shape === "diamond")]]
-    .map(([, group]) => group.length > 0 && svg("path", { class: "dot study", d: group.map((p) => shape(p, 3.5)).join("") }));
+  const found = [theirs.length > 0 && svg("path", { class: "dot study", d: theirs.map((p) => shape(p, 3.5)).join("") })];
   if (mine.length > MANY) return [...found, svg("path", { class: "dot own", d: mine.map((p) => shape(p, 2.5)).join("") })];
   for (const p of mine) {
     const whole = [];

@@ -1,5 +1,10 @@
 // The ranking: filters, sorting, pages of rows, what to doubt beside each number.
 const PAGE_ROWS = 50;
+// How a run ran: told once where all rows share it, else beside each.
+const ABOUT = {
+  load: (row) => row.load, dtype: (row) => row.dtype, gpu: (row) => row.gpu, boundary: (row) => row.boundary, task: (row) => readable(row.task),
+  prompts: (row) => (row.prompts === "builtin" ? null : row.prompts), weights: (row) => (row.weights === "random" ? "random weights" : null),
+};
 const SORTS = {
   model: (row) => row.model.toLowerCase(), energy: (row) => energyOf(row)[0], unit: (row) => row.j_per_unit,
   carbon: (row) => energyOf(row)[0], phone: (row) => energyOf(row)[0], km: (row) => energyOf(row)[0],
@@ -7,8 +12,8 @@ const SORTS = {
 };
 const HEADS = [
   ["model", "model and how it ran"], ["energy", "kWh per 1,000, 95 % interval"], ["unit", "J per token or image"],
-  ["carbon", "CO2e per 1,000"], ["phone", "phone charges"], ["km", "km by car"], ["latency", "latency"],
-  ["parameters", "parameters"], ["stars", "stars"],
+  ["carbon", "CO2e"], ["phone", "phone charges"], ["km", "km by car"], ["latency", "latency"],
+  ["parameters", "size, parameters"], ["stars", "stars"],
 ];
 
 function sorted(found) {
@@ -31,10 +36,12 @@ function drawRanking() {
   fill("count", found.length === 0 ? "No run fits these filters. "
     : `${several(found.length, "row")}${found.length > shown.length ? `, of which ${first + 1} to ${first + shown.length} are shown` : ""}. `,
     none > 0 && `${several(none, "row")} without this boundary: not measured there.`);
+  const varying = Object.keys(ABOUT).filter((key) => distinct(found.map(ABOUT[key])).length > 1);
+  const shared = found.length ? Object.keys(ABOUT).filter((key) => !varying.includes(key)).map((key) => ABOUT[key](found[0])).filter(Boolean) : [];
   fill("table", found.length > 0 && h("table", { class: "ranking", role: "table" },
-    h("caption", {}, `Energy of ${data.boundaries[state.boundary]}, per 1,000 generations`),
+    h("caption", {}, `Energy of ${data.boundaries[state.boundary]}, per 1,000 generations${shared.length ? `; all of them ${shared.join(", ")}` : ""}`),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, HEADS.map(([key, words]) => head(key, words)))),
-    h("tbody", { role: "rowgroup" }, shown.map((row) => line(row, largest[row.task])))));
+    h("tbody", { role: "rowgroup" }, shown.map((row) => line(row, largest[row.task], varying)))));
   drawPages(pages);
   drawLegend(found);
 }
@@ -48,11 +55,11 @@ function head(key, words) {
       document.querySelector(`button[data-sort=${key}]`).focus();
     } }, words, h("span", { class: "arrow", "aria-hidden": "true" }, active ? (state.descending ? " ↓" : " ↑") : "")));
 }
-function line(row, largest) {
+function line(row, largest, varying) {
   const [kwh, low, high] = energyOf(row);
   const cell = (key, label, ...content) => h("td", { role: "cell", class: key, "data-label": label }, content);
-  const about = [row.load, row.dtype, row.gpu, row.boundary, state.task === null && row.task, row.prompts !== "builtin" && row.prompts, row.weights === "random" && "random weights"];
-  const size = row.j_per_unit === null ? "–" : [plusMinus(row.j_per_unit, row.j_per_unit_low, row.j_per_unit_high), h("small", {}, ` J/${row.unit}`)];
+  const about = varying.map((key) => ABOUT[key](row));
+  const size = row.j_per_unit === null ? "–" : [plusMinus(row.j_per_unit, row.j_per_unit_low, row.j_per_unit_high), h("small", {}, ` /${row.unit}`)];
   return h("tr", { role: "row", class: row.mark === "study" ? "study" : "" },
     h("th", { scope: "row", role: "rowheader" }, runLink(row), " ", badge(row), h("small", { class: "about" }, about.filter(Boolean).join(" · "))),
     cell("energy", "kWh per 1,000", h("span", { class: "value" }, plusMinus(kwh, low, high)), low === null && h("small", {}, " no interval known"), chips(row), bar(kwh, low, high, largest)),
@@ -85,7 +92,13 @@ function drawnStars(code) {
     h("span", { class: "unseen" }, `${stars} of 5 stars${open && `; its interval leaves ${fewest} to ${most} open`}`));
 }
 function drawPages(pages) {
-  const turn = (by) => () => { state.page += by; drawRanking(); at("count").scrollIntoView({ block: "nearest" }); };
+  const turn = (by) => () => {
+    state.page += by;
+    drawRanking();
+    at("count").scrollIntoView({ block: "nearest" });
+    const again = [...at("pages").querySelectorAll("button")]; // drawn anew: the keyboard stays where it was
+    (again[by > 0 ? 1 : 0].disabled ? again[by > 0 ? 0 : 1] : again[by > 0 ? 1 : 0]).focus({ preventScroll: true });
+  };
   fill("pages", pages > 1 && [
     h("button", { type: "button", disabled: state.page === 0, onclick: turn(-1) }, "Previous"),
     h("span", {}, `Page ${state.page + 1} of ${pages}`),

@@ -22,7 +22,7 @@ function runSection(row, detail) {
   if (row.energies[0]) {
     body.append(grid(`Energy per 1,000 generations, by boundary${mark}`, ["boundary", "kWh, 95 % interval", "g CO2e", "phone charges", "km by car"], boundaries.filter((name, place) => row.energies[place] || name === "node").map((name) => {
       const energy = row.energies[boundaries.indexOf(name)];
-      if (!energy) return [data.boundaries[name], `not measured${detail.node_missing ? `: ${detail.node_missing}` : ""}`, "–", "–", "–"];
+      if (!energy) return [data.boundaries[name], detail.node_missing ?? "not measured", "–", "–", "–"];
       const many = (quantity) => (energy[0] > 0 ? significant(energy[0] * perKwh[quantity]) : "–");
       return [data.boundaries[name], plusMinus(...energy), many("carbon_g_co2e"), many("phone_charges"), many("car_km")];
     })), h("p", {}, "By the factors ", h("a", { href: "#factors" }, ["grid", "phone", "car"].map((kind) => data.used[kind].edition).join(", ")), `; every step, to the facility and its CO2e: harness explain ${row.run_id}`));
