@@ -127,6 +127,9 @@ engines.server
 engines.openai
 store.files
 store.imports
+store.index
+store.queries
+store.traces
 run.environment
 run.yaml_lines
 run.config
@@ -174,6 +177,7 @@ report.uncertainty
 report.sweep
 report.rating
 report.ranking
+report.stored
 report.study_rows
 report.quality
 report.details
@@ -182,6 +186,7 @@ report.page
 report.text_tables
 report.figures
 cli.options
+cli.bars
 cli.selection
 cli.tables
 cli.factor_tables
@@ -189,6 +194,7 @@ cli.factors
 cli.study_tables
 cli.replay_tables
 cli.served_tables
+cli.one_run
 cli.progress
 cli.doctor
 cli.equivalents
@@ -202,6 +208,7 @@ cli.sensor
 cli.schema
 cli.study
 cli.sweep
+cli.ranking
 cli.show
 cli.phases
 cli.report

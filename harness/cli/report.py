@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
-from harness.cli.selection import select_runs, tell_unreadable
+from harness.cli.selection import select_stored, tell_unreadable
 
 if TYPE_CHECKING:
     from harness.errors import StoreError
     from harness.footprint.equivalents import Equivalents
     from harness.report.payload import Content
     from harness.report.ranking import RankingRow
-    from harness.store.files import StoredRun
 
 SECTIONS, TRACES = 500, 60  # a page stays below 8 MB; a trace takes a file to read
 
@@ -112,24 +110,17 @@ class _Found:
 
 
 def _collect(what: list[str], results: Path, one_kwh: Equivalents, found: _Found) -> None:
-    """Row by row: of ten thousand records one at a time is in memory."""
-    from harness.report.ranking import ranking_row
-    from harness.report.results import all_caveats
+    """Row by row, from the index where there is one: of ten thousand records none is in memory."""
+    from harness.report.stored import all_runs
 
-    for run in _runs(what, results, found.unreadable):
-        found.rows.append(ranking_row(run.record, one_kwh))
+    stored, names = select_stored(what, results)
+    for run in all_runs(stored, one_kwh, names):
+        found.rows.append(run.row)
         found.folders.append(run.folder)
-        for caveat in all_caveats(run.record):
+        for caveat in run.caveats:
             found.wordings.setdefault(caveat.code, caveat.message)
-
-
-def _runs(what: list[str], results: Path, unreadable: list[StoreError]) -> Iterator[StoredRun]:
-    from harness.store.files import each_run
-
-    if what:
-        yield from select_runs(what, results, unreadable)
-    elif results.exists():
-        yield from each_run([results], unreadable)
+    if not names:  # where some are named, others that cannot be read are not asked for
+        found.unreadable.extend(stored.unreadable)
 
 
 def _content(

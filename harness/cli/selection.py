@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from harness.errors import StoreError
     from harness.store.files import StoredRun
+    from harness.store.queries import StoredRuns
 
 EXIT_UNREADABLE = 2
 
@@ -24,27 +25,38 @@ def tell_unreadable(unreadable: list[StoreError]) -> None:
 
 def select_runs(what: list[str], results: Path, unreadable: list[StoreError]) -> list[StoredRun]:
     """The runs that are meant by folder, campaign or the beginning of a run id; those unreadable are put aside."""
+    from harness.store.files import find_runs
+
+    if not what:
+        return find_runs([results], unreadable) if results.exists() else []
+    stored, names, folders = _meant(what, results)
+    return find_runs([*(folder for name in names for folder in stored.named(name)), *folders], unreadable)
+
+
+def select_stored(what: list[str], results: Path) -> tuple[StoredRuns, list[str]]:
+    """The same through the index, without reading every record: where to ask, and for which names; none mean all."""
+    from harness.report.stored import stored_runs
+
+    stored, names, folders = _meant(what, results)
+    if not folders:
+        return stored, names
+    return stored_runs([*(folder for name in names for folder in stored.named(name)), *folders]), []
+
+
+def _meant(what: list[str], results: Path) -> tuple[StoredRuns, list[str], list[Path]]:
+    """Stored runs, those of the words that name some of them, and those that are folders elsewhere."""
     import difflib
 
     from harness.errors import UserInputError
-    from harness.store.files import find_runs
+    from harness.report.stored import stored_runs
+    from harness.store.files import record_files
 
-    aside: list[StoreError] = []
-    stored = find_runs([results], aside) if results.exists() else []
-    if not what:
-        unreadable.extend(aside)
-        return stored
-    chosen: dict[Path, StoredRun] = {}
-    for name in what:
-        found = [run for run in stored if run.record.campaign == name or run.record.run_id.startswith(name)]
-        if not found and Path(name).exists():
-            found = find_runs([Path(name)], unreadable)
-            if unreadable and not found:
-                continue
-        if not found:
-            known = sorted({run.record.campaign for run in stored} | {run.record.run_id for run in stored})
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    stored = stored_runs([results] if results.exists() else [])
+    names = [name for name in what if stored.named(name)]
+    folders = [Path(name) for name in what if name not in names]
+    for folder in folders:
+        if not folder.exists() or next(record_files(folder), None) is None:
+            near = difflib.get_close_matches(str(folder), stored.names(), n=1, cutoff=0.4)
             hint = f"Did you mean {near[0]}?" if near else f"harness list --results {results} shows what is there."
-            raise UserInputError(f"There is no campaign, run or folder '{name}'.", hint)
-        chosen.update({run.folder: run for run in found})
-    return list(chosen.values())
+            raise UserInputError(f"There is no campaign, run or folder '{folder}'.", hint)
+    return stored, names, folders

@@ -11,15 +11,11 @@ import typer
 from harness.cli.factors import list_factors
 from harness.cli.imports import import_rows, show_imports
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
-from harness.cli.selection import select_runs, tell_unreadable
+from harness.cli.selection import select_runs, select_stored, tell_unreadable
 from harness.cli.sweep import show_sweep
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.errors import StoreError
-    from harness.records import Preparation, RunRecord
-    from harness.report.results import ResultRow
     from harness.specs import Accounting
     from harness.store.files import StoredRun
 
@@ -38,6 +34,13 @@ def show_command(
     latency_limit_s: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="With --sweep: the longest that a batch may take.")
     ] = None,
+    table: Annotated[
+        bool,
+        typer.Option("--table", help="A table of runs in the order of folders, every figure, instead of a ranking."),
+    ] = False,
+    all_rows: Annotated[
+        bool, typer.Option("--all", help="Every row of a long ranking, not just its best and worst.")
+    ] = False,
     phone: Phone = None,
     car: Car = None,
     grid: Grid = None,
@@ -46,10 +49,10 @@ def show_command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show results: a table of many runs, or everything about one."""
-    import json
-
-    from harness.cli.tables import console, print_results
+    """Show results: a ranking of many runs by task, or everything about one."""
+    from harness.cli.one_run import show_runs
+    from harness.cli.ranking import show_ranking
+    from harness.cli.tables import console
     from harness.errors import UserInputError
     from harness.report.results import result_row
 
@@ -60,33 +63,25 @@ def show_command(
     chosen = editions(phone, car, grid)
     counted = _accounting(accounting)
     unreadable: list[StoreError] = []
-    runs = select_runs(what or [], results, unreadable)
-    if sweep:
-        show_sweep([run.record for run in runs], latency_limit_s, as_json)
+    if sweep or uncertainty:
+        runs = select_runs(what or [], results, unreadable)
+        if sweep:
+            show_sweep([run.record for run in runs], latency_limit_s, as_json)
+        else:
+            _show_uncertainty(runs, as_json)
         tell_unreadable(unreadable)
         return
-    if uncertainty:
-        _show_uncertainty(runs, as_json)
-        tell_unreadable(unreadable)
-        return
-    rows = [result_row(run.record, chosen, counted) for run in runs]
-    if as_json:
-        document: dict[str, object] = {"runs": [row.model_dump(mode="json") for row in rows]}
-        if len(runs) == 1:
-            document["record"] = runs[0].record.model_dump(mode="json")
-        typer.echo(json.dumps(document, indent=2))
-        tell_unreadable(unreadable)
-        return
-    out = console()
-    if not rows and not unreadable and show_imports([str(results)] if results.exists() else [], results, as_json):
-        return
-    if not rows and not unreadable:
+    stored, names = select_stored(what or [], results)
+    count = stored.count(names)
+    if table or counted or count == 1:
+        runs = select_runs(what or [], results, unreadable)
+        show_runs(runs, [result_row(run.record, chosen, counted) for run in runs], as_json)
+    elif count or as_json or stored.unreadable:
+        show_ranking(stored, names, chosen, all_rows, as_json)
+        unreadable = [] if names else stored.unreadable
+    elif not show_imports([str(results)] if results.exists() else [], results, as_json):
         told = f"No results under {results} yet. Start with: harness run configs/quickstart.yaml"
-        out.print(told, soft_wrap=True, markup=False)
-        return
-    print_results(rows, out)
-    if len(runs) == 1:
-        _print_one(runs[0], rows[0], out)
+        console().print(told, soft_wrap=True, markup=False)
     tell_unreadable(unreadable)
 
 
@@ -157,22 +152,11 @@ def list_command(
 
 
 def _run_rows(results: Path, unreadable: list[StoreError]) -> list[dict[str, object]]:
-    from harness.store.files import find_runs
+    from harness.report.stored import stored_runs
 
-    runs = find_runs([results], unreadable) if results.exists() else []
-    rows: list[dict[str, object]] = [
-        {
-            "campaign": run.record.campaign,
-            "run_id": run.record.run_id,
-            "status": run.record.status,
-            "origin": "replay, simulated" if run.record.replayed else run.record.origin,
-            "task": run.record.spec.task,
-            "started_at_utc": run.record.started_at_utc,
-            "failure": run.record.failure.kind if run.record.failure else None,
-        }
-        for run in runs
-    ]
-    return rows + import_rows(results, unreadable)
+    stored = stored_runs([results] if results.exists() else [])
+    unreadable.extend(stored.unreadable)
+    return stored.listing() + import_rows(results, unreadable)
 
 
 def _model_rows(_: Path) -> list[dict[str, object]]:
@@ -202,117 +186,6 @@ def _gpu_rows(_: Path) -> list[dict[str, object]]:
         }
         for profile in map(board, simulated_boards())
     ]
-
-
-def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
-    """Everything about one run: three energies, idle, budget, cross-check, caveats, failure."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    from harness.cli.served_tables import print_served
-    from harness.cli.tables import estimate_text
-
-    record = run.record
-    out.print(f"[bold]{escape(record.run_id)}[/] {record.status}, {record.started_at_utc}, {escape(str(run.folder))}")
-    if record.failure:
-        out.print(f"phase: {record.failure.phase}; kind: {record.failure.kind}")
-        if record.attempts is not None:
-            failed = ", ".join(f"{count} {reason}" for reason, count in record.attempts.failed.items()) or "none"
-            kept = len(record.measurements)
-            out.print(f"requests: {record.attempts.sent} sent, failed: {escape(failed)}; windows kept: {kept}")
-        out.print(escape(record.failure.hint))
-        out.print(escape(record.failure.stderr_tail), style="dim")
-        return
-    mark = f", {record.mark}" if record.mark else ""
-    energies = Table(title=f"kWh per 1,000 generations, by boundary{mark}", title_justify="left")
-    energies.add_column("boundary")
-    energies.add_column("energy, 95 % interval", justify="right")
-    for name, estimate in (
-        ("GPUs that ran the model, gross", row.energy_kwh_per_1000),
-        ("  the same, scatter of repeats alone", row.repeatability_kwh_per_1000),
-        ("  idle share", row.idle_kwh_per_1000),
-        ("  above idle", row.above_idle_kwh_per_1000),
-        ("every GPU of the machine", row.node_gpus_kwh_per_1000),
-        (f"node: GPUs, CPU, DRAM{f' ({row.node_missing})' if row.node_missing else ''}", row.node_kwh_per_1000),
-    ):
-        energies.add_row(name, estimate_text(estimate))
-    if row.true_energy_kwh_per_1000 is not None:
-        energies.add_row("true energy of the simulated GPU, gross", f"{row.true_energy_kwh_per_1000:.6g}")
-    out.print(energies)
-    _print_idle_and_budget(run, out)
-    if record.preparation is not None:
-        _print_preparation(record.preparation, mark, out)
-    if record.served is not None:
-        print_served(record, out)
-    for check in record.cross_checks:
-        theirs = "none" if check.gpu_energy_j is None else f"{check.gpu_energy_j:.4g} J"
-        out.print(
-            f"cross-check: {check.tool} {check.version} says {theirs} for the GPUs over the same {check.windows} "
-            f"windows from edge to edge, the harness {check.harness_gpu_energy_j:.4g} J{mark}. {escape(check.note)}"
-        )
-
-
-def _print_preparation(preparation: Preparation, mark: str, out: Console) -> None:
-    from harness.cli.tables import estimate_text
-
-    summary = preparation.summary
-    if summary is None:
-        out.print("preparing inputs: no figure, too few of its windows could be kept")
-        return
-    node = "" if summary.node_energy_j is None else f"; the node {estimate_text(summary.node_energy_j)} J"
-    out.print(
-        f"preparing inputs, apart from every figure above, per generation: {summary.duration_s * 1000:.3g} ms; "
-        f"GPUs that run the model {estimate_text(summary.gpu_energy_j)} J gross, "
-        f"{estimate_text(summary.gpu_above_idle_j)} J above idle{node}{mark}",
-        soft_wrap=True,
-    )
-
-
-def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
-
-    record = run.record
-    mark = f", {record.mark}" if record.mark else ""
-    accepted = [window for window in record.measurements if not window.rejected]
-    names = {source.id: source.device_name for source in record.sources if source.runs_model}
-    for idle in record.idle:
-        if idle.source_id in names:
-            shown = {"before load": idle.before_w, "null windows": idle.null_w, "after load": idle.after_w}
-            words = ", ".join(f"{k} {'not measured' if v is None else f'{v:.1f} W'}" for k, v in shown.items())
-            out.print(f"idle of {names[idle.source_id]}{mark}: {words}; subtracted: {idle.subtracted}")
-    window = accepted[0]
-    for source in window.sources:
-        if source.source_id in names:
-            out.print(
-                f"first window: {window.end_s - window.start_s:.2f} s, of which {window.busy_s:.2f} s at work on "
-                f"{window.work.requests:.7g} requests; {source.energy_j:.4g} J{mark} by {source.method}, of which "
-                f"{source.gap_energy_j:.4g} J at its edges and in pauses are taken off"
-            )
-    _print_windows(record, out)
-    out.print(f"what its uncertainty is made of: harness show {record.run_id} --uncertainty", soft_wrap=True)
-
-
-def _print_windows(record: RunRecord, out: Console) -> None:
-    """Every window: what it says, and why it was left out."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    from harness.measure.stopping import gross_j
-
-    active = {source.id for source in record.sources if source.runs_model}
-    table = Table(title=f"Windows{f', {record.mark}' if record.mark else ''}", title_justify="left")
-    for column in ("window", "at work, s", "generations", "J per generation", "°C", "counted"):
-        table.add_column(column, justify="left" if column in ("window", "counted") else "right")
-    for window in record.measurements:
-        requests, known = window.work.requests, {source.source_id for source in window.sources} >= active
-        energy = f"{gross_j(window, active) / requests:.5g}" if requests and known else "-"
-        answered = f"{requests:.4g}" if window.served is not None else str(requests)
-        warmth = [s.busy_temperature_c for s in window.sources if s.source_id in active and s.busy_temperature_c]
-        why = "; ".join(caveat.message for caveat in window.caveats if not caveat.window_only)
-        weak = ", ".join(caveat.code for caveat in window.caveats)
-        counted = f"[red]rejected[/]: {escape(why)}" if window.rejected else f"yes{f', {weak}' if weak else ''}"
-        heat = f"{max(warmth):.1f}" if warmth else "-"
-        table.add_row(window.label, f"{window.busy_s:.2f}", answered, energy, heat, counted)
-    out.print(table)
 
 
 def _show_uncertainty(runs: list[StoredRun], as_json: bool) -> None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 BAR_WIDTH, NARROW_BAR_WIDTH = 24, 8
 WIDE = 110  # columns of a terminal from which on the long bars fit
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def show_sweep(records: Sequence[RunRecord], latency_limit_s: float | None, as_json: bool) -> None:
@@ -47,6 +46,7 @@ def _print(sweep: Sweep, out: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from harness.cli.bars import bar
     from harness.cli.tables import estimate_text, print_table, whole_cells
     from harness.units import format_duration
 
@@ -72,13 +72,6 @@ def _print(sweep: Sweep, out: Console) -> None:
         )
     print_table(whole_cells(table), out)
     out.print(best_sentence(sweep), soft_wrap=True, markup=False)
-
-
-def bar(value: float, largest: float, width: int = BAR_WIDTH) -> str:
-    """A bar as long as the value, to an eighth of a character; the largest fills the width."""
-    eighths = round(max(0.0, value) / largest * width * 8) if largest > 0 else 0
-    whole, rest = divmod(eighths, 8)
-    return ("█" * whole + _EIGHTHS[rest].strip()).ljust(width)
 
 
 def best_sentence(sweep: Sweep) -> str:

@@ -12,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from harness.footprint.factors import Factor
 from harness.report.results import ResultRow, caveat_lines
 from harness.report.uncertainty import RunBudget
 from harness.stats import Estimate
@@ -57,18 +58,28 @@ def print_results(rows: Sequence[ResultRow], out: Console) -> None:
     """The table of complete runs, then failures, caveats and sources."""
     complete = [row for row in rows if row.status == "complete"]
     lines = caveat_lines(complete)
-    letters = {code: letter for (code, _, _), letter in zip(lines, string.ascii_lowercase, strict=False)}
+    letters = caveat_letters(lines)
     if complete:
         for table in _tables(complete, letters, out.width):
             print_table(table, out)
-        for code, count, wording in lines:
-            runs = "1 run" if count == 1 else f"{count} runs, e.g."
-            out.print(f"[yellow]{letters.get(code, '-')}[/] {code}, {runs}: {escape(wording)}")
+        print_caveats(lines, letters, out)
         _print_legend(complete, out)
         _print_accounted(complete, out)
     for row in rows:
         if row.status == "failed":
             out.print(f"[red]failed[/] {escape(row.run_id)}: {escape(row.failure or 'no reason was kept')}")
+
+
+def caveat_letters(lines: Sequence[tuple[str, int, str]]) -> dict[str, str]:
+    """A letter for each kind of caveat (`caveat_lines`), as far as they reach."""
+    return {code: letter for (code, _, _), letter in zip(lines, string.ascii_lowercase, strict=False)}
+
+
+def print_caveats(lines: Sequence[tuple[str, int, str]], letters: dict[str, str], out: Console) -> None:
+    """What each letter means, in how many runs, and in the words of the first."""
+    for code, count, wording in lines:
+        runs = "1 run" if count == 1 else f"{count} runs, e.g."
+        out.print(f"[yellow]{letters.get(code, '-')}[/] {code}, {runs}: {escape(wording)}")
 
 
 def print_budget(budget: RunBudget, out: Console) -> None:
@@ -222,18 +233,33 @@ def _equivalent(row: ResultRow, name: str) -> str:
 def _print_legend(rows: Sequence[ResultRow], out: Console) -> None:
     boards = sorted({row.gpu for row in rows if row.gpu})
     out.print(f"boundary: GPUs that ran the model, of those in the machine ({escape(', '.join(boards))}).")
-    if any(row.replay for row in rows):
+    print_marks(
+        any(row.replay for row in rows),
+        any(row.simulated for row in rows),
+        any(row.weights == "random" for row in rows),
+        out,
+    )
+    first = next((row.equivalents_per_1000 for row in rows if row.equivalents_per_1000), None)
+    print_factors(first.factors if first else (), out)
+
+
+def print_marks(replay: bool, simulated: bool, random: bool, out: Console) -> None:
+    """What the marks of energies and weights mean, of those that there are."""
+    if replay:
         out.print(
             "[magenta]replay[/]: time and power of the study's runs on a simulated node of eight GPUs; no model ran."
         )
-    if any(row.simulated for row in rows):
+    if simulated:
         out.print(
             "[magenta]simulated[/]: power comes from a simulated GPU; it is no model's energy and no real GPU drew it."
         )
-    if any(row.weights == "random" for row in rows):
+    if random:
         out.print("weights: random; speed and energy of the architecture, no meaningful output.")
-    first = next((row.equivalents_per_1000 for row in rows if row.equivalents_per_1000), None)
-    for factor in first.factors if first else ():
+
+
+def print_factors(factors: Sequence[Factor], out: Console) -> None:
+    """Edition, value and source of the grid, a phone charge and driving a car."""
+    for factor in factors:
         if factor.kind in ("phone", "car", "grid"):
             out.print(
                 f"{factor.kind}: {factor.edition}, {factor.value_text} {factor.unit}"

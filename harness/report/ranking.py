@@ -6,7 +6,7 @@ Light enough for ten thousand runs: everything that is proportional to energy is
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -154,13 +154,17 @@ def ranking_row(record: RunRecord, one_kwh: Equivalents) -> RankingRow:
         windows=summary.windows,
         generations=summary.generations,
         energies=_energies(record, summary),
-        carbon_g_co2e=one_kwh.carbon_g_co2e * kwh,
-        phone_charges=one_kwh.phone_charges * kwh,
-        car_km=one_kwh.car_km * kwh,
+        **equal_to(kwh, one_kwh),
         latency_s=latency_s(record),
         duration_s=summary.duration_s,
         power_w=summary.power_w,
     )
+
+
+def equal_to(kwh: float, one_kwh: Equivalents) -> dict[str, float]:
+    """What an energy in kWh equals: the fields of a row that depend on the editions of factors."""
+    names = ("carbon_g_co2e", "phone_charges", "car_km")
+    return {name: getattr(one_kwh, name) * kwh for name in names}
 
 
 @functools.cache
@@ -236,6 +240,13 @@ def ratings(rows: Sequence[RankingRow], boundary: Boundary = "gpu") -> dict[tupl
         if row.left_out is None and energy is not None and energy.kwh > 0:
             models = least.setdefault(row.peers, {})
             models[row.model] = min(energy.kwh, models.get(row.model, energy.kwh))
+    return rated(least, boundary)
+
+
+def rated(
+    least: Mapping[tuple[str, ...], Mapping[str, float]], boundary: Boundary
+) -> dict[tuple[tuple[str, ...], Way], Rating]:
+    """The bands of groups of peers, by both ways, from each model's least energy in kWh per 1,000 generations."""
     made = ((peers, way, bands(models.values(), way)) for peers, models in least.items() for way in WAYS)
     return {
         (peers, way): Rating(peers=peers, boundary=boundary, bands=each)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import Field
 
@@ -147,7 +147,15 @@ def all_caveats(record: RunRecord) -> tuple[Caveat, ...]:
     return tuple(first_of_code.values())
 
 
-def caveat_lines(rows: Iterable[ResultRow]) -> list[tuple[str, int, str]]:
+class HasCaveats(Protocol):
+    """Any kind of row that has caveats."""
+
+    @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        """In full."""
+
+
+def caveat_lines(rows: Iterable[HasCaveats]) -> list[tuple[str, int, str]]:
     """(code, number of runs, one wording) for each kind of caveat among the rows."""
     lines: dict[str, tuple[int, str]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""The only file that knows DuckDB: write columns to Parquet, read a table or a column of one, read typed CSV lines.
+"""The only file that knows DuckDB: Parquet columns, tables in memory that Parquet keeps, typed CSV lines.
 
 One process holds a DuckDB database file, so nothing is kept in one: files are written, and queried where they lie.
 """
@@ -79,6 +79,103 @@ def read_column(path: Path, column: str) -> list[str]:
     name = '"' + column.replace('"', '""') + '"'
     query = f"SELECT coalesce(CAST({name} AS VARCHAR), '') FROM read_parquet({_quoted(path)})"
     return [str(row[0]) for row in _run(path, query).fetchall()]
+
+
+_STRETCHES = """
+    WITH samples AS (
+        SELECT filename, source_index, power_w, t_s - min(t_s) OVER run AS since_s,
+            max(t_s) OVER run - min(t_s) OVER run AS length_s
+        FROM read_parquet($files, filename = true) WINDOW run AS (PARTITION BY filename)
+    )
+    SELECT filename, source_index, CAST(least($count - 1, floor(since_s / length_s * $count)) AS INTEGER), avg(power_w)
+    FROM samples WHERE power_w IS NOT NULL AND length_s > 0 GROUP BY ALL
+"""
+
+
+def read_stretches(files: Sequence[Path], count: int) -> list[tuple[Path, int, int, float]]:
+    """Mean power of each source in equal stretches of time of each of many trace files.
+
+    Returns:
+        (file, source, stretch from 0, mean power in W), in no order; stretches without a sample are missing.
+
+    Raises:
+        StoreError: One of the files cannot be read as a trace.
+    """
+    if not files:
+        return []
+    try:
+        with duckdb.connect(":memory:") as connection:
+            rows = connection.execute(_STRETCHES, {"files": [str(file) for file in files], "count": count}).fetchall()
+    except duckdb.Error as error:
+        raise StoreError(f"Cannot read {files[0]}: {_first_line(error)}", "Is it a trace of the harness?") from error
+    return [(Path(file), source, stretch, power_w) for file, source, stretch, power_w in rows]
+
+
+class Table:
+    """A table in memory: filled with rows or from Parquet, asked in SQL under the name `runs`, kept as Parquet."""
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        """An empty table.
+
+        Args:
+            columns: Names and SQL types: VARCHAR, DOUBLE or BIGINT.
+        """
+        self._columns = dict(columns)
+        self._names = ", ".join(f'"{name}"' for name in columns)
+        self._connection = duckdb.connect(":memory:")
+        self._connection.execute("SET pandas_analyze_sample = 0")  # columns of text are text, whatever they look like
+        declared = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+        self._connection.execute(f"CREATE TABLE runs ({declared})")
+
+    def load(self, path: Path, instead: Mapping[str, object]) -> None:
+        """Add the rows of a Parquet file that has these columns.
+
+        Args:
+            path: The file.
+            instead: Values to be taken in all rows instead of the file's, by column.
+
+        Raises:
+            StoreError: It cannot be read as Parquet, or lacks a column.
+        """
+        try:
+            replaced = ", ".join(f'${name} AS "{name}"' for name in instead)
+            self._connection.execute(
+                f"INSERT INTO runs SELECT {self._names} FROM (SELECT * REPLACE ({replaced}) "
+                f"FROM read_parquet({_quoted(path)}))",
+                dict(instead),
+            )
+        except duckdb.Error as error:
+            raise StoreError(f"Cannot read {path}: {_first_line(error)}", "Is it a Parquet file?") from error
+
+    def fill(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Hold these rows instead: each with a value for every column, in one of type BIGINT never None."""
+        kinds = {"VARCHAR": object, "DOUBLE": np.float64, "BIGINT": np.int64}
+        added = {  # noqa: F841  DuckDB finds it by its name
+            name: np.array([row[name] for row in rows], dtype=kinds[kind]) for name, kind in self._columns.items()
+        }
+        fields = ", ".join(
+            f'CASE WHEN isnan("{name}") THEN NULL ELSE "{name}" END' if kind == "DOUBLE" else f'"{name}"'
+            for name, kind in self._columns.items()
+        )
+        self._connection.execute("DELETE FROM runs")
+        self._connection.execute(f"INSERT INTO runs SELECT {fields} FROM added")
+
+    def save(self, path: Path, where: str, parameters: Sequence[object] = ()) -> None:
+        """Write the rows that meet a condition as Parquet.
+
+        Raises:
+            StoreError: The file cannot be written.
+        """
+        query = f"COPY (SELECT * FROM runs WHERE {where}) TO {_quoted(path)} (FORMAT parquet, COMPRESSION zstd)"
+        try:
+            self._connection.execute(query, list(parameters))
+        except duckdb.Error as error:
+            raise StoreError(f"Cannot write {path}: {_reason(error)}.", "Make the folder writable.") from error
+
+    def ask(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows that a query returns."""
+        rows: list[tuple[Any, ...]] = self._connection.execute(query, list(parameters)).fetchall()
+        return rows
 
 
 _CELL = rb'(?:[^",]*|"(?:[^"]|"")*")'

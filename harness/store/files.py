@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,12 +249,8 @@ def each_run(paths: list[Path], unreadable: list[StoreError] | None = None) -> I
     """
     found: set[Path] = set()
     for path in paths:
-        if not path.exists():
-            raise StoreError(f"There is no results folder {path}.", "Run a campaign first, or give its folder.")
-        records = [path] if path.name == RECORD else sorted(path.rglob(RECORD))
-        for record_path in records:
-            hidden = any(part.startswith(".") for part in record_path.relative_to(path).parts)
-            if hidden or record_path.parent in found:
+        for record_path in map(Path, record_files(path)):
+            if record_path.parent in found:
                 continue
             try:
                 record = read_record(record_path)
@@ -265,6 +261,37 @@ def each_run(paths: list[Path], unreadable: list[StoreError] | None = None) -> I
                 continue
             found.add(record_path.parent)
             yield StoredRun(record_path.parent, record)
+
+
+def record_files(path: Path) -> Iterator[str]:
+    """Every record file under a folder, or the one that is given, in the order of their paths.
+
+    Raises:
+        StoreError: The path does not exist, or a folder cannot be listed.
+    """
+    if not path.exists():
+        raise StoreError(f"There is no results folder {path}.", "Run a campaign first, or give its folder.")
+    return iter([str(path)]) if path.name == RECORD else files_under(str(path), RECORD.__eq__)
+
+
+def files_under(folder: str, wanted: Callable[[str], bool]) -> Iterator[str]:
+    """Files of wanted names under a folder in the order of their paths; what is hidden, and links to folders, left out.
+
+    Raises:
+        StoreError: A folder cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):  # a file, or a run that was moved meanwhile
+        return
+    except OSError as error:
+        raise StoreError(f"Cannot list {folder}: {error.strerror}.", "Make the folder readable.") from error
+    for entry in ordered:
+        if wanted(entry.name):
+            yield entry.path
+        elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+            yield from files_under(entry.path, wanted)
 
 
 def _cannot_write(folder: Path, error: OSError) -> StoreError:

@@ -6,14 +6,17 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 from harness.errors import StoreError
 from harness.imported import ImportedRecord
-from harness.store.files import campaign_lock, parse_stored, read_text, scratch_folder
+from harness.store.files import campaign_lock, files_under, parse_stored, read_text, scratch_folder
 
 IMPORTED = "imported-*.jsonl"
+_IMPORTED_NAME = partial(fnmatchcase, pat=IMPORTED)
 REMEDY = "Move this file away and import again."
 
 
@@ -101,10 +104,10 @@ def find_imports(paths: Sequence[Path], unreadable: list[StoreError] | None = No
             raise StoreError(
                 f"There is no results folder {path}.", "Run or import something first, or give its folder."
             )
-        for file in [path] if path.match(IMPORTED) else sorted(path.rglob(IMPORTED)):
-            if file in found or any(part.startswith(".") for part in file.relative_to(path).parts):
-                continue
-            found[file] = list(_read(file, unreadable))
+        files = [str(path)] if path.match(IMPORTED) else files_under(str(path), _IMPORTED_NAME)
+        for file in map(Path, files):
+            if file not in found:
+                found[file] = list(_read(file, unreadable))
     return [record for records in found.values() for record in records]
 
 

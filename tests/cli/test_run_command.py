@@ -61,7 +61,17 @@ def test_editions_are_chosen_by_name(tmp_path: Path) -> None:
     path = config(tmp_path)
     harness("run", path, "--in-process", cwd=tmp_path)
     answer = harness(
-        "show", "quick", "--json", "--phone", "epa-2023", "--car", "epa-2023", "--grid", "study-recorded", cwd=tmp_path
+        "show",
+        "quick",
+        "--table",
+        "--json",
+        "--phone",
+        "epa-2023",
+        "--car",
+        "epa-2023",
+        "--grid",
+        "study-recorded",
+        cwd=tmp_path,
     )
     row = answer.document["runs"][0]
     kwh = row["energy_kwh_per_1000"]["value"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.cli.sweep import bar
+from harness.cli.bars import bar
 
 
 def test_a_bar_is_as_long_as_its_value_to_an_eighth():
