@@ -156,12 +156,13 @@ def _print(told: Explanation) -> None:
 
 
 def line_text(line: ExplainedLine) -> str:
-    """Value, range and standard uncertainty of a line."""
+    """Value, range and standard uncertainty of a line, and what of it has no range or is from memory."""
     from harness.units import format_significant
 
     value, low, high, u = (format_significant(x) for x in (line.value, line.low, line.high, line.standard_uncertainty))
     unknown = f"; no range known of {', '.join(line.unknown)}" if line.unknown else ""
-    return f"{value} {line.unit} ({low} to {high}; u = {u}{unknown})"
+    doubts = f"; {', '.join(line.unverified)}" if line.unverified else ""
+    return f"{value} {line.unit} ({low} to {high}; u = {u}{unknown}{doubts})"
 
 
 def input_text(each: Input) -> str:
@@ -171,7 +172,10 @@ def input_text(each: Input) -> str:
     ends = ""
     if each.low is not None or each.high is not None:
         low, high = (each.value if end is None else end for end in (each.low, each.high))
-        ends = "" if low == high else f" ({format_significant(low, 4)} to {format_significant(high, 4)})"
+        doubtful = each.factor.unverified_ends if each.factor is not None else ()
+        marks = [" unverified" if end in doubtful else "" for end in ("low", "high")]
+        told = f" ({format_significant(low, 4)}{marks[0]} to {format_significant(high, 4)}{marks[1]})"
+        ends = "" if low == high else told
     value = f"{each.name} = {format_significant(each.value, 4)}{f' {each.unit}' if each.unit != '1' else ''}{ends}"
     if each.factor is None:
         return f"{value}: {each.label}; {each.origin}; {each.source}"
