@@ -209,7 +209,8 @@ def _print_break_even(told: Outlook, out: Console) -> None:
     out.print(
         "Each training has the boundary of its source; both sides are of the node (CO2e: of the facility, PUE "
         "included). Ranges reach from today's energy per generation to that of hardware "
-        f"{len(told.years) - 1} years on, by its published trend. That BLOOMz's trainings (Table 5 of the study) are of the GPUs alone is inferred.",
+        f"{len(told.years) - 1} years on, by its published trend. "
+        "That BLOOMz's trainings (Table 5 of the study) are of the GPUs alone is inferred.",
         soft_wrap=True,
     )
     unknown = dict.fromkeys(name for each in told.break_even for name in each.unknown)
