@@ -66,7 +66,8 @@ def explain_command(
     if not 1 <= per <= MOST_GENERATIONS:
         raise UserInputError(f"--per is a number of generations from 1 to {MOST_GENERATIONS:,}, not {per:,}.")
     record = one_run(run, results).record
-    choices = choose(named_factors(grid_of(grid, when_it_ran(record)), pue, factor))
+    place = None if grid is None else grid_of(grid, when_it_ran(record))
+    choices = choose(named_factors(place, pue, factor))
     told = explain(record, choices, None if market is None else chosen("grid-market", market), per)
     if number is not None:
         told = leading_to(told, number)
@@ -116,7 +117,7 @@ def named_factors(grid: Factor | None, pue: str | None, others: list[str] | None
             raise UserInputError(f"{text!r} does not name a factor.", "Write it as in: --factor wue-onsite=0.3")
         pairs.append((kind.strip().lower(), grid_of(value) if kind.strip().lower() == "grid" else value.strip()))
     for kind, each in pairs:
-        if kind in named and not (kind == "grid" and named[kind] == each):
+        if kind in named:
             raise UserInputError(f"The factor {kind} is given twice.")
         named[kind] = each
     return named

@@ -60,7 +60,7 @@ def outlook_command(
     told = outlook(
         start,
         Usage(asked, parse_growth(growth), years),
-        choose(named_factors(grid_of(grid), pue, factor)),
+        choose(named_factors(None if grid is None else grid_of(grid), pue, factor)),
         [*references(), *_table_5()] if start else [],
         lever or [],
     )
@@ -142,7 +142,7 @@ def _print(told: Outlook) -> None:
             litres = [f"{_number(end / 1000)} m³" for end in (year.water.low, year.water.high)]
             when = "at today's use" if year.year == 0 else f"+{year.year}"
             cells = (_count(year.generations), wh(year.energy), plain(year.cost), _ends(*grams), _ends(*litres))
-            table.add_row(when, *cells)
+            table.add_row(when, *(cell if " to " in cell else f"{cell}, no range" for cell in cells))
         print_table(table, out)
         for said in told.assumptions:
             out.print(f"- {said}", markup=False, soft_wrap=True)

@@ -180,7 +180,8 @@ def given(kind: str, value: float, unit: str, region: str | None = None) -> Fact
     """A number that the user states, as a factor: its source is the user, and it has no range.
 
     Raises:
-        UserInputError: It is negative, not finite, a PUE below 1, or an intensity above that of any grid.
+        UserInputError: It is negative, not finite, a PUE or a node below 1 (over its GPUs), or an intensity above that
+            of any grid.
     """
     if not math.isfinite(value):
         raise UserInputError(f"The {kind} must be a finite number, not {value}.")
@@ -188,6 +189,8 @@ def given(kind: str, value: float, unit: str, region: str | None = None) -> Fact
         raise UserInputError(f"The {kind} must not be negative, but {value:g} is.")
     if kind == "pue" and value < 1:
         raise UserInputError(f"A PUE is at least 1 (facility energy over IT energy), but {value:g} is below.")
+    if kind == "gpu-to-system" and value < 1:
+        raise UserInputError(f"A node draws at least what its GPUs do, but {value:g} times is below 1.")
     if kind in ("grid", "grid-market"):
         check_intensity(value)
     return Factor(
