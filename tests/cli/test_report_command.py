@@ -18,7 +18,8 @@ def test_page_markdown_and_csv_are_written_and_what_is_left_out_is_told(tmp_path
     options = ["--out", "r.html", "--markdown", "r.md", "--csv", "r.csv", "--quality", scores, "--json"]
     told = harness("report", "tests", *options, cwd=tmp_path)
     assert told.document["written"] == ["r.html", "r.md", "r.csv"]
-    assert (told.document["runs"], told.document["ranked"]) == (12, 10)
+    assert (told.code, told.document["runs"], told.document["ranked"]) == (2, 12, 10)
+    assert len(told.document["left_out"]) == 4  # failed, without work, and two that cannot be read
     rows = list(csv.DictReader((tmp_path / "r.csv").read_text(encoding="utf-8").splitlines()))
     assert {row["quality"] for row in rows if row["model"] == "a"} == {"0.7"}
     assert {row["quality"] for row in rows if row["model"] != "a"} == {""}
