@@ -5,6 +5,9 @@ const rows = data.rows.map((cells, index) => ({
   index, ...Object.fromEntries(data.columns.map((name, place) => [name, cells[place]])),
 }));
 const own = rows.filter((row) => row.mark !== "study");
+const ranked = own.filter((row) => row.left_out === null);
+const studyOnly = ranked.length === 0; // then the study is no backdrop but what the page is about
+const behind = (row) => row.mark === "study" && !studyOnly;
 const state = {
   task: null, gpu: "", machine: "", dtype: "", mark: "", text: "", boundary: "gpu", way: 0,
   study: false, sort: "energy", descending: false, page: 0,
@@ -25,6 +28,7 @@ const svg = (tag, attributes, ...children) => element("http://www.w3.org/2000/sv
 const at = (id) => document.getElementById(id);
 const fill = (id, ...children) => at(id).replaceChildren(...children.flat(9).filter(Boolean));
 const several = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const distinct = (values) => [...new Set(values)];
 
 // A number with three significant digits, without exponent between 1e-4 and 1e6.

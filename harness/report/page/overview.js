@@ -1,6 +1,4 @@
 // What the page holds, the least and the most of a task at a glance, the figures, and the bands of the stars.
-const ranked = own.filter((row) => row.left_out === null);
-const studyOnly = ranked.length === 0;
 const tasks = distinct((studyOnly ? rows.filter((row) => row.mark === "study") : ranked).map((row) => row.task));
 const readable = (task) => task.replaceAll("-", " ");
 
@@ -52,7 +50,7 @@ function drawHero() {
   };
   fill("hero", h("p", { class: "verdict" }, words),
     h("div", { class: "sides" }, side("Least", least), order.length > 1 && side("Most", most)),
-    h("p", { class: "scope" }, `${readable(least.task)}; ${data.boundaries[state.boundary]}; ${[least.gpu, least.boundary].filter(Boolean).join(", ")}; ${several(order.length, studyOnly ? "model" : "run")}.`,
+    h("p", { class: "scope" }, `${capital(readable(least.task))}; ${data.boundaries[state.boundary]}; ${[least.gpu, least.boundary].filter(Boolean).join(", ")}; ${several(order.length, studyOnly ? "model" : "run")}.`,
       groups.size > 1 && ` ${several(groups.size - 1, "other group")} of runs (another task, GPU or origin) in the ranking below.`));
 }
 function drawFigures() {
@@ -60,25 +58,27 @@ function drawFigures() {
   const width = Math.max(280, Math.min(760, figures.clientWidth > 1000 ? (figures.clientWidth - 48) / 2 - 2 : figures.clientWidth));
   const everything = rows.filter((row) => placed(row) && (row.mark === "study" || asked(row)));
   const here = everything.filter(inTask);
-  const kind = (row) => (row.mark === "study" ? "study" : "own");
+  const kind = (row) => (behind(row) ? "study" : "own");
+  const colours = studyOnly ? "" : " Filled: runs of this page; hollow grey: the study's models.";
   const energy = { label: "kWh per 1,000 generations, log", log: true };
   const point = (x, y) => (row) => ({ x: x(row), y: y(row), row, kind: kind(row), shape: row.general ? "diamond" : "circle", low: energyOf(row)[1], high: energyOf(row)[2] });
   const columns = [["kWh per 1,000", (p) => plusMinus(...energyOf(p.row))], ["how", (p) => `${p.row.load}, ${p.row.dtype}`]];
   const kwh = (row) => energyOf(row)[0];
-  const about = `${state.task === null ? "every task" : readable(state.task)}; ${data.boundaries[state.boundary]}. Filled: runs of this page; hollow grey: the study's models${data.rows.length > own.length ? "" : " (none here)"}.`;
+  const about = `${state.task === null ? "Every task" : capital(readable(state.task))}; ${data.boundaries[state.boundary]}.${colours}`;
   const made = [byTask(everything, point, energy, columns, kwh)];
-  made.push(against(here.filter((row) => row.parameters), "Energy against parameters", "parameters, log", (row) => row.parameters, true, "Larger models take more, but not in step"));
+  made.push(against(here.filter((row) => row.parameters), "Energy against parameters", "parameters, log", (row) => row.parameters, true));
   made.push(pareto(here.filter((row) => row.latency_s), point, energy, columns, kwh, about));
   made.push(batches(here.filter((row) => row.batch_size && row.mark !== "study"), point, energy, columns, kwh));
   made.push(general(everything, point, energy, columns, kwh));
-  made.push(against(here.filter((row) => row.quality !== null), "Quality against energy", `${here.find((row) => row.quality !== null)?.quality_metric ?? "quality"} (as given by the user)`, (row) => row.quality, false, ""));
+  made.push(against(here.filter((row) => row.quality !== null), "Quality against energy", `${here.find((row) => row.quality !== null)?.quality_metric ?? "quality"} (as given by the user)`, (row) => row.quality, false));
   figures.replaceChildren(...made.filter(Boolean).map((options) => plot(width, options)));
 
   function against(found, title, label, of, log) {
     if (found.length < 2) return null;
     const order = [...found].sort((a, b) => of(a) - of(b));
-    const sentence = `${several(found.length, "point")}, ${significant(of(order[0]))} to ${significant(of(order[order.length - 1]))}: ${order[0].model} takes ${significant(kwh(order[0]))} kWh per 1,000, ${order[order.length - 1].model} ${significant(kwh(order[order.length - 1]))}. ${about}`;
-    return { title, sentence, x: { label, log }, y: energy, points: found.map(point(of, kwh)), columns: [...columns, [label, (p) => significant(of(p.row))]] };
+    const shown = (value) => (log ? tickText(Number(value.toPrecision(3))) : significant(value));
+    const sentence = `${several(found.length, "point")}, ${shown(of(order[0]))} to ${shown(of(order[order.length - 1]))}: ${order[0].model} takes ${significant(kwh(order[0]))} kWh per 1,000, ${order[order.length - 1].model} ${significant(kwh(order[order.length - 1]))}. ${about}`;
+    return { title, sentence, x: { label, log }, y: energy, points: found.map(point(of, kwh)), columns: [...columns, [label, (p) => shown(of(p.row))]] };
   }
 }
 function byTask(found, point, energy, columns, kwh) {
@@ -88,7 +88,7 @@ function byTask(found, point, energy, columns, kwh) {
   names.sort((a, b) => middle(a) - middle(b));
   const [first, last] = [names[0], names[names.length - 1]];
   return { title: "Energy per 1,000 generations by task", y: { names: names.map(readable) }, x: energy,
-    sentence: `The median is least for ${readable(first)} (${significant(middle(first))} kWh) and most for ${readable(last)} (${significant(middle(last))} kWh). ${data.boundaries[state.boundary]}. Coloured: runs of this page; grey: the study's models; diamonds: general models that were asked by a prompt.`,
+    sentence: `The median is least for ${readable(first)} (${significant(middle(first))} kWh) and most for ${readable(last)} (${significant(middle(last))} kWh). ${capital(data.boundaries[state.boundary])}. ${studyOnly ? "" : "Filled: runs of this page; hollow grey: the study's models. "}Diamonds: general models that were asked by a prompt.`,
     points: found.map(point(kwh, (row) => names.indexOf(row.task))), columns: [["task", (p) => p.row.task], ...columns] };
 }
 function pareto(found, point, energy, columns, kwh, about) {
@@ -124,7 +124,7 @@ function general(everything, point, energy, columns, kwh) {
   const mean = (task, wanted) => { const all = found.filter((row) => row.task === task && row.general === wanted).map(kwh); return all.reduce((a, b) => a + b, 0) / all.length; };
   const names = both.flatMap((task) => [readable(task), "general models"]);
   return { title: "General-purpose against task-specific", y: { names }, x: energy,
-    sentence: `${both.map((task) => `For ${readable(task)} general models take ${significant(mean(task, true) / mean(task, false), 2)} times as much as those made for it (means)`).join(". ")}. ${data.boundaries[state.boundary]}. Under each task, diamonds: general models, asked by a prompt.`,
+    sentence: `${both.map((task) => `For ${readable(task)} general models take ${significant(mean(task, true) / mean(task, false), 2)} times as much as those made for it (means)`).join(". ")}. ${capital(data.boundaries[state.boundary])}. Under each task, diamonds: general models, asked by a prompt.`,
     points: found.map(point(kwh, (row) => 2 * both.indexOf(row.task) + (row.general ? 1 : 0))), columns: [["task", (p) => p.row.task], ["kind", (p) => (p.row.general ? "general, asked by a prompt" : "made for the task")], ...columns] };
 }
 function drawBands() {

@@ -30,7 +30,7 @@ function drawRanking() {
   const pages = Math.max(1, Math.ceil(found.length / PAGE_ROWS));
   state.page = Math.min(state.page, pages - 1);
   const first = state.page * PAGE_ROWS, shown = found.slice(first, first + PAGE_ROWS);
-  const largest = {};
+  const largest = {}, units = found.some((row) => row.j_per_unit !== null);
   for (const row of found) largest[row.task] = Math.max(largest[row.task] ?? 0, energyOf(row)[2] ?? energyOf(row)[0]);
   const none = rows.filter((row) => asked(row) && inTask(row) && row.left_out === null && energyOf(row) === null).length;
   fill("count", found.length === 0 ? "No run fits these filters. "
@@ -40,8 +40,8 @@ function drawRanking() {
   const shared = found.length ? Object.keys(ABOUT).filter((key) => !varying.includes(key)).map((key) => ABOUT[key](found[0])).filter(Boolean) : [];
   fill("table", found.length > 0 && h("table", { class: "ranking", role: "table" },
     h("caption", {}, `Energy of ${data.boundaries[state.boundary]}, per 1,000 generations${shared.length ? `; all of them ${shared.join(", ")}` : ""}`),
-    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, HEADS.map(([key, words]) => head(key, words)))),
-    h("tbody", { role: "rowgroup" }, shown.map((row) => line(row, largest[row.task], varying)))));
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, HEADS.filter(([key]) => key !== "unit" || units).map(([key, words]) => head(key, words)))),
+    h("tbody", { role: "rowgroup" }, shown.map((row) => line(row, largest[row.task], varying, units)))));
   drawPages(pages);
   drawLegend(found);
 }
@@ -55,15 +55,15 @@ function head(key, words) {
       document.querySelector(`button[data-sort=${key}]`).focus();
     } }, words, h("span", { class: "arrow", "aria-hidden": "true" }, active ? (state.descending ? " ↓" : " ↑") : "")));
 }
-function line(row, largest, varying) {
+function line(row, largest, varying, units) {
   const [kwh, low, high] = energyOf(row);
   const cell = (key, label, ...content) => h("td", { role: "cell", class: key, "data-label": label }, content);
   const about = varying.map((key) => ABOUT[key](row));
   const size = row.j_per_unit === null ? "–" : [plusMinus(row.j_per_unit, row.j_per_unit_low, row.j_per_unit_high), h("small", {}, ` /${row.unit}`)];
-  return h("tr", { role: "row", class: row.mark === "study" ? "study" : "" },
+  return h("tr", { role: "row", class: behind(row) ? "study" : "" },
     h("th", { scope: "row", role: "rowheader" }, runLink(row), " ", badge(row), h("small", { class: "about" }, about.filter(Boolean).join(" · "))),
     cell("energy", "kWh per 1,000", h("span", { class: "value" }, plusMinus(kwh, low, high)), low === null && h("small", {}, " no interval known"), chips(row), bar(kwh, low, high, largest)),
-    cell("unit", "per token or image", size),
+    units && cell("unit", "per token or image", h("span", {}, size)),
     cell("carbon", "CO2e per 1,000", mass(kwh * perKwh.carbon_g_co2e)),
     cell("phone", "phone charges", significant(kwh * perKwh.phone_charges)),
     cell("km", "km by car", significant(kwh * perKwh.car_km)),
