@@ -145,11 +145,13 @@ footprint.defaults
 footprint.propagation
 footprint.codecarbon_tables
 footprint.hourly
+footprint.cloud_regions
 footprint.grids
 footprint.amounts
 footprint.equivalents
 footprint.phrases
 footprint.conversion
+footprint.water
 footprint.explain
 footprint.trends
 footprint.break_even

@@ -10,11 +10,14 @@ from harness.cli.factors import write_factors
 from harness.cli.options import Car, Grid, Json, Phone, grid_of
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from harness.footprint.equivalents import Equivalents
+    from harness.footprint.water import Water
 
 OPTIONS = [
     *("--phone", "--car", "--grid", "--household", "--flight", "--person", "--for", "--over", "--per"),
-    *("--list", "--json"),
+    *("--pue", "--wue-on-site", "--wue-off-site", "--list", "--json"),
 ]
 
 
@@ -42,6 +45,17 @@ def equivalents_command(
         float | None, typer.Option("--over", metavar="N", help="The amount is of N things: show it for --per of them.")
     ] = None,
     per: Annotated[float, typer.Option("--per", metavar="N", help="With --over: of how many things.")] = 1.0,
+    pue: Annotated[
+        str | None,
+        typer.Option("--pue", metavar="PUE", help="Tell the water too, the amount being IT energy: PUE, as 1.2."),
+    ] = None,
+    on_site: Annotated[
+        str | None, typer.Option("--wue-on-site", metavar="WUE", help="Water on site, l per kWh of IT, or an edition.")
+    ] = None,
+    off_site: Annotated[
+        str | None,
+        typer.Option("--wue-off-site", metavar="WUE", help="Water in making a kWh of electricity, l, or an edition."),
+    ] = None,
     show_list: Annotated[
         bool, typer.Option("--list", help="List editions and grids with source; * marks the defaults.")
     ] = False,
@@ -49,11 +63,13 @@ def equivalents_command(
 ) -> None:
     """Convert an energy or a mass of CO2e into things people know, each with its factor and source."""
     import difflib
+    import json
 
     from harness.errors import UserInputError
     from harness.footprint.amounts import parse_amount, shared
     from harness.footprint.equivalents import KINDS, equivalents
     from harness.footprint.factors import editions
+    from harness.footprint.water import QUANTITIES, water
 
     for word in amount or ():
         if word.startswith("--"):  # a negative amount looks like an option, so that options are not checked before
@@ -82,13 +98,46 @@ def equivalents_command(
         flight=flight,
         per_capita=person,
     )
+    places = {"pue": pue, "wue-onsite": on_site, "wue-offsite": off_site}
+    named = {kind: each for kind, each in places.items() if each is not None}
+    if named and parsed.energy_kwh is None:
+        raise UserInputError(f"Water follows from an energy, and {words!r} is a mass.", "As in: 10kWh --pue 1.2")
+    drawn = water(result.energy_kwh, named) if named else None
     if as_json:
-        typer.echo(result.model_dump_json(indent=2))
+        document = result.model_dump(mode="json")
+        if drawn is not None:
+            more = drawn.model_dump(mode="json")
+            document |= {name: more[name] for name in QUANTITIES}
+            document["ranges"] |= more["ranges"]
+            document["unverified"] |= more["unverified"]
+            document["factors"] += more["factors"]
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        _print_result(result, subject or words)
+        _print_result(result, subject or words, drawn)
 
 
-def _print_result(result: Equivalents, subject: str) -> None:
+def _add_water(drawn: Water, table: Table) -> None:
+    """Rows of the facility's energy and the water, each with the factor that made it."""
+    from harness.units import J_PER_KWH, J_PER_WH, format_si, format_significant
+
+    def text(name: str, value: float) -> str:
+        wh = value * J_PER_KWH / J_PER_WH
+        return format_si(wh, "Wh", 4) if name.endswith("_kwh") else f"{format_significant(value)} l"
+
+    of = dict(zip(("facility_energy_kwh", "water_on_site_l", "water_off_site_l"), drawn.factors, strict=True))
+    table.add_section()
+    for name, formula in drawn.formulas.items():
+        span, used = drawn.ranges.get(name), of.get(name)
+        table.add_row(
+            name.removesuffix("_kwh").removesuffix("_l").replace("_", " "),
+            text(name, getattr(drawn, name)),
+            f"{text(name, span.low)} to {text(name, span.high)}" if span else "",
+            f"{used.value_text} {used.unit}" if used else formula,
+            used.edition + (f" ({used.doubt_text})" if used.doubt_text else "") if used else "",
+        )
+
+
+def _print_result(result: Equivalents, subject: str, drawn: Water | None) -> None:
     from rich.table import Table
 
     from harness.cli.factor_tables import print_used
@@ -106,10 +155,12 @@ def _print_result(result: Equivalents, subject: str) -> None:
         table.add_row(
             name.removesuffix("_kwh").removesuffix("_g_co2e").replace("_", " ").replace("carbon", "CO2e"),
             quantity_text(name, getattr(result, name)).removesuffix(" CO2e"),
-            span_text(name, span).removesuffix(" CO2e") if span else "",
+            span_text(name, span) if span else "",
             "as given" if name == given else f"{used.value_text} {used.unit}",
-            "" if name == given else used.edition + (" (unverified)" if used.verified == "unverified" else ""),
+            "" if name == given else used.edition + (f" ({used.doubt_text})" if used.doubt_text else ""),
         )
+    if drawn is not None:
+        _add_water(drawn, table)
     out = console()
     print_table(table, out)
     for name in rows[1:]:
@@ -117,12 +168,18 @@ def _print_result(result: Equivalents, subject: str) -> None:
     rest = "CO2e, car, flight, tree and person" if given == "energy_kwh" else "Energy and all that is an energy's"
     not_named = any(caveat.code == "grid-not-named" for caveat in result.caveats)
     rest += f" rest on the grid {result.factor('grid').edition}"
-    rest += ", as none was named: their ranges hold for that grid only" if not_named else ""
+    rest += ", as none was named: their ranges are those of all grids on record" if not_named else ""
     out.print(
         f"\n{rest}. Ranges are those of the factors; the amount is "
         "taken as exact; no range: none is known, which does not make it exact.\n",
         soft_wrap=True,
     )
-    print_used(result.factors)
+    if drawn is not None:
+        out.print(
+            "Facility energy and water: the amount is taken as IT energy, and PUE counts once, in the water of making "
+            "electricity; everything above them is of the amount as given, without PUE.\n",
+            soft_wrap=True,
+        )
+    print_used((*result.factors, *(drawn.factors if drawn is not None else ())))
     for caveat in result.caveats:
         out.print(f"Caveat: {caveat.message}", markup=False, soft_wrap=True)

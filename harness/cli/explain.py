@@ -66,7 +66,8 @@ def explain_command(
     if not 1 <= per <= MOST_GENERATIONS:
         raise UserInputError(f"--per is a number of generations from 1 to {MOST_GENERATIONS:,}, not {per:,}.")
     record = one_run(run, results).record
-    choices = choose(named_factors(grid_of(grid, when_it_ran(record)), pue, factor))
+    place = None if grid is None else grid_of(grid, when_it_ran(record))
+    choices = choose(named_factors(place, pue, factor))
     told = explain(record, choices, None if market is None else chosen("grid-market", market), per)
     if number is not None:
         told = leading_to(told, number)
@@ -116,7 +117,7 @@ def named_factors(grid: Factor | None, pue: str | None, others: list[str] | None
             raise UserInputError(f"{text!r} does not name a factor.", "Write it as in: --factor wue-onsite=0.3")
         pairs.append((kind.strip().lower(), grid_of(value) if kind.strip().lower() == "grid" else value.strip()))
     for kind, each in pairs:
-        if kind in named and not (kind == "grid" and named[kind] == each):
+        if kind in named:
             raise UserInputError(f"The factor {kind} is given twice.")
         named[kind] = each
     return named
@@ -156,12 +157,13 @@ def _print(told: Explanation) -> None:
 
 
 def line_text(line: ExplainedLine) -> str:
-    """Value, range and standard uncertainty of a line."""
+    """Value, range and standard uncertainty of a line, and what of it has no range or is from memory."""
     from harness.units import format_significant
 
     value, low, high, u = (format_significant(x) for x in (line.value, line.low, line.high, line.standard_uncertainty))
     unknown = f"; no range known of {', '.join(line.unknown)}" if line.unknown else ""
-    return f"{value} {line.unit} ({low} to {high}; u = {u}{unknown})"
+    doubts = f"; {', '.join(line.unverified)}" if line.unverified else ""
+    return f"{value} {line.unit} ({low} to {high}; u = {u}{unknown}{doubts})"
 
 
 def input_text(each: Input) -> str:
@@ -171,7 +173,10 @@ def input_text(each: Input) -> str:
     ends = ""
     if each.low is not None or each.high is not None:
         low, high = (each.value if end is None else end for end in (each.low, each.high))
-        ends = "" if low == high else f" ({format_significant(low, 4)} to {format_significant(high, 4)})"
+        doubtful = each.factor.unverified_ends if each.factor is not None else ()
+        marks = [" unverified" if end in doubtful else "" for end in ("low", "high")]
+        told = f" ({format_significant(low, 4)}{marks[0]} to {format_significant(high, 4)}{marks[1]})"
+        ends = "" if low == high else told
     value = f"{each.name} = {format_significant(each.value, 4)}{f' {each.unit}' if each.unit != '1' else ''}{ends}"
     if each.factor is None:
         return f"{value}: {each.label}; {each.origin}; {each.source}"

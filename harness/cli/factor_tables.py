@@ -28,11 +28,11 @@ def print_factors(factors: Sequence[Factor], defaults: Mapping[str, str]) -> Non
             each.kind,
             each.edition + (" *" if defaults.get(each.kind) == each.edition else ""),
             each.value_text,
-            range_text(each),
+            each.range_text,
             each.unit,
             each.year or "",
             each.scope,
-            "unverified" if each.verified == "unverified" else each.verified,
+            each.verified,
             str(sources.index(each.source) + 1),
         )
     out = console()
@@ -41,22 +41,13 @@ def print_factors(factors: Sequence[Factor], defaults: Mapping[str, str]) -> Non
         out.print("* default", markup=False)
     out.print(
         "primary, secondary: read in the source, or where it is quoted; derived: computed from a sourced number; "
-        "unverified: from memory, never checked against the source named.\nSources:",
+        "unverified: from memory, never checked against the source named; the ends of a range are marked one by one.\n"
+        "Sources:",
         soft_wrap=True,
     )
     for number, source in enumerate(sources, 1):
         out.print(f"{number:>3}  {source}", soft_wrap=True, markup=False)
     out.print("Notes and addresses: the same command with --json", markup=False)
-
-
-def range_text(used: Factor) -> str:
-    """Low to high as the source has them; empty where no range is known."""
-    if used.low is None and used.high is None:
-        return ""
-    low, high = (
-        "?" if end is None else used.model_copy(update={"value": end}).value_text for end in (used.low, used.high)
-    )
-    return f"{low} to {high}"
 
 
 def print_used(factors: Sequence[Factor]) -> None:
@@ -66,7 +57,7 @@ def print_used(factors: Sequence[Factor]) -> None:
     out = console()
     for used in factors:
         year = f", {used.year}" if used.year else ""
-        ends = f" ({range_text(used)})" if range_text(used) else ""
+        ends = f" ({used.range_text})" if used.range_text else ""
         out.print(
             f"{used.name}: {used.value_text} {used.unit}{ends}{year}; {used.scope}. "
             + " ".join(part for part in (used.source, f"[{used.checked_text}]", used.url, used.note) if part),

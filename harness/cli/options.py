@@ -40,7 +40,6 @@ def editions(phone: str | None, car: str | None, grid: str | None) -> Editions:
 def grid_of(name: str | None, when: tuple[datetime, datetime] | None = None) -> Factor:
     """The grid that a user names, also from CodeCarbon's tables where they are installed; the default for none."""
     from harness.footprint.codecarbon_tables import installed_grids
-    from harness.footprint.defaults import DEFAULTS
-    from harness.footprint.grids import find_grid
+    from harness.footprint.grids import default_grid, find_grid
 
-    return find_grid(DEFAULTS["grid"] if name is None else name, () if name is None else installed_grids(), when)
+    return default_grid() if name is None else find_grid(name, installed_grids(), when)

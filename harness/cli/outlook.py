@@ -11,6 +11,8 @@ from harness.cli.explain import FactorOption, PueOption, named_factors, one_run
 from harness.cli.options import Grid, Json, Results, grid_of
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.footprint.break_even import Training
     from harness.footprint.conversion import Boundary
     from harness.footprint.outlook import Outlook
@@ -58,7 +60,7 @@ def outlook_command(
     told = outlook(
         start,
         Usage(asked, parse_growth(growth), years),
-        choose(named_factors(grid_of(grid), pue, factor)),
+        choose(named_factors(None if grid is None else grid_of(grid), pue, factor)),
         [*references(), *_table_5()] if start else [],
         lever or [],
     )
@@ -100,11 +102,13 @@ def _table_5() -> list[Training]:
     from harness.footprint.propagation import Input
     from harness.study.catalog import PAPER, trainings_kwh
 
+    source = f"{PAPER}, Table 5; its boundary is inferred: GPU hours x rated power, as of BLOOM's own figure"
     return [
         Training(
             model.rpartition("/")[2],
-            Input(name="training", label=model, value=kwh, unit="kWh", origin="recorded", source=f"{PAPER}, Table 5"),
-            None,
+            Input(name="training", label=model, value=kwh, unit="kWh", origin="recorded", source=source),
+            "energy",
+            "device",
         )
         for model, kwh in trainings_kwh().items()
     ]
@@ -126,36 +130,24 @@ def _print(told: Outlook) -> None:
     def plain(ends: Range) -> str:
         return _ends(*(f"{_number(end)} {ends.unit}" for end in (ends.low, ends.high)))
 
-    def count(ends: Range) -> str:
-        return _ends(*(_number(end) for end in (ends.low, ends.high)))
-
     if told.energy_per_generation is not None:
-        table = Table(title=f"Projection: a year of use, by the facility, as ranges{mark}", title_justify="left")
-        for name in ("year", "generations", "energy", "electricity cost", "CO2e, location-based", "water"):
+        claimed = "".join(f"; {words}" for words in told.years[0].claimed)
+        title = f"Projection: a year of use, by the facility, as ranges{mark}{claimed}"
+        table = Table(title=title, title_justify="left")
+        cost = "electricity cost (claimed)" if claimed else "electricity cost"
+        for name in ("year", "generations", "energy", cost, "CO2e, location-based", "water"):
             table.add_column(name, justify="left" if name == "year" else "right")
         for year in told.years:
             grams = [format_mass(end) for end in (year.carbon.low, year.carbon.high)]
             litres = [f"{_number(end / 1000)} m³" for end in (year.water.low, year.water.high)]
             when = "at today's use" if year.year == 0 else f"+{year.year}"
-            cells = (count(year.generations), wh(year.energy), plain(year.cost), _ends(*grams), _ends(*litres))
-            table.add_row(when, *cells)
+            cells = (_count(year.generations), wh(year.energy), plain(year.cost), _ends(*grams), _ends(*litres))
+            table.add_row(when, *(cell if " to " in cell else f"{cell}, no range" for cell in cells))
         print_table(table, out)
         for said in told.assumptions:
             out.print(f"- {said}", markup=False, soft_wrap=True)
-        table = Table(
-            title=f"Break-even: generations until inference has used what training did{mark}", title_justify="left"
-        )
-        for name in ("training", "of", "amount", "generations", "days at today's use"):
-            table.add_column(name, justify="right" if name not in ("training", "of") else "left")
-        for each in told.break_even:
-            days = "never" if each.days is None else count(each.days)
-            table.add_row(each.training, each.of, _amount(each.amount, each.unit), count(each.generations), days)
-        print_table(table, out)
-        out.print(
-            "Boundaries of trainings are those of their sources; of the energy, the node's, without PUE; CO2e is the "
-            "facility's. A single number: no range is known of what it is made of.",
-            soft_wrap=True,
-        )
+        _print_doubts(out, "these ranges", told.years[-1].unknown, told.years[-1].unverified)
+        _print_break_even(told, out)
     table = Table(title="Projection: published trends carried forward", title_justify="left")
     for name in ("what", "trend", "from", "if it goes on", "range, from stopping", "source"):
         table.add_column(name, justify="left", overflow="fold")
@@ -164,7 +156,8 @@ def _print(told: Outlook) -> None:
             trend.name,
             trend.says,
             f"{_number(trend.from_value)} {trend.unit} ({trend.from_year})",
-            f"{plain(trend.if_it_goes_on)} after {trend.years} years",
+            f"{plain(trend.if_it_goes_on)} after {trend.years} years"
+            + (", no range published" if trend.if_it_goes_on.low == trend.if_it_goes_on.high else ""),
             plain(trend.projection),
             escape("; ".join(dict.fromkeys(f"{each.source} [{each.checked_text}]" for each in trend.factors))),
         )
@@ -173,7 +166,7 @@ def _print(told: Outlook) -> None:
         sources = "; ".join(dict.fromkeys(each.source for each in forecast.factors))
         out.print(
             f"forecast, not measured: {forecast.name}: {forecast.says}; stated "
-            f"{forecast.stated:,.4g}, ARK's trend of training cost gives {forecast.recomputed:,.4g} {forecast.unit} "
+            f"{forecast.stated:,.4g}, ARK's trend of training cost gives {plain(forecast.recomputed)} "
             f"({forecast.arithmetic}). {sources}",
             markup=False,
             soft_wrap=True,
@@ -181,11 +174,59 @@ def _print(told: Outlook) -> None:
     for lever in told.levers:
         state = "applied" if lever.applied else "not applied"
         out.print(
-            f"lever {lever.name}, {lever.claimed}: x {count(lever.multiplier)} of {lever.of}; {state}. "
+            f"lever {lever.name}, {lever.claimed}: x {_count(lever.multiplier)} of {lever.of}; {state}. "
             f"{lever.factor.source} [{lever.factor.checked_text}]",
             markup=False,
             soft_wrap=True,
         )
+
+
+def _print_break_even(told: Outlook, out: Console) -> None:
+    from rich.table import Table
+
+    from harness.cli.tables import print_table
+
+    claimed = "; ".join(words for words in told.break_even[0].claimed) if told.break_even else ""
+    table = Table(
+        title="Projection: break-even, generations until inference has used what training did"
+        f"{', simulated' if told.simulated else ''}{f' ({claimed})' if claimed else ''}",
+        title_justify="left",
+    )
+    for name in ("training", "of", "its amount", "boundary", "made alike", "generations", "days at today's use"):
+        table.add_column(name, justify="right" if name in ("generations", "days at today's use") else "left")
+    for each in told.break_even:
+        doubts = "".join(f", {words}" for words in each.unverified if words.startswith("training"))
+        table.add_row(
+            each.training,
+            each.of,
+            _amount(each.amount, each.unit) + doubts,
+            each.boundary,
+            each.alike,
+            _count(each.generations),
+            "never" if each.days is None else _count(each.days),
+        )
+    print_table(table, out)
+    out.print(
+        "Each training has the boundary of its source; both sides are of the node (CO2e: of the facility, PUE "
+        "included). Ranges reach from today's energy per generation to that of hardware "
+        f"{len(told.years) - 1} years on, by its published trend. "
+        "That BLOOMz's trainings (Table 5 of the study) are of the GPUs alone is inferred.",
+        soft_wrap=True,
+    )
+    unknown = dict.fromkeys(name for each in told.break_even for name in each.unknown)
+    unverified = dict.fromkeys(words for each in told.break_even for words in each.unverified)
+    _print_doubts(out, "break-even", tuple(unknown), tuple(unverified))
+
+
+def _print_doubts(out: Console, what: str, unknown: tuple[str, ...], unverified: tuple[str, ...]) -> None:
+    if unknown:
+        out.print(f"No range is known in {what} of {', '.join(unknown)}: counted as exact.", soft_wrap=True)
+    if unverified:
+        out.print(f"From memory in {what}: {', '.join(unverified)}.", soft_wrap=True)
+
+
+def _count(ends: Range) -> str:
+    return _ends(*(_number(end) for end in (ends.low, ends.high)))
 
 
 def _ends(low: str, high: str) -> str:

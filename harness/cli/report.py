@@ -119,8 +119,10 @@ def _collect(what: list[str], results: Path, one_kwh: Equivalents, found: _Found
         found.folders.append(run.folder)
         for caveat in run.caveats:
             found.wordings.setdefault(caveat.code, caveat.message)
-    if not names:  # where some are named, others that cannot be read are not asked for
-        found.unreadable.extend(stored.unreadable)
+    own = [str(results / name) for name in names]  # where campaigns are named, what lies in the others is not asked for
+    found.unreadable.extend(
+        error for error in stored.unreadable if not names or any(folder in error.message for folder in own)
+    )
 
 
 def _content(

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.footprint.factors import Factor
+from harness.footprint.grids import unnamed_grid
 from harness.report.results import ResultRow, caveat_lines
 from harness.report.uncertainty import RunBudget
 from harness.stats import Estimate
@@ -32,7 +33,8 @@ def console() -> Console:
 def print_table(table: Table, out: Console) -> None:
     """A table where its longest words fit; elsewhere each row as a sentence, so that no number is broken in two."""
     whole = out.options.update(max_width=10_000)
-    if Measurement.get(out, whole, table).minimum <= out.width:
+    measured = Measurement.get(out, whole, table)
+    if measured.maximum <= out.width or (measured.minimum <= out.width and not _cuts_words(table, out)):
         out.print(table)
         return
     if table.title:
@@ -44,6 +46,14 @@ def print_table(table: Table, out: Console) -> None:
         group = head or group
         told = "; ".join(f"{name}: {cell}" for name, cell in zip(names[1:], rest, strict=True) if cell)
         out.print(f"[bold]{group}[/] - {told}" if told else f"[bold]{group}[/]")
+
+
+def _cuts_words(table: Table, out: Console) -> bool:
+    """Whether a word of the table would be cut short at this width, though all longest words fit beside each other."""
+    with out.capture() as captured:
+        out.print(table)
+    whole = sum(str(cell).count("…") for column in table.columns for cell in column.cells)
+    return captured.get().count("…") > whole
 
 
 def whole_cells(table: Table) -> Table:
@@ -263,6 +273,8 @@ def print_factors(factors: Sequence[Factor], out: Console) -> None:
         if factor.kind in ("phone", "car", "grid"):
             out.print(
                 f"{factor.kind}: {factor.edition}, {factor.value_text} {factor.unit}"
+                f"{f' ({factor.range_text})' if factor.range_text else ''}"
                 f"{f', {factor.year}' if factor.year else ''} ({escape(factor.source)})"
                 f"{', [yellow]unverified, from memory[/]' if factor.verified == 'unverified' else ''}"
+                f"{'; no grid was named: the range is that of all on record' if unnamed_grid(factor) else ''}"
             )

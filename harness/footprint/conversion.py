@@ -39,7 +39,7 @@ KINDS = (
     "server-gpus",
     "server-lifetime",
 )
-_OF_A_PLACE = ("pue", "wue-onsite", "wue-offsite", "electricity-price")
+_OF_A_PLACE = ("pue", "grid", "wue-onsite", "wue-offsite", "electricity-price")
 
 # Making one board: by the word in its name that tells the chip. The H200's own figure is not published.
 _EMBODIED = {"A100": "a100-2022", "H100": "h100-2024", "H200": "h100-2024"}
@@ -52,8 +52,7 @@ class Machine(NamedTuple):
 
     gpu_count: int
     board: str
-    duration_s_per_generation: float
-    origin: Literal["measured", "simulated"]
+    held: Input  # duration_s: seconds per generation
 
 
 class Chain(NamedTuple):
@@ -67,7 +66,7 @@ class Chain(NamedTuple):
 def choose(named: Mapping[str, str | Factor]) -> dict[str, Factor]:
     """The factor of every kind: those that a user names, defaults for the others.
 
-    A default of a place (PUE, water, price) stands for a place that nobody named: its range spans all editions.
+    A default of a place (PUE, grid, water, price) stands for a place that nobody named: its range spans all editions.
 
     Raises:
         UserInputError: A kind that no chain uses, or an edition that does not exist.
@@ -178,14 +177,6 @@ def embodied_steps(machine: Machine, choices: Mapping[str, Factor]) -> Chain:
     if making is None:
         reason = f"no figure for making a {machine.board} is on record; give one: --factor embodied-gpu=KG"
         return Chain((), (), dict.fromkeys(("embodied_g_co2e", *(step.name for step in SCI_STEPS)), reason))
-    held = Input(
-        name="duration_s",
-        label="time that a generation holds the machine",
-        value=machine.duration_s_per_generation,
-        unit="s",
-        origin=machine.origin,
-        source="this run's record, engine time per generation",
-    )
     count = Input(
         name="gpu_count",
         label="GPUs of the machine",
@@ -197,7 +188,7 @@ def embodied_steps(machine: Machine, choices: Mapping[str, Factor]) -> Chain:
         source="this run's record",
     )
     inputs = (
-        held,
+        machine.held,
         count,
         from_factor("gpu_kg", "making one GPU", making),
         from_factor("server_kg", "making one server", choices["embodied-server"]),

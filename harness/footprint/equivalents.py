@@ -16,7 +16,7 @@ from harness import units
 from harness.errors import UserInputError
 from harness.footprint.defaults import DEFAULTS
 from harness.footprint.factors import Factor, chosen
-from harness.footprint.grids import unnamed_grid
+from harness.footprint.grids import default_grid, unnamed_grid
 from harness.footprint.propagation import Input, Line, Step, evaluate, from_factor
 from harness.frozen import Frozen
 from harness.records import Caveat
@@ -120,6 +120,9 @@ class Equivalents(Frozen):
     intervals: dict[str, Span] = Field(
         description="per quantity, from the amount's interval with central factors; empty without one"
     )
+    unverified: dict[str, tuple[str, ...]] = Field(
+        description="per quantity, factors behind it whose value or range is from memory; no entry: none is"
+    )
     factors: tuple[Factor, ...]
     caveats: tuple[Caveat, ...] = ()
 
@@ -176,8 +179,9 @@ def equivalents(
         **values,
         ranges={name: span for name, span in ranges.items() if span.low < span.high},
         intervals=measured,
+        unverified={name: line.unverified for name, line in lines.items() if line.unverified},
         factors=used,
-        caveats=_caveats(used, grid_named="grid" in named),
+        caveats=_caveats(used),
     )
 
 
@@ -190,7 +194,7 @@ def _factors(editions: dict[str, str | Factor], given: str) -> tuple[Factor, ...
     unknown = sorted(set(editions) - set(KINDS))
     if unknown:
         raise ValueError(f"{unknown[0]} is no kind of factor that equivalents use")
-    named = {kind: editions.get(kind, DEFAULTS[kind]) for kind in KINDS}
+    named = {kind: editions.get(kind, default_grid() if kind == "grid" else DEFAULTS[kind]) for kind in KINDS}
     used = tuple(each if isinstance(each, Factor) else chosen(kind, each) for kind, each in named.items())
     for each in used:
         if each.value == 0 and not (each.kind == "grid" and given == "energy"):
@@ -244,15 +248,17 @@ def _check_amount(amount: float, interval: tuple[float, float] | None) -> None:
         raise UserInputError(f"The interval {interval[0]:g} to {interval[1]:g} does not hold {amount:g}.")
 
 
-def _caveats(used: tuple[Factor, ...], *, grid_named: bool) -> tuple[Caveat, ...]:
+def _caveats(used: tuple[Factor, ...]) -> tuple[Caveat, ...]:
     found = []
     for each in used:
-        if each.kind == "grid" and not grid_named and (words := unnamed_grid(each)):
-            words += f" Ranges that rest on the grid are those of {each.edition} only."
+        if each.kind == "grid" and (words := unnamed_grid(each)):
             found.append(Caveat(code="grid-not-named", message=words))
         named = f"{each.name} ({each.value_text} {each.unit})"
         if each.verified == "unverified":
             found.append(Caveat(code="factor-unverified", message=f"{named} was not checked against its source."))
+        elif each.doubt_text:
+            words = f"The range of {each.name}, {each.range_text} {each.unit}, is in part from memory."
+            found.append(Caveat(code="range-unverified", message=words))
         if each.unit.startswith("g CO2/"):
             found.append(Caveat(code="co2-only", message=f"{named} counts CO2 and no other greenhouse gas."))
     return tuple(found)

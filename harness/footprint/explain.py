@@ -25,6 +25,7 @@ from harness.footprint.phrases import sentence
 from harness.footprint.propagation import Input, Line, Origin, Step, evaluate, from_estimate
 from harness.frozen import Frozen
 from harness.records import Caveat, RunRecord, Summary
+from harness.stats import repeatability
 
 # What `--of` calls each line.
 NUMBERS = {
@@ -85,7 +86,7 @@ def explain(
     summary = _summary(record)
     gpus = [source for source in record.sources if source.kind == "gpu"]
     board = next((source.device_name for source in gpus if source.runs_model), "GPU of unknown name")
-    held = Machine(len(gpus), board, summary.duration_s, _origin(record))
+    held = Machine(len(gpus), board, _held(record, summary))
     chain = joined(
         _energy(summary, _origin(record), generations, choices),
         impact_steps(choices, market),
@@ -202,6 +203,26 @@ def _origin(record: RunRecord) -> Literal["measured", "simulated"]:
     return "simulated" if record.simulated else "measured"
 
 
+def _held(record: RunRecord, summary: Summary) -> Input:
+    """How long a generation holds the machine; its interval is the scatter of the accepted windows."""
+    windows = [window for window in record.measurements if not window.rejected and window.work.requests]
+    label, source = "time that a generation holds the machine", "this run's record, engine time per generation"
+    if len(windows) < 2:
+        return Input(
+            name="duration_s", label=label, value=summary.duration_s, unit="s", origin=_origin(record), source=source
+        )
+    scatter = repeatability([window.busy_s / window.work.requests for window in windows])
+    around = scatter.model_copy(
+        update={
+            "value": summary.duration_s,
+            "low": max(0.0, summary.duration_s - scatter.half_width),
+            "high": summary.duration_s + scatter.half_width,
+        }
+    )
+    source += f", with the scatter of {len(windows)} windows; the clock's own rate, within 500 ppm under NTP, left out"
+    return from_estimate("duration_s", label, around, "s", _origin(record), source)
+
+
 def _per_generation(name: str, label: str, energy: str) -> Step:
     return Step(
         name,
@@ -230,16 +251,22 @@ def _sentences(
 
 def _caveats(inputs: Sequence[Input]) -> tuple[Caveat, ...]:
     """Factors from memory, those without any known range, and a grid that nobody named."""
+    factors = [each.factor for each in inputs if each.factor is not None]
     found = [
-        Caveat(code="factor-unverified", message=f"{each.factor.name} was not checked against its source.")
-        for each in inputs
-        if each.factor is not None and each.factor.verified == "unverified"
+        Caveat(code="factor-unverified", message=f"{each.name} was not checked against its source.")
+        for each in factors
+        if each.verified == "unverified"
     ]
-    for each in inputs:
-        if each.factor is not None and each.factor.kind == "grid" and (words := unnamed_grid(each.factor)):
+    found += [
+        Caveat(code="range-unverified", message=f"The range of {each.name}, {each.range_text}, is in part from memory.")
+        for each in factors
+        if each.verified != "unverified" and each.doubt_text
+    ]
+    for each in factors:
+        if each.kind == "grid" and (words := unnamed_grid(each)):
             found.append(Caveat(code="grid-not-named", message=words))
-        if each.factor is not None and each.factor.unit.startswith("g CO2/"):
-            words = f"{each.factor.name} counts CO2 and no other greenhouse gas."
+        if each.unit.startswith("g CO2/"):
+            words = f"{each.name} counts CO2 and no other greenhouse gas."
             found.append(Caveat(code="co2-only", message=words))
     silent = [each.name for each in inputs if not each.range_known]
     if silent:

@@ -19,6 +19,9 @@ from harness.errors import UserInputError
 from harness.frozen import Frozen
 
 ShortName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+End = Literal["low", "high"]
+Reach = Literal["device", "node", "facility", "life cycle"]
+MOST_G_PER_KWH = 2_000  # above every grid on record
 _NAMES_OFFERED = 3
 
 
@@ -41,17 +44,27 @@ class Factor(Frozen):
         description="value read in the primary source, read in a secondary one, computed from a sourced number, "
         "from memory and never checked, or given by the user (never in the data file)"
     )
+    unverified_ends: tuple[End, ...] = Field((), description="ends of the range that are from memory, value or not")
+    boundary: Reach | None = Field(None, description="of a training: what its energy or CO2e is of; with PUE: facility")
+    low_boundary: Reach | None = Field(None, description="of the low end, where it is narrower than that of the value")
     note: str | None = Field(None, description="boundary, and what disagrees with it")
 
-    @field_validator("low", "high", "region", "year", "url", "note", mode="before")
+    @field_validator("low", "high", "region", "year", "url", "boundary", "low_boundary", "note", mode="before")
     @classmethod
     def _empty_is_missing(cls, cell: Any) -> Any:
         return None if cell == "" else cell
+
+    @field_validator("unverified_ends", mode="before")
+    @classmethod
+    def _ends_are_words(cls, cell: Any) -> Any:
+        return tuple(cell.split()) if isinstance(cell, str) else cell
 
     @model_validator(mode="after")
     def _range_holds_value(self) -> Factor:
         if (self.low is not None and self.low > self.value) or (self.high is not None and self.high < self.value):
             raise ValueError(f"{self.id}: {self.value} lies outside {self.low} to {self.high}")
+        if any(getattr(self, end) is None for end in self.unverified_ends):
+            raise ValueError(f"{self.id}: an end that is not there cannot be unverified")
         return self
 
     @property
@@ -61,20 +74,43 @@ class Factor(Frozen):
 
     @property
     def checked_text(self) -> str:
-        """How the value is known, as it stands beside the source wherever the factor is shown."""
-        return {
+        """How value and range are known, as it stands beside the source wherever the factor is shown."""
+        known = {
             "primary": "read in the source",
             "secondary": "read in a secondary source",
             "derived": "derived from the source",
             "unverified": "unverified, from memory",
             "given": "given by you",
         }[self.verified]
+        return known if self.verified == "unverified" or not self.doubt_text else f"{known}, {self.doubt_text}"
+
+    @property
+    def doubt_text(self) -> str | None:
+        """What of it is from memory, value and range told apart; None where nothing is."""
+        if self.verified == "unverified":
+            return "unverified"
+        if not self.unverified_ends:
+            return None
+        return "range unverified" if len(self.unverified_ends) == 2 else f"{self.unverified_ends[0]} end unverified"
 
     @property
     def value_text(self) -> str:
         """The value as tables show it: whole up to five significant digits, otherwise rounded to four."""
-        whole = float(f"{self.value:.5g}") == self.value
-        return f"{self.value if whole else float(f'{self.value:.4g}'):,.10g}"
+        return _number_text(self.value)
+
+    @property
+    def range_text(self) -> str:
+        """Low to high as the source has them, what is from memory marked; empty where no range is known."""
+        if self.low is None and self.high is None:
+            return ""
+        low, high = ("?" if end is None else _number_text(end) for end in (self.low, self.high))
+        marks = {end: " unverified" if end in self.unverified_ends else "" for end in ("low", "high")}
+        return f"{low}{marks['low']} to {high}{marks['high']}"
+
+
+def _number_text(value: float) -> str:
+    whole = float(f"{value:.5g}") == value
+    return f"{value if whole else float(f'{value:.4g}'):,.10g}"
 
 
 @functools.cache
@@ -144,7 +180,8 @@ def given(kind: str, value: float, unit: str, region: str | None = None) -> Fact
     """A number that the user states, as a factor: its source is the user, and it has no range.
 
     Raises:
-        UserInputError: It is negative, not finite, or a PUE below 1.
+        UserInputError: It is negative, not finite, a PUE or a node below 1 (over its GPUs), or an intensity above that
+            of any grid.
     """
     if not math.isfinite(value):
         raise UserInputError(f"The {kind} must be a finite number, not {value}.")
@@ -152,6 +189,10 @@ def given(kind: str, value: float, unit: str, region: str | None = None) -> Fact
         raise UserInputError(f"The {kind} must not be negative, but {value:g} is.")
     if kind == "pue" and value < 1:
         raise UserInputError(f"A PUE is at least 1 (facility energy over IT energy), but {value:g} is below.")
+    if kind == "gpu-to-system" and value < 1:
+        raise UserInputError(f"A node draws at least what its GPUs do, but {value:g} times is below 1.")
+    if kind in ("grid", "grid-market"):
+        check_intensity(value)
     return Factor(
         id=f"given-{kind}",
         kind=kind,
@@ -165,13 +206,42 @@ def given(kind: str, value: float, unit: str, region: str | None = None) -> Fact
     )
 
 
+def check_intensity(g_per_kwh: float) -> None:
+    """Refuse more than any grid has.
+
+    Raises:
+        UserInputError: It exceeds MOST_G_PER_KWH.
+    """
+    if g_per_kwh > MOST_G_PER_KWH:
+        raise UserInputError(
+            f"No grid exceeds {MOST_G_PER_KWH:,} g CO2e/kWh, but {g_per_kwh:g} does.",
+            "Give grams per kWh: 0.4 kg/kWh and 400 kg/MWh are 400.",
+        )
+
+
 def spanning(used: Factor) -> Factor:
     """The same factor with a range that spans every edition of its kind in its unit: for a place nobody named."""
     alike = [each for each in editions(used.kind) if each.unit == used.unit]
-    ends = [end for each in alike for end in (each.value, each.low, each.high) if end is not None]
-    memory = ", some from memory" if any(each.verified == "unverified" for each in alike) else ""
-    note = f"{used.note or ''} The range spans the {len(alike)} editions on record{memory}, since none was chosen."
-    return used.model_copy(update={"low": min(ends), "high": max(ends), "note": note.strip()})
+    ends = [
+        (value, each.edition, remembered)
+        for each in alike
+        for value, remembered in (
+            (each.value, each.verified == "unverified"),
+            (each.low, "low" in each.unverified_ends),
+            (each.high, "high" in each.unverified_ends),
+        )
+        if value is not None
+    ]
+    low, high = min(ends, key=lambda end: (end[0], end[2])), max(ends, key=lambda end: (end[0], not end[2]))
+    note = f"{used.note or ''} The range spans all editions on record, {low[1]} to {high[1]}, since none was chosen."
+    return used.model_copy(
+        update={
+            "low": low[0],
+            "high": high[0],
+            "unverified_ends": tuple(name for name, end in (("low", low), ("high", high)) if end[2]),
+            "note": note.strip(),
+        }
+    )
 
 
 def about(words: str) -> tuple[Factor, ...]:

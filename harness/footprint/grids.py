@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import functools
 import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from harness.errors import UserInputError
+from harness.footprint.cloud_regions import CloudRegion, cloud_region
 from harness.footprint.defaults import DEFAULTS
-from harness.footprint.factors import Factor, as_number, editions, factor, given, nearest
+from harness.footprint.factors import Factor, as_number, editions, factor, given, nearest, spanning
 from harness.footprint.hourly import is_hourly, read_hourly
 
 GIVEN_UNIT = "g CO2e/kWh"
-MOST_G_PER_KWH = 2_000  # above every grid on record
 Grids = Sequence[tuple[tuple[str, ...], Factor]]
 _PER_KWH = re.compile(r"\s*g(\s*CO2(e|-eq)?)?\s*/\s*kWh$", re.IGNORECASE)
 
@@ -31,8 +31,8 @@ def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] 
         when: Start and end of the run; an hourly CSV needs it.
 
     Raises:
-        UserInputError: No such grid (the nearest are offered), a name of two, a number that no intensity can be, or a
-            CSV that cannot be used.
+        UserInputError: No such grid (the nearest are offered), a name of two, a cloud region of which nothing is on
+            record (its country is offered), a number that no intensity can be, or a CSV that cannot be used.
     """
     text = text.strip()
     if is_hourly(text):
@@ -44,11 +44,6 @@ def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] 
         return read_hourly(Path(text)).during(*when)
     value = as_number(_PER_KWH.sub("", text))
     if value is not None:
-        if MOST_G_PER_KWH < value < math.inf:
-            raise UserInputError(
-                f"No grid exceeds {MOST_G_PER_KWH:,} g CO2e/kWh, but {value:g} does.",
-                "Give grams per kWh: 0.4 kg/kWh and 400 kg/MWh are 400.",
-            )
         return given("grid", value, GIVEN_UNIT)
     wanted = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     known = editions("grid")
@@ -66,6 +61,9 @@ def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] 
     by_place = [each for each in known if wanted in _shipped_names(each)]
     if by_place:
         return max(by_place, key=lambda each: each.year or "")
+    elsewhere = cloud_region(wanted)
+    if elsewhere is not None:
+        raise _no_region(elsewhere, installed)
     offered = [each.edition for each in known] + [name for names, _ in installed for name in names]
     raise UserInputError(
         f"There is no grid named {text!r}; the nearest are {nearest(wanted, offered)}.",
@@ -74,14 +72,35 @@ def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] 
     )
 
 
+def _no_region(region: CloudRegion, installed: Grids) -> UserInputError:
+    """That no intensity of a cloud region is on record, and which grids of its place are."""
+    known = editions("grid")
+    names = {name for each in known for name in _shipped_names(each)} | {name for each, _ in installed for name in each}
+    places = [place for place in region.places if place in names]
+    places += [each.edition for each in known if each.edition.startswith(f"{region.provider}-{region.region}-")]
+    country = f"grid of its country ({region.places[-1].upper()})"
+    return UserInputError(
+        f"No current intensity of {region.owner}'s region {region.region} is on record: CodeCarbon dropped Amazon's "
+        "and Microsoft's in 2.2.2.",
+        f"Take the grid of its place: --grid {' or '.join(places)}."
+        if places
+        else f"The {country} comes with the codecarbon extra; or give a number in g/kWh.",
+    )
+
+
+@functools.cache
+def default_grid() -> Factor:
+    """What stands in where nobody named a grid: the world's average, with the range of all grids on record."""
+    return spanning(factor("grid", DEFAULTS["grid"]))
+
+
 def unnamed_grid(grid: Factor) -> str | None:
     """What to say where the default grid stands in for one that nobody named; None where one was."""
-    if grid != factor("grid", DEFAULTS["grid"]):
+    if grid != default_grid():
         return None
-    values = [each.value for each in editions("grid")]
     return (
-        f"No grid was named: {grid.edition} stands in; grids on record have {min(values):g} to {max(values):g} g/kWh. "
-        "Name yours: --grid france, us-oregon."
+        f"No grid was named: {grid.edition} stands in, and its range is that of all grids on record, "
+        f"{grid.range_text} {grid.unit}. Name yours: --grid france, us-oregon."
     )
 
 

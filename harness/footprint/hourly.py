@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from harness.errors import UserInputError
-from harness.footprint.factors import Factor
+from harness.footprint.factors import Factor, check_intensity
 
 _YEARS = (1900, 9000)  # others are no times of a run, and break arithmetic on dates
 _HINT = "Two columns with a header: timestamp (ISO 8601, UTC unless it says otherwise), g/kWh; a row per hour."
@@ -161,6 +161,10 @@ def _row(path: Path, line: int, row: list[str]) -> tuple[datetime, float, int]:
             f"{path}:{line}: an intensity is a finite number of g/kWh, not below 0; here it is {row[1].strip()!r}.",
             _HINT,
         )
+    try:
+        check_intensity(value)
+    except UserInputError as error:
+        raise UserInputError(f"{path}:{line}: {error.message}", error.hint) from error
     return start, value, line
 
 

@@ -12,15 +12,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from pydantic import Field
 
 from harness import units
 from harness.errors import UserInputError
 from harness.footprint.break_even import BreakEven, Training, Usage, asked, break_even_with, range_of
-from harness.footprint.conversion import Boundary, energy_steps, impact_steps, joined
+from harness.footprint.conversion import Boundary, Chain, energy_steps, impact_steps, joined
 from harness.footprint.factors import Factor, editions, factor
 from harness.footprint.grids import unnamed_grid
-from harness.footprint.propagation import Input, Line, Step, evaluate
+from harness.footprint.propagation import Input, Line, Step, evaluate, from_factor
 from harness.footprint.trends import Forecast, Range, Trend, forecasts, trends, yearly_change
 from harness.frozen import Frozen
 
@@ -38,6 +39,9 @@ class Year(Frozen):
     cost: Range
     carbon: Range
     water: Range
+    claimed: tuple[str, ...] = Field((), description="levers in it: claimed, not measured")
+    unknown: tuple[str, ...] = Field(description="inputs without a known range, which count as exact")
+    unverified: tuple[str, ...] = Field(description="factors in it whose value or range is from memory")
 
 
 class Lever(Frozen):
@@ -145,7 +149,7 @@ def outlook(
         break_even=tuple(
             break_even_with(each, start, boundary, usage, choices, applied.get(SELECTION)) for each in trainings
         ),
-        assumptions=_assumptions(start, boundary, usage, applied, used),
+        assumptions=_assumptions(start, boundary, usage, applied, used, choices),
         factors=used,
         **told,
     )
@@ -186,20 +190,42 @@ def _year(
             lambda each, count, efficiency: each * count / efficiency**year,
         ),
     ]
-    chain = joined((inputs, steps), energy_steps(boundary, choices, "year_kwh"), impact_steps(choices))
+    cooling = levers.get(COOLING)
+    chain = joined(
+        (inputs, steps),
+        energy_steps(boundary, choices, "year_kwh"),
+        impact_steps(choices),
+        _cooling(cooling) if cooling else ((), ()),
+    )
     lines = evaluate(chain.inputs, chain.steps)
-    cost = range_of(lines["cost"])
-    if COOLING in levers:
-        claimed = _lever(levers[COOLING], True).multiplier
-        cost = Range(low=cost.low * claimed.low, high=cost.high * claimed.high, unit=cost.unit)
+    cost = lines["cooled_cost" if cooling else "cost"]
+    told = [lines[name] for name in ("generations", "facility_energy_kwh", "carbon_g_co2e", "water_l")]
     return Year(
         year=year,
-        generations=range_of(lines["generations"]),
-        energy=range_of(lines["facility_energy_kwh"]),
-        cost=cost,
-        carbon=range_of(lines["carbon_g_co2e"]),
-        water=range_of(lines["water_l"]),
+        generations=range_of(told[0]),
+        energy=range_of(told[1]),
+        cost=range_of(cost).model_copy(update={"unit": lines["cost"].unit}),
+        carbon=range_of(told[2]),
+        water=range_of(told[3]),
+        claimed=(f"cost: {cooling.edition}, {cooling.scope}",) if cooling else (),
+        unknown=tuple(dict.fromkeys(name for line in (*told, cost) for name in line.unknown)),
+        unverified=tuple(dict.fromkeys(words for line in (*told, cost) for words in line.unverified)),
     )
+
+
+def _cooling(claimed: Factor) -> Chain:
+    """Electricity cost with better cooling: it saves at most what is not IT, so that PUE stays at 1 or above."""
+    lever = from_factor("cooling", "claimed share of the cost of energy", claimed)
+    needs = ("facility_energy_kwh", "cooling", "node_energy_kwh", "price")
+    step = Step(
+        "cooled_cost",
+        "electricity cost, cooling as claimed",
+        "",
+        "max(facility_energy_kwh x cooling, node_energy_kwh) x price",
+        needs,
+        lambda facility, share, node, price: np.maximum(facility * share, node) * price,
+    )
+    return Chain((lever,), (step,), {})
 
 
 def _lever(used: Factor, applied: bool) -> Lever:
@@ -215,7 +241,12 @@ def _lever(used: Factor, applied: bool) -> Lever:
 
 
 def _assumptions(
-    start: Input, boundary: Boundary, usage: Usage, levers: Mapping[str, Factor], used: tuple[Factor, ...]
+    start: Input,
+    boundary: Boundary,
+    usage: Usage,
+    levers: Mapping[str, Factor],
+    used: tuple[Factor, ...],
+    choices: Mapping[str, Factor],
 ) -> tuple[str, ...]:
     trend = factor("trend", "hardware-efficiency")
     low, high = usage.growth
@@ -229,13 +260,23 @@ def _assumptions(
         "Grid, price, PUE and water stay what they are today.",
         f"Factors: {'; '.join(map(_named, used))}.",
         *(words for each in used if each.kind == "grid" and (words := unnamed_grid(each))),
-        *(f"Lever {name}: {each.scope}." for name, each in levers.items()),
+        *(_lever_text(name, each, choices["pue"]) for name, each in levers.items()),
+    )
+
+
+def _lever_text(name: str, claimed: Factor, pue: Factor) -> str:
+    if name != COOLING:
+        return f"Lever {name}: {claimed.scope}."
+    least = (claimed.low or claimed.value) * (pue.low or pue.value)
+    bound = "; that bound is reached here" if least < 1 else ""
+    return (
+        f"Lever {name}: {claimed.scope}; it changes the cost alone, and saves at most what is not IT energy (effective "
+        f"PUE at least 1){bound}."
     )
 
 
 def _named(used: Factor) -> str:
-    ends = [used.value if end is None else end for end in (used.low, used.high)]
-    span = f" ({ends[0]:,.6g} to {ends[1]:,.6g})" if ends[0] < ends[1] else ""
+    span = f" ({used.range_text})" if used.range_text else ""
     return f"{used.name} {used.value_text} {used.unit}{span}{', unverified' if used.verified == 'unverified' else ''}"
 
 

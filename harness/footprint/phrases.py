@@ -48,7 +48,7 @@ def quantity_text(name: str, value: float, digits: int | None = None) -> str:
 
 def span_text(name: str, span: Span) -> str:
     """A range as people read it, its unit said once where both ends share it: "21.3 to 22.4 km"."""
-    low, high = quantity_text(name, span.low), quantity_text(name, span.high)
+    low, high = (quantity_text(name, end).removesuffix(" CO2e") for end in (span.low, span.high))
     low_number, _, low_unit = low.partition(" ")
     return f"{low_number if low_unit == high.partition(' ')[2] else low} to {high}"
 
@@ -56,7 +56,7 @@ def span_text(name: str, span: Span) -> str:
 def sentence(result: Equivalents, name: str, subject: str) -> str:
     """What a person would say of one quantity: "1,000 images = 35 phone charges (32-37)".
 
-    The range is that of factors and measurement together; a factor from memory is said to be unverified.
+    The range is that of factors and measurement together; what of it is from memory is said to be unverified.
     """
     used = result.factor(KIND_OF[name])
     span = result.whole_span(name)
@@ -67,8 +67,8 @@ def sentence(result: Equivalents, name: str, subject: str) -> str:
     if span is not None:
         low, high = quantity_text(name, span.low, digits), quantity_text(name, span.high, digits)
         alike = low.partition(" ")[2] == unit == high.partition(" ")[2]
-        ends = (low.partition(" ")[0], high.partition(" ")[0]) if alike else (low, high)
+        ends = [end.partition(" ")[0] if alike else end.removesuffix(" CO2e") for end in (low, high)]
         told = f" ({ends[0]}-{ends[1]})" if low != high else ""
     words = _WORDS[name].format(edition=used.edition)
-    doubt = f", {used.name} unverified" if used.verified == "unverified" else ""
+    doubt = "".join(f", {each}" for each in result.unverified.get(name, ()))
     return f"{subject} = {number}{f' {unit}' if unit else ''} {words}{told}{doubt}"

@@ -16,7 +16,7 @@ An input without a known range adds nothing to either and is named in `unknown`:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -78,6 +78,7 @@ class Line(Frozen):
     needs: tuple[str, ...] = Field(description="the names in the formula")
     inputs: tuple[str, ...] = Field(description="every input that leads here, each once")
     unknown: tuple[str, ...] = Field(description="those of them that have no known range and count as exact here")
+    unverified: tuple[str, ...] = Field(description="factors behind it whose value or range, as told, is from memory")
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,11 @@ def from_estimate(name: str, label: str, estimate: Estimate, unit: str, origin: 
         origin=origin,
         source=source,
     )
+
+
+def doubted(factors: Iterable[Factor]) -> tuple[str, ...]:
+    """What of factors is from memory, each named once: "car epa-2023 unverified"."""
+    return tuple(dict.fromkeys(f"{each.name} {each.doubt_text}" for each in factors if each.doubt_text))
 
 
 def evaluate(inputs: Sequence[Input], steps: Sequence[Step]) -> dict[str, Line]:
@@ -184,6 +190,7 @@ def _line(step: Step, leaves: Sequence[Input], made: Mapping[str, Step]) -> Line
         needs=step.needs,
         inputs=tuple(leaf.name for leaf in leaves),
         unknown=tuple(leaf.name for leaf in leaves if not leaf.range_known),
+        unverified=doubted(leaf.factor for leaf in leaves if leaf.factor is not None),
     )
 
 

@@ -45,7 +45,7 @@ class Forecast(Frozen):
     name: str
     says: str
     stated: float
-    recomputed: float
+    recomputed: Range = Field(description="by the two ends of that fall")
     unit: str
     arithmetic: str
     factors: tuple[Factor, ...]
@@ -154,8 +154,9 @@ def trends(years: int) -> tuple[Trend, ...]:
 def forecasts() -> tuple[Forecast, ...]:
     """ARK's two forecasts for 2030, with what their own trend gives."""
     cheap, dear = factor("forecast", "gpt3-training-2030"), factor("training-cost", "gpt3-level-2022")
-    yearly = yearly_change("training-cost-ark")[0]
+    _, fast, slow = yearly_change("training-cost-ark")
     n = ARK_FORECAST_YEAR - int(dear.year or 0)
+    yearly = f"({fast:.3g} to {slow:.3g})"
     billion, query = factor("forecast", "billion-queries-2030"), factor("query-cost", "chatgpt-2022")
     searches = factor("searches-per-day", "google-2022")
     return (
@@ -163,28 +164,30 @@ def forecasts() -> tuple[Forecast, ...]:
             name="training to the level of GPT-3 in 2030",
             says=f"{cheap.value:g} USD",
             stated=cheap.value,
-            recomputed=dear.value * yearly**n,
+            recomputed=Range(low=dear.value * fast**n, high=dear.value * slow**n, unit="USD"),
             unit="USD",
-            arithmetic=f"{dear.value:,.0f} x {yearly:.2g}^{n}",
+            arithmetic=f"{dear.value:,.0f} x {yearly}^{n}",
             factors=(cheap, dear, factor("trend", "training-cost-ark")),
         ),
         Forecast(
             name="a billion queries in 2030",
             says=f"{billion.value:g} USD",
             stated=billion.value,
-            recomputed=query.value * 1e9 * yearly**n,
+            recomputed=Range(low=query.value * 1e9 * fast**n, high=query.value * 1e9 * slow**n, unit="USD/1e9 queries"),
             unit="USD/1e9 queries",
-            arithmetic=f"{query.value:g} USD x 1e9 x {yearly:.2g}^{n}",
+            arithmetic=f"{query.value:g} USD x 1e9 x {yearly}^{n}",
             factors=(billion, query, factor("trend", "training-cost-ark")),
         ),
         Forecast(
             name="a day of web searches answered so, in 2030",
             says=f"{billion.value:g} USD per billion, {searches.value / 1e9:g} billion a day",
             stated=billion.value * searches.value / 1e9,
-            recomputed=query.value * searches.value * yearly**n,
+            recomputed=Range(
+                low=query.value * searches.value * fast**n, high=query.value * searches.value * slow**n, unit="USD/day"
+            ),
             unit="USD/day",
             arithmetic=f"{searches.value / 1e9:g} x {billion.value:g}, and {query.value:g} x {searches.value:g} x "
-            f"{yearly:.2g}^{n}; at {query.value:g} USD a query it is {query.value * searches.value:,.0f} USD",
+            f"{yearly}^{n}; at {query.value:g} USD a query it is {query.value * searches.value:,.0f} USD",
             factors=(billion, query, searches),
         ),
     )

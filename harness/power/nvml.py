@@ -21,7 +21,7 @@ from harness.errors import SourceUnavailable, UserInputError
 from harness.frozen import Provenance
 from harness.power.base import Reading
 from harness.power.cuda_visible import NO_GPU_HINT, mig_refused, parse_visible_devices, resolve_selection
-from harness.power.processes import cuda_is_loaded, foreign_pids, own_process_tree
+from harness.power.processes import cuda_is_loaded, foreign_pids, of_own_tree
 from harness.power.profile_use import Board, profile_in_use
 from harness.power.profiles import NvmlField, SensorProfile, profile_for
 from harness.records import Caveat, SourceInfo
@@ -363,7 +363,7 @@ class NvmlSource:
         listed = self.compute_processes()
         if listed is None:
             return None
-        return foreign_pids(listed, own_process_tree(), psutil.pid_exists, self._holds_context())
+        return foreign_pids(listed, of_own_tree(listed), psutil.pid_exists, self._holds_context())
 
     def close(self) -> None:
         """Give back this source's NVML reference; again is harmless."""

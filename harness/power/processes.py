@@ -10,10 +10,21 @@ from pathlib import Path
 import psutil
 
 
-def own_process_tree() -> frozenset[int]:
-    """This process, its parents and all its children."""
+def of_own_tree(pids: Iterable[int]) -> frozenset[int]:
+    """Those of them that are this process, a parent of it, or a child.
+
+    Each is asked for its parents: to list all children would read every process of the machine, at every window.
+    """
     me = psutil.Process()
-    return frozenset({me.pid, *(p.pid for p in me.parents()), *(p.pid for p in me.children(recursive=True))})
+    above = {me.pid, *(parent.pid for parent in me.parents())}
+    return frozenset(pid for pid in pids if pid in above or _is_below(pid, me.pid))
+
+
+def _is_below(pid: int, root: int) -> bool:
+    try:
+        return any(parent.pid == root for parent in psutil.Process(pid).parents())
+    except psutil.Error:  # gone, or nobody of ours
+        return False
 
 
 def family(roots: Iterable[int]) -> frozenset[int]:

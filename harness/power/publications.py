@@ -84,18 +84,26 @@ def publications(t_s: FloatArray, values: FloatArray) -> Publications:
     )
 
 
-def _agreement(middle_s: FloatArray, periods_s: FloatArray) -> FloatArray:
-    """Length of the mean vector of the changes' phases, for every period: 1 when all lie on one grid."""
-    phases = (2 * np.pi * (middle_s - middle_s[0]))[None, :] / periods_s[:, None]
-    length: FloatArray = np.hypot(np.cos(phases).mean(axis=1), np.sin(phases).mean(axis=1))
-    return length
-
-
-def _periods(shortest_s: float, longest_s: float, span_s: float) -> FloatArray:
-    """Periods so dense that a grid over the span slips by a tenth of a turn from one to the next."""
+def _frequencies_hz(shortest_s: float, longest_s: float, span_s: float) -> FloatArray:
+    """Evenly spaced, so dense that a grid over the span slips by a tenth of a turn from one to the next; falling."""
     turns = span_s / shortest_s - span_s / longest_s
-    periods_s: FloatArray = 1 / np.linspace(1 / shortest_s, 1 / longest_s, int(10 * turns) + 50)
-    return periods_s
+    frequencies_hz: FloatArray = np.linspace(1 / shortest_s, 1 / longest_s, int(10 * turns) + 50)
+    return frequencies_hz
+
+
+def _agreement(middle_s: FloatArray, frequencies_hz: FloatArray) -> FloatArray:
+    """Length of the mean vector of the changes' phases, for every frequency: 1 when all lie on one grid.
+
+    The frequencies are evenly spaced, so that a phase is one of a few coarse steps plus one of a few fine ones, and the
+    sum over all changes is a product of two small matrices.
+    """
+    count, step_hz = len(frequencies_hz), frequencies_hz[1] - frequencies_hz[0]
+    fine = math.isqrt(count - 1) + 1
+    turns_s = 2j * np.pi * (middle_s - middle_s[0])
+    coarse_turns = np.exp(np.multiply.outer(frequencies_hz[::fine], turns_s))
+    fine_turns = np.exp(np.multiply.outer(turns_s, step_hz * np.arange(fine)))
+    length: FloatArray = np.abs(coarse_turns @ fine_turns).ravel()[:count] / len(middle_s)
+    return length
 
 
 def _coarse_period(middle_s: FloatArray, step_s: float) -> float | None:
@@ -107,12 +115,12 @@ def _coarse_period(middle_s: FloatArray, step_s: float) -> float | None:
         return None
     pieces = np.array_split(middle_s, max(1, len(middle_s) // PIECE))
     span_s = float(np.median([np.ptp(piece) for piece in pieces]))
-    periods_s = _periods(shortest_s, longest_s, span_s)
-    agreement = np.mean([_agreement(piece, periods_s) for piece in pieces], axis=0)
+    frequencies_hz = _frequencies_hz(shortest_s, longest_s, span_s)
+    agreement = np.mean([_agreement(piece, frequencies_hz) for piece in pieces], axis=0)
     if agreement.max() < MIN_COHERENCE:
         return None
     # Half a period agrees as well but for the polls' blur: the longest of those close to the best is the period.
-    return float(periods_s[np.flatnonzero(agreement >= 0.97 * agreement.max())[-1]])
+    return 1 / float(frequencies_hz[np.flatnonzero(agreement >= 0.97 * agreement.max())[-1]])
 
 
 def _fine_grid(middle_s: FloatArray, coarse_s: float) -> tuple[float, float]:
@@ -126,9 +134,9 @@ def _fine_grid(middle_s: FloatArray, coarse_s: float) -> tuple[float, float]:
         count = min(2 * count, len(middle_s))
         pieces = np.array_split(middle_s, max(1, len(middle_s) // count))
         span_s = float(np.median([np.ptp(piece) for piece in pieces]))
-        periods_s = _periods(period_s * (1 - doubt), period_s * (1 + doubt), span_s)
-        agreement = np.mean([_agreement(piece, periods_s) for piece in pieces], axis=0)
-        period_s = float(periods_s[int(np.argmax(agreement))])
+        frequencies_hz = _frequencies_hz(period_s * (1 - doubt), period_s * (1 + doubt), span_s)
+        agreement = np.mean([_agreement(piece, frequencies_hz) for piece in pieces], axis=0)
+        period_s = 1 / float(frequencies_hz[int(np.argmax(agreement))])
         doubt = 0.5 * period_s / max(span_s, period_s)
         if count == len(middle_s):
             break

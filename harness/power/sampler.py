@@ -29,6 +29,7 @@ from harness.errors import HarnessError, SourceUnavailable
 from harness.own_process import own_command, own_environment
 from harness.power.base import PowerSource, Reading
 from harness.power.trace import COLUMNS, PowerTrace, empty_trace
+from harness.stats import FloatArray
 
 SourceFactory = Callable[[], Sequence[PowerSource]]
 SLOW_EVERY = 10  # all but power is read on every tenth sample: each call costs the machine that is measured
@@ -155,7 +156,8 @@ class VirtualSampler:
         self._sources = tuple(sources)
         self._clock = clock
         self._period_s = period_s
-        self._rows: list[tuple[float, ...]] = []
+        self._taken: FloatArray = np.empty((0, len(COLUMNS)))
+        self._rows: list[tuple[float, ...]] = []  # sampled since then
         self._ticks = self._missed = 0
 
     def start(self) -> None:
@@ -164,8 +166,11 @@ class VirtualSampler:
 
     def trace(self) -> PowerTrace:
         """Everything sampled so far."""
-        rows = np.array(self._rows, dtype=np.float64).reshape(-1, len(COLUMNS))
-        return PowerTrace(tuple(source.info.id for source in self._sources), self._period_s, rows, self._missed)
+        if self._rows:
+            self._taken = np.concatenate([self._taken, np.array(self._rows, dtype=np.float64)])
+            self._rows.clear()
+        ids = tuple(source.info.id for source in self._sources)
+        return PowerTrace(ids, self._period_s, self._taken, self._missed)
 
     def stop(self) -> PowerTrace:
         """End sampling."""

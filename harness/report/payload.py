@@ -14,7 +14,7 @@ from harness.footprint.factors import Factor, editions, factor
 from harness.records import SCHEMA_VERSION
 from harness.report.ranking import BOUNDARIES, RankingRow, ratings, stars_of
 from harness.report.rating import WAYS
-from harness.report.study_rows import NOTES
+from harness.report.study_rows import NOTES, ONLY_UNDER
 from harness.study.catalog import PAPER
 
 CHOICES = ("grid", "phone", "car", "gpu-to-system", "pue")  # the factors that the reader of a page may change
@@ -60,6 +60,7 @@ def payload(content: Content) -> dict[str, Any]:
         "ways": WAYS,
         "bands": [each for _, made in stars for each in made],
         "caveats": {**content.wordings, **NOTES},
+        "only_under": ONLY_UNDER,
         "details": {index: _with_environment(each, environments) for index, each in content.details.items()},
         "environments": environments,
         "unreadable": content.unreadable,

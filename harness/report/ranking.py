@@ -255,7 +255,7 @@ def rated(
     }
 
 
-def stars_of(row: RankingRow, among: dict[tuple[tuple[str, ...], Way], Rating], way: Way) -> Stars | None:
+def stars_of(row: RankingRow, among: Mapping[tuple[tuple[str, ...], Way], Rating], way: Way) -> Stars | None:
     """The stars of one row among its peers (`ratings`); None where its group has no bands."""
     rating = among.get((row.peers, way))
     energy = row.energies.get(rating.boundary) if rating is not None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.report.ranking import Energy, RankingRow
+from harness.report.ranking import Boundary, Energy, RankingRow
 from harness.study.catalog import INFERENCES
 from harness.study.compare import STUDY_BOARD, STUDY_GPUS
 from harness.study.models import Reference
@@ -13,6 +13,7 @@ NOTES = {
     ESTIMATED: "The study's files hold the energy of its whole node; what the one GPU that worked drew of it is "
     "estimated (harness/study/accounting.py) and has no interval. The node's interval is the scatter of its runs alone."
 }
+ONLY_UNDER: dict[str, tuple[Boundary, ...]] = {ESTIMATED: ("gpu", "above_idle")}  # where a caveat weakens anything
 
 
 def study_row(known: Reference) -> RankingRow:

@@ -56,6 +56,7 @@ _HELD = {
     "derived": "Its numbers fit together",
     "unverified": "As remembered; no source was opened (unverified)",
 }
+_REMEMBERED = " What the source has is from memory, no source was opened: unverified."
 
 
 class Article(Frozen):
@@ -212,7 +213,8 @@ def _why(
         said = f"What is on record gives {'; '.join(off)}" if off else "No source was found that says it"
     else:
         said = f"Recomputed: {', '.join(known)}" if known else _HELD[row["checked"]]
-    return f"{said}. {row['aside']}".strip().rstrip(".") + "."
+    remembered = row["checked"] == "unverified" and verdict != "holds"
+    return f"{said}. {row['aside']}".strip().rstrip(".") + "." + (_REMEMBERED if remembered else "")
 
 
 def _from_memory(used: Sequence[Factor]) -> str:

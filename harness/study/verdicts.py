@@ -33,7 +33,7 @@ def items(text: str) -> tuple[Item, ...]:
     """A cell of items parted by semicolons: numbers, formulas that look numbers up, or words.
 
     >>> items("2017; 5e1; XNUMX lost; lost")
-    (2017.0, 50.0, 'xnumx lost', 'lost')
+    (2017.0, 50.0, 'XNUMX lost', 'lost')
     """
     return tuple(_item(part.strip()) for part in text.split(";") if part.strip())
 
@@ -44,13 +44,18 @@ def _item(text: str) -> Item:
     try:
         return float(text)
     except ValueError:
-        return text.lower()
+        return text
+
+
+def _plain(item: Item) -> Item:
+    """A word without its capitals, which tell nothing apart."""
+    return item.casefold() if isinstance(item, str) else item
 
 
 def same(stated: Item, found: Item, digit: float | None, relation: Relation) -> bool:
     """Whether a found item gives the stated one, to the last digit that was stated."""
     if isinstance(stated, str) or isinstance(found, str):
-        return stated == found
+        return _plain(stated) == _plain(found)
     if relation == "order":
         return stated > 0 and found > 0 and abs(math.log10(found / stated)) <= _ORDER
     if relation == "at-least" and found >= stated:
@@ -73,6 +78,7 @@ def diagnose(stated: Sequence[Item], original: Sequence[Item]) -> str:
     >>> diagnose((50.0, 1000.0, 2019.0), (2017.0, 50.0, 1000.0)), diagnose((3.0, 2030.0), (2030.0, 3.0))
     ('numbers moved by one place', 'the same numbers in other places')
     """
+    stated, original = [_plain(each) for each in stated], [_plain(each) for each in original]
     if LOST not in stated and sorted(map(str, stated)) == sorted(map(str, original)):
         return "the same numbers in other places"
     pairs = [pair for pair in zip(stated, original, strict=False) if pair[0] != pair[1]]
@@ -86,8 +92,8 @@ def diagnose(stated: Sequence[Item], original: Sequence[Item]) -> str:
         return "numbers moved by one place"
     if LOST in stated:
         return "numbers were lost"
-    words = any(isinstance(each, str) for pair in pairs for each in pair)
-    return f"other {'words' if words else 'numbers'} than the source's"
+    kinds = {"words" if isinstance(mine, str) else "numbers" for mine, _ in pairs}
+    return f"other {' and '.join(sorted(kinds))} than the source's"
 
 
 def judge(

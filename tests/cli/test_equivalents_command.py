@@ -76,11 +76,28 @@ def test_unchecked_factor_is_shown_as_a_caveat() -> None:
 def test_a_grid_that_nobody_named_is_said_with_its_range() -> None:
     shown = run("11.49kWh").stdout
     assert "Caveat: No grid was named: world-2024 stands in" in shown
-    assert "rest on the grid world-2024, as none was named: their ranges hold for that grid only" in shown
+    assert "rest on the grid world-2024, as none was named: their ranges are those of all grids on record" in shown
     caveats = document("11.49kWh")["caveats"]
     assert isinstance(caveats, list)
     assert "grid-not-named" in [each["code"] for each in caveats]
     assert "named" not in run("11.49kWh", "--grid", "france").stdout
+    assert "No grid was named" not in run("11.49kWh", "--grid", "world-2024").stdout
+    low, high = document("11.49kWh")["ranges"]["carbon_g_co2e"].values()  # type: ignore[index]
+    assert (low, high) == pytest.approx((11.49 * 30.08, 11.49 * 713.441))
+
+
+def test_water_takes_the_pue_once() -> None:
+    asked = ["10kWh", "--pue", "1.2", "--wue-on-site", "0.3", "--wue-off-site", "3.0"]
+    found = document(*asked)
+    names = ("facility_energy_kwh", "water_on_site_l", "water_off_site_l", "water_l")
+    assert [found[name] for name in names] == pytest.approx([12, 3, 36, 39])  # 10 x 0.3 + 12 x 3.0
+    assert found["energy_kwh"] == 10
+    shown = run(*asked).stdout
+    assert "39.0 l" in shown
+    assert "PUE counts once" in shown
+    spanned = document("10kWh", "--pue", "1.2")["ranges"]["water_l"]  # type: ignore[index]
+    assert spanned["low"] == pytest.approx(10 * 0.09 + 12 * 1.947)  # Microsoft's on site, Germany's electricity
+    assert "water_l" not in document("10kWh")
 
 
 def test_list_names_editions_with_value_year_and_source() -> None:
@@ -132,6 +149,11 @@ def test_a_grid_is_a_name_or_a_number(grid: str, mass: float) -> None:
         ["1kWh", "--list"],
         ["1kWh", "--grid", "-5"],
         ["1kWh", "--grid", "nan"],
+        ["1kWh", "--grid", "aws-eu-west-1"],
+        ["1kWh", "--pue", "0.9"],
+        ["1kWh", "--wue-on-site", "-1"],
+        ["1kWh", "--wue-off-site", "mars"],
+        ["5 kg", "--pue", "1.2"],
         ["1kWh", "--grid", "hours.csv"],
         ["1kWh", "--household", "mars"],
         ["5 kW"],

@@ -55,6 +55,7 @@ def test_only_one_number_and_the_market_by_name(folder: Path) -> None:
     both = harness("explain", run_id(folder), "--market-based", "google-2025", cwd=folder).out
     assert "market-based, as asked for; not in SCI" in both
     assert "market" not in harness("explain", run_id(folder), cwd=folder).out
+    assert "No grid was named" not in harness("explain", run_id(folder), "--grid", "world-2024", cwd=folder).out
 
 
 def test_an_hourly_file_must_cover_the_run(folder: Path) -> None:
@@ -89,6 +90,7 @@ def test_an_hourly_file_must_cover_the_run(folder: Path) -> None:
         (["RUN", "--factor", "pue=1.2", "--pue", "1.3"], "given twice"),
         (["RUN", "--market-based", "gogle"], "google-2025"),
         (["RUN", "--market-based", "-5"], "negative"),
+        (["RUN", "--market-based", "2001"], "No grid exceeds 2,000"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_two(folder: Path, arguments: list[str], words: str) -> None:

@@ -21,6 +21,10 @@ def test_years_break_even_trends_and_levers_are_printed(tmp_path: Path) -> None:
         "Projection: published trends carried forward",
         "forecast, not measured: a billion queries in 2030",
         "lever liquid-cooling, claimed, not measured: x 0.700 to 0.800 of energy cost; applied",
+        "as ranges; cost: liquid-cooling, claimed, not measured",
+        "Projection: break-even",
+        "/ its PUE 1.1",
+        "No range is known in break-even of training, training_pue, energy_kwh",
         "unverified",
         "+10% to +40% a year",
     ):
@@ -28,9 +32,10 @@ def test_years_break_even_trends_and_levers_are_printed(tmp_path: Path) -> None:
 
 
 def test_json_is_ranges_marked_as_a_projection(tmp_path: Path) -> None:
-    found = harness(
-        "outlook", "1Wh", "--per-day", "1000", "--pue", "1.2", "--grid", "400", "--json", cwd=tmp_path
-    ).document
+    asked = ("outlook", "1Wh", "--per-day", "1000", "--pue", "1.2")
+    found = harness(*asked, "--grid", "400", "--json", cwd=tmp_path).document
+    named = harness(*asked, "--factor", "grid=world-2024", "--json", cwd=tmp_path).document
+    assert not any("No grid was named" in words for words in named["assumptions"])
     assert found["projection"] is True
     assert found["years"][0]["carbon"] == {"low": pytest.approx(175_320), "high": pytest.approx(175_320), "unit": "g"}
     assert set(found["years"][1]["energy"]) == {"low", "high", "unit"}
@@ -83,6 +88,8 @@ def test_the_energy_of_a_run(tmp_path: Path) -> None:
         ["1Wh", "--lever", "magic"],
         ["1Wh", "--grid", "Frnace"],
         ["1Wh", "--grid", "0"],
+        ["1Wh", "--factor", "gpu-to-system=0"],
+        ["1Wh", "--grid", "france", "--factor", "grid=usa"],
         ["1Wh", "--run", "some"],
         ["--run", "nothing"],
         ["--run", ""],

@@ -39,6 +39,22 @@ def test_a_row_that_does_not_fit_becomes_a_sentence():
     assert "fill-mask - mean: 0.00338; active GPU: 0.000287" in " ".join(printed(40).split())
 
 
+def test_a_table_that_would_cut_its_words_becomes_sentences():
+    names = ("training", "made alike", "generations")
+    for width in range(30, 90):
+        table = Table()
+        for name in names:
+            table.add_column(name)
+        table.add_row(
+            "llama31-405b", "x whole node over GPUs 1.65 (1.15 to 2.3), the facility lies within", "1.17 billion"
+        )
+        out = Console(file=io.StringIO(), width=width, highlight=False)
+        print_table(table, out)
+        text = out.file.getvalue()  # type: ignore[attr-defined]
+        assert "…" not in text, width
+        assert "llama31-405b" in text, width
+
+
 @given(st.integers(20, 60))
 def test_whole_cells_are_never_broken(width):
     table = Table()

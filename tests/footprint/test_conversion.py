@@ -17,11 +17,16 @@ from harness.footprint.conversion import (
     software_carbon_intensity,
 )
 from harness.footprint.factors import factor
+from harness.footprint.grids import unnamed_grid
 from harness.footprint.propagation import Input, Line, evaluate
 
 
 def energy(value: float, low: float | None = None, high: float | None = None) -> Input:
     return Input(name="energy_kwh", label="", value=value, low=low, high=high, unit="kWh", origin="given", source="")
+
+
+def held(duration_s: float) -> Input:
+    return Input(name="duration_s", label="", value=duration_s, unit="s", origin="measured", source="")
 
 
 def lines(value: float, boundary: Boundary = "node", market: str | None = None, **named: str) -> dict[str, Line]:
@@ -74,12 +79,17 @@ def test_ranges_of_factors_meet_at_their_ends() -> None:
 def test_a_place_that_nobody_named_spans_all_editions_and_a_named_one_does_not() -> None:
     assert choose({})["pue"].low == 1.08
     assert choose({"pue": "uptime-2025"})["pue"].low == 1.44
+    unnamed, named = choose({})["grid"], choose({"grid": "world-2024"})["grid"]
+    assert (unnamed.low, unnamed.value, unnamed.high) == (30.08, 473, 713.441)  # Norway, the world, India
+    assert (named.low, named.high) == (471, 473)
+    assert "30.08 to 713.4 g CO2e/kWh" in (unnamed_grid(unnamed) or "")
+    assert unnamed_grid(named) is None
 
 
 def test_embodied_carbon_of_eight_gpus_and_their_server() -> None:
     # 8 x (150 + 5700 / 8) kg = 6,900 kg over three years; 1,000 generations hold it for 10 s each
     choices = choose({"embodied-gpu": "150"})
-    machine = Machine(8, "NVIDIA A100-SXM4-80GB", 10.0, "measured")
+    machine = Machine(8, "NVIDIA A100-SXM4-80GB", held(10.0))
     count = Input(name="generations", label="", value=1000, unit="1", origin="given", source="")
     carbon = Input(name="carbon_g_co2e", label="", value=271.163, unit="g", origin="given", source="")
     chain = joined(((count, carbon), ()), embodied_steps(machine, choices))
@@ -106,7 +116,7 @@ def test_making_a_board_is_known_by_its_chip_or_not_at_all(board: str, edition: 
     found = board_factor(board)
     assert (found.edition if found else None) == edition
     if edition is None:
-        chain = embodied_steps(Machine(1, board, 1.0, "measured"), choose({}))
+        chain = embodied_steps(Machine(1, board, held(1.0)), choose({}))
         assert set(chain.missing) == {"embodied_g_co2e", "sci_g_co2e_per_generation", "sci_g_co2e_per_1000"}
         assert chain.steps == ()
 

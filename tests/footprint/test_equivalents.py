@@ -66,7 +66,7 @@ def test_defaults_are_the_current_editions_and_the_world_grid() -> None:
 
 
 def test_ranges_come_from_the_factors_and_combine_grid_and_car() -> None:
-    result = equivalents(11.49)
+    result = equivalents(11.49, grid="world-2024")
     assert "energy_kwh" not in result.ranges  # given, so exact here
     charges = result.ranges["phone_charges"]
     assert charges.low == pytest.approx(522.27, abs=0.005)
@@ -77,7 +77,7 @@ def test_ranges_come_from_the_factors_and_combine_grid_and_car() -> None:
 
 
 def test_ranges_of_a_mass_pass_the_grid_backwards() -> None:
-    result = equivalents(carbon_g_co2e=473.0)
+    result = equivalents(carbon_g_co2e=473.0, grid="world-2024")
     assert result.ranges["energy_kwh"].low == pytest.approx(1.0)
     assert result.ranges["energy_kwh"].high == pytest.approx(473 / 471)
     assert result.ranges["phone_charges"].high == pytest.approx(473 / 471 / 0.012)
@@ -113,8 +113,16 @@ def test_factor_from_memory_and_co2_only_grid_leave_caveats() -> None:
     messages = [caveat.message for caveat in equivalents(1.0, car="epa-2023", grid="usa-epa-2023").caveats]
     assert any("car epa-2023" in message and "not checked" in message for message in messages)
     assert any("grid usa-epa-2023" in message and "no other greenhouse gas" in message for message in messages)
-    of_default = {caveat.message.split(" (")[0] for caveat in equivalents(1.0, grid="473").caveats}
+    found = equivalents(1.0, grid="473")
+    of_default = {each.message.split(" (")[0] for each in found.caveats if each.code == "factor-unverified"}
     assert of_default == {"flight short-economy-2024", "per-capita usa-2023"}
+    # Read in a source, but for one end of the range: the two are told apart.
+    assert [each.message for each in found.caveats if "web-search" in each.message] == [
+        "The range of web-search google-2009, 0.04 unverified to 0.3 Wh/search, is in part from memory."
+    ]
+    assert found.unverified["web_searches"] == ("web-search google-2009 low end unverified",)
+    assert "phone_charges" not in found.unverified
+    assert equivalents(1.0, grid="world-2023").unverified["tree_years"] == ("grid world-2023 unverified",)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +172,7 @@ def test_a_grid_that_nobody_named_is_a_caveat() -> None:
     first = equivalents(1.0).caveats[0]
     assert first.code == "grid-not-named"
     assert "world-2024 stands in" in first.message
-    assert "those of world-2024 only" in first.message
+    assert "30.08 to 713.4 g CO2e/kWh" in first.message
     for grid in ("world-2024", "france-2023", "473"):
         assert "grid-not-named" not in [caveat.code for caveat in equivalents(1.0, grid=grid).caveats]
     assert equivalents(carbon_g_co2e=1.0).caveats[0].code == "grid-not-named"

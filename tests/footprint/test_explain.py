@@ -53,6 +53,19 @@ def test_the_chain_of_a_run_by_hand() -> None:
     assert told.missing == {"metered_kwh": "no meter; modelled instead"}
 
 
+def test_the_time_that_a_generation_takes_has_the_scatter_of_its_windows() -> None:
+    windows = tuple(measurement_of(busy_s=busy_s) for busy_s in (9.0, 10.0, 11.0, 10.0, 10.0))  # 100 requests each
+    told = explain(record(measurements=windows), choose(PLAIN))
+    held = next(each for line in told.lines for each in line.used if each.name == "duration_s")
+    assert held.value == pytest.approx(0.1)
+    assert held.standard_uncertainty == pytest.approx(0.0031623, rel=1e-4)  # sd 0.0070711 / sqrt(5)
+    assert (held.low, held.high) == pytest.approx((0.1 - 0.0087799, 0.1 + 0.0087799), rel=1e-4)  # t(4) = 2.7764
+    assert "5 windows" in held.source
+    embodied = next(line for line in told.lines if line.name == "embodied_g_co2e")
+    assert "duration_s" not in embodied.unknown
+    assert "server-lifetime ecologits-2024 high end unverified" in embodied.unverified
+
+
 def test_one_generation_is_a_thousandth_of_a_thousand() -> None:
     one, many = explain(record(), choose(PLAIN), generations=1), explain(record(), choose(PLAIN))
     assert value(one, "carbon_g_co2e") == pytest.approx(value(many, "carbon_g_co2e") / 1000)
@@ -124,7 +137,7 @@ def test_simulated_energy_is_marked_and_sentences_say_so() -> None:
 
 def test_a_grid_that_nobody_named_is_a_caveat() -> None:
     codes = [caveat.code for caveat in explain(record(), choose({})).caveats]
-    assert codes == ["factor-unverified", "grid-not-named", "range-unknown"]
+    assert codes == ["factor-unverified", *["range-unverified"] * 2, "grid-not-named"]
     assert "grid-not-named" not in [caveat.code for caveat in explain(record(), choose(PLAIN)).caveats]
     of_co2 = explain(record(), choose(PLAIN | {"grid": "oregon-2016"})).caveats
     assert [each.message for each in of_co2 if each.code == "co2-only"] == [

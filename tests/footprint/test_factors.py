@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,23 @@ def by_id() -> dict[str, Factor]:
 
 def number(cell: str) -> float | None:
     return float(cell) if cell else None
+
+
+def test_what_is_from_memory_is_marked_for_the_value_and_each_end_of_its_range(
+    shared_rows: dict[str, dict[str, str]],
+) -> None:
+    search, flight = factor("web-search", "google-2009"), factor("flight", "short-economy-2024")
+    assert (search.verified, search.range_text) == ("secondary", "0.04 unverified to 0.3")
+    assert search.checked_text == "read in a secondary source, low end unverified"
+    assert (flight.doubt_text, flight.range_text) == ("unverified", "0.156 to 0.19 unverified")  # 0.156 was read
+    # Every row of the shared file that has a range, and "M" anywhere but for a year or a model card, marks an end.
+    of_years = {"car-g-per-mile-epa-409", "car-g-per-mile-epa-398", "car-g-per-mile-epa-403", "train-llama31-405b-t"}
+    for key, row in shared_rows.items():
+        mine = by_id().get(key.replace("_", "-"))
+        if mine is None or mine.low is None or mine.id in of_years or not re.search(r"\bM\b", row["note"]):
+            continue
+        read_ends = {"price-us-residential"}  # its value is from memory, both ends were read
+        assert bool(mine.unverified_ends) is (mine.id not in read_ends), mine.id
 
 
 def test_every_value_range_and_unit_is_the_shared_one(shared_rows: dict[str, dict[str, str]]) -> None:

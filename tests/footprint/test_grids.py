@@ -124,6 +124,22 @@ def test_a_number_above_what_any_grid_has_is_refused() -> None:
             find_grid(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("aws-us-east-1", "--grid usa or aws-us-east-1-legacy"),  # states come with the extra alone
+        ("us-west-2", "--grid us-oregon or usa or aws-us-west-2-legacy"),
+        ("Azure France Central", "--grid fra."),
+        ("westeurope", "The grid of its country (NLD) comes with the codecarbon extra"),
+    ],
+)
+def test_a_cloud_region_without_an_intensity_offers_its_country(text: str, said: str) -> None:
+    with pytest.raises(UserInputError, match=r"No current intensity of (Amazon|Microsoft)'s region") as caught:
+        find_grid(text)
+    assert said in caught.value.hint
+    assert find_grid("aws-us-west-2-legacy").value == 297.6  # the old one on record, by its full name
+
+
 def test_a_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "private_infra").mkdir()
     (tmp_path / "private_infra" / "global_energy_mix.json").write_text("[1", encoding="utf-8")
@@ -229,6 +245,7 @@ def test_other_than_two_columns_are_refused(tmp_path: Path, header: str, columns
         (["2026-03-01T12:00Z,300", "2026-03-01T13:00+01:00,310"], "overlapping hours"),
         (["2026-03-01T12:00Z,-3"], "not below 0"),
         (["2026-03-01T12:00Z,nan"], "finite"),
+        (["2026-03-01T12:00Z,2001"], "No grid exceeds 2,000"),
         (["2026-03-01T12:00Z,much"], "'much'"),
         (["noon,300"], "not a timestamp"),
         (["2026-03-01,300"], "a date without a time of day"),

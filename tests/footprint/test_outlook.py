@@ -67,17 +67,34 @@ def test_break_even_as_in_the_study_s_table_5(
     assert int(break_even(training + tuning, inference)) == pytest.approx(printed, abs=1)
 
 
-def test_break_even_with_the_reference_trainings() -> None:
+def test_break_even_compares_like_with_like() -> None:
     found = {(each.training, each.of): each for each in told(trainings=references()).break_even}
-    gpt3 = found[("gpt3-2020", "node energy")]
-    assert gpt3.generations.low == pytest.approx(1_287_000 / 0.001)
+    gpt3 = found[("gpt3-2020", "node energy")]  # 1,287 MWh have PUE 1.1 in them: 1,170 MWh of the node
+    assert (gpt3.boundary, gpt3.alike) == ("facility", "/ its PUE 1.1")
+    # From today's energy per generation to that of hardware two years on: 1.4^2 times as many.
+    assert (gpt3.generations.low, gpt3.generations.high) == pytest.approx((1.17e9, 1.17e9 * 1.96))
     assert gpt3.days is not None
-    assert gpt3.days.low == pytest.approx(1.287e6)
-    llama = found[("llama31-405b", "CO2e")]
+    assert (gpt3.days.low, gpt3.days.high) == pytest.approx((1.17e6, 1.17e6 * 1.96))
+    assert {"training", "training_pue", "energy_kwh"} <= set(gpt3.unknown)
+    bloom = found[("bloom-2022", "node energy")]  # 433 MWh of GPUs; the rest of the node: 1.15 to 2.3 times
+    assert bloom.boundary == "device"
+    assert (bloom.compared.low, bloom.compared.high) == pytest.approx((433_196 * 1.15, 433_196 * 2.3))
+    llama = found[("llama31-405b", "CO2e of the facility")]
     assert llama.generations.low == pytest.approx(8.930e9 / 0.48)  # 1.2 Wh x 400 g/kWh = 0.48 g each
-    emitted = found[("gpt3-2020", "CO2e")].generations
-    assert (emitted.low, emitted.high) == pytest.approx((502e6 / 0.48, 588e6 / 0.48))
-    assert {name for name, _ in found} == {"gpt3-2020", "bloom-2022", "llama31-405b"}
+    emitted = found[("gpt3-2020", "CO2e of the facility")]  # 502 t are without PUE: not of the facility
+    assert (emitted.generations.low, emitted.generations.high) == pytest.approx((552e6 / 0.48, 588e6 / 0.48 * 1.96))
+    assert emitted.unverified == ("training-carbon gpt3-2020 high end unverified",)
+    assert "the facility alone lies within its range" in found[("bloom-2022", "CO2e of the facility")].alike
+    assert all(each.generations.low < each.generations.high for each in found.values())
+
+
+def test_devices_are_compared_with_devices() -> None:
+    # The share of the rest of the machine stands on both sides and moves once: 433.196 MWh / 1 Wh.
+    usage = Usage(chosen("searches-per-day", "1000"), (0.0, 0.0), 1)
+    wide = choose(PLAIN | {"gpu-to-system": "sdxl-2023"})
+    bloom = next(each for each in references() if each.name == "bloom-2022")
+    found = outlook(("device", energy(0.001)), usage, wide, [bloom]).break_even[0].generations
+    assert (found.low, found.high) == pytest.approx((4.33196e8, 4.33196e8 * 1.4))
 
 
 def test_nothing_asked_never_breaks_even() -> None:
@@ -88,16 +105,25 @@ def test_nothing_asked_never_breaks_even() -> None:
 
 def test_levers_are_claims_and_change_only_what_they_are_of() -> None:
     plain, cooled = told(), told(levers=["liquid-cooling"])
-    assert cooled.years[0].cost.low == pytest.approx(plain.years[0].cost.low * 0.7)
-    assert cooled.years[0].cost.high == pytest.approx(plain.years[0].cost.high * 0.8)
+    # 0.7 to 0.8 of 438.3 kWh would be less than the 365.25 kWh of IT: no PUE is below 1.
+    assert (cooled.years[0].cost.low, cooled.years[0].cost.high) == pytest.approx((36.525, 36.525))
+    assert any("effective PUE at least 1); that bound is reached" in words for words in cooled.assumptions)
+    usage, warm = Usage(chosen("searches-per-day", "1000"), (0.0, 0.0), 1), choose(PLAIN | {"pue": "1.5"})
+    free = outlook(("node", energy(0.001)), usage, warm, levers=["liquid-cooling"])
+    assert (free.years[0].cost.low, free.years[0].cost.high) == pytest.approx((54.7875 * 0.7, 54.7875 * 0.8))
+    assert not any("that bound is reached" in words for words in free.assumptions)
     assert cooled.years[0].energy == plain.years[0].energy
+    assert (plain.years[1].claimed, cooled.years[1].claimed) == ((), ("cost: liquid-cooling, claimed, not measured",))
+    assert "lever liquid-cooling unverified" in cooled.years[1].unverified
     assert {(each.name, each.applied) for each in cooled.levers} == {
         ("liquid-cooling", True),
         ("data-selection", False),
     }
     assert all("claimed, not measured" in each.claimed for each in plain.levers)
-    selected = told(levers=["data-selection"], trainings=references()).break_even[0].generations
-    assert (selected.low, selected.high) == pytest.approx((1.287e8, 1.287e9))  # up to ten times less training
+    selected = told(levers=["data-selection"], trainings=references()).break_even[0]
+    # up to ten times less training, and up to 1.96 times more generations of later hardware
+    assert (selected.generations.low, selected.generations.high) == pytest.approx((1.17e8, 1.17e9 * 1.96))
+    assert selected.claimed == ("training: data-selection, claimed, not measured",)
 
 
 def test_trends_carried_forward() -> None:
@@ -124,8 +150,8 @@ def test_price_fell_two_hundred_and_eighty_times_in_twenty_three_months() -> Non
 
 def test_ark_s_forecasts_follow_from_ark_s_own_trend() -> None:
     gpt3, billion, day = forecasts()
-    assert gpt3.recomputed == pytest.approx(29.5, abs=0.05)
-    assert (billion.stated, billion.recomputed) == (650, pytest.approx(656.1, abs=0.05))
+    assert (gpt3.recomputed.low, gpt3.recomputed.high) == pytest.approx((450_000 * 0.3**8, 450_000 * 0.313**8))
+    assert (billion.stated, billion.recomputed.low) == (650, pytest.approx(656.1, abs=0.05))
     assert day.stated == pytest.approx(5525)  # 8.5 x 650
 
 

@@ -21,11 +21,13 @@ def test_a_factor_without_a_range_gives_a_plain_number() -> None:
     result = equivalents(11.49, grid="study-recorded", phone="epa-2024", car="epa-current")
     assert sentence(result, "phone_charges", "11.49 kWh") == "11.49 kWh = 522 phone charges"
     assert sentence(result, "carbon_g_co2e", "11.49 kWh") == "11.49 kWh = 1.59 kg CO2e on the grid study-recorded"
-    assert sentence(result, "car_km", "11.49 kWh") == "11.49 kWh = 6.53 km by car (epa-current) (6.27-6.58)"
+    assert sentence(result, "car_km", "11.49 kWh") == (
+        "11.49 kWh = 6.53 km by car (epa-current) (6.27-6.58), car epa-current low end unverified"
+    )
 
 
 def test_a_factor_from_memory_is_said_to_be_unverified() -> None:
-    said = sentence(equivalents(10.0), "per_capita_days", "10 kWh")
+    said = sentence(equivalents(10.0, grid="world-2024"), "per_capita_days", "10 kWh")
     assert (
         said == "10 kWh = 0.121 days of a person's emissions (usa-2023) (0.119-0.122), per-capita usa-2023 unverified"
     )

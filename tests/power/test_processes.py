@@ -1,9 +1,11 @@
 import os
+import signal
+import subprocess
 
 import psutil
 import pytest
 
-from harness.power.processes import foreign_pids, own_process_tree
+from harness.power.processes import foreign_pids, of_own_tree
 
 
 @pytest.mark.parametrize(
@@ -25,9 +27,13 @@ def test_foreign_processes_are_told_from_ours_where_they_can(listed, holds_conte
     assert foreign_pids(listed, own, alive.__contains__, holds_context) == expected
 
 
-def test_own_process_tree_holds_us_and_our_parents():
-    tree = own_process_tree()
-    assert {os.getpid(), os.getppid()} <= tree
-    assert all(isinstance(pid, int) for pid in tree)
-    siblings = {child.pid for child in psutil.Process(os.getppid()).children()} - {os.getpid()}
-    assert not siblings & tree
+def test_of_our_tree_are_we_our_parents_and_children_of_children_and_nobody_else():
+    shell = "sleep 60 & echo $!; wait"
+    with subprocess.Popen(["sh", "-c", shell], stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
+        grandchild = int(child.stdout.readline())
+        try:
+            siblings = {each.pid for each in psutil.Process(os.getppid()).children()} - {os.getpid()}
+            ours = {os.getpid(), os.getppid(), child.pid, grandchild}
+            assert of_own_tree([*ours, *siblings, 2**30]) == ours
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)

@@ -29,7 +29,7 @@ function drawCalculator() {
     CHOICES.map(([kind, label]) => h("label", {}, label, h("select", { name: kind, onchange: (event) => { chosen[kind] = event.target.value === "" ? null : data.factors[kind].find((each) => each.id === event.target.value); add(); } },
       ["pue", "gpu-to-system"].includes(kind) && h("option", { value: "", selected: chosen[kind] === null }, "not counted (× 1)"),
       data.factors[kind].map((each) => h("option", { value: each.id, selected: each === chosen[kind] }, `${each.edition}: ${each.shown} ${each.unit}`))))),
-    h("label", {}, "Generations per day", number)), h("div", { class: "slide" }, slider), h("div", { id: "sum", role: "status" }));
+    h("label", {}, "Generations per day", number)), h("div", { class: "slide" }, slider), h("div", { id: "sum" }));
   add();
 }
 function add() {

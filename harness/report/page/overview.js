@@ -9,7 +9,7 @@ function drawLead() {
   const models = distinct(good.map((row) => row.model)).length, boards = distinct(good.map((row) => row.gpu).filter(Boolean));
   const study = rows.length - own.length;
   fill("lead", good.length === 0
-    ? `No run of your own${study ? `; the ${several(distinct(rows.map((row) => row.model)).length, "model")} of the study of 2023` : ""}.`
+    ? `${own.length ? "No run that could be ranked" : study ? `The ${several(distinct(rows.map((row) => row.model)).length, "model")} of the study of 2023` : "No run"}. `
     : `${several(good.length, "run")} of ${several(models, "model")} on ${several(tasks.length, "task")}${boards.length ? `, ${boards.slice(0, 3).join(", ")}${boards.length > 3 ? " and others" : ""}` : ""}. `,
   "Energy per 1,000 generations, with its 95 % interval and what to doubt beside every number.");
   const simulated = good.filter((row) => row.mark).length;
@@ -52,7 +52,7 @@ function drawHero() {
   };
   fill("hero", h("p", { class: "verdict" }, words),
     h("div", { class: "sides" }, side("Least", least), order.length > 1 && side("Most", most)),
-    h("p", { class: "scope" }, `${readable(least.task)}; ${data.boundaries[state.boundary]}; ${[least.gpu, least.boundary].filter(Boolean).join(", ")}; ${several(order.length, "run")}.`,
+    h("p", { class: "scope" }, `${readable(least.task)}; ${data.boundaries[state.boundary]}; ${[least.gpu, least.boundary].filter(Boolean).join(", ")}; ${several(order.length, studyOnly ? "model" : "run")}.`,
       groups.size > 1 && ` ${several(groups.size - 1, "other group")} of runs (another task, GPU or origin) in the ranking below.`));
 }
 function drawFigures() {
@@ -138,5 +138,5 @@ function drawBands() {
         h("caption", {}, "Edges of the bands, kWh per 1,000 generations"),
         h("thead", {}, h("tr", {}, ["task, GPU", "way", "models", "★★★★★ up to", "★★★★ up to", "★★★ up to", "★★ up to", "★ up to"].map((words) => h("th", { scope: "col" }, words)))),
         h("tbody", {}, found.map((band) => h("tr", {}, h("th", { scope: "row" }, [readable(band.task), band.gpu, band.boards].filter(Boolean).join(", "), band.mark && [" ", h("span", { class: "badge other" }, band.mark)]),
-          h("td", {}, band.way), h("td", {}, String(band.models), band.models < 5 && h("span", { class: "chip", title: "Fewer models than bands: little can be read from them." }, "few")), band.edges.map((edge) => h("td", {}, significant(edge))), h("td", {}, significant(band.high))))))));
+          h("td", {}, band.way), h("td", {}, `${band.models} `, band.models < 5 && h("span", { class: "chip", title: "Fewer models than bands: little can be read from them." }, "few")), band.edges.map((edge) => h("td", {}, significant(edge))), h("td", {}, significant(band.high))))))));
 }

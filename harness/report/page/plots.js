@@ -1,5 +1,5 @@
 // Scatter plots drawn as SVG, each with a sentence that tells what it shows and the same numbers as a table.
-const MANY = 1500; // points from which on they are one path, without a link each
+const MANY = 300; // points from which on they are one path, without a link each
 const LISTED = 200;
 
 function ticks(low, high, log) {
@@ -79,13 +79,14 @@ function marks(points, across, down, names) {
   };
   const mine = points.filter((p) => p.kind !== "study"), theirs = points.filter((p) => p.kind === "study");
   const found = [theirs.length > 0 && svg("path", { class: "dot study", d: theirs.map((p) => shape(p, 3.5)).join("") })];
-  if (mine.length > MANY) return [...found, svg("path", { class: "dot own", d: mine.map((p) => shape(p, 2.5)).join("") })];
+  const whiskerOf = (p) => (names ? [across.at(p.low), down.at(p.y), across.at(p.high), down.at(p.y)] : [across.at(p.x), down.at(p.low), across.at(p.x), down.at(p.high)]);
+  const known = (p) => p.low !== null && p.low > 0;
+  if (mine.length > MANY) return [...found, svg("path", { class: "whisker", d: mine.filter(known).map(whiskerOf).map(([x1, y1, x2, y2]) => `M${x1} ${y1}L${x2} ${y2}`).join("") }), svg("path", { class: "dot own", d: mine.map((p) => shape(p, 2.5)).join("") })];
   for (const p of mine) {
     const whole = [];
-    if (p.low !== undefined && p.low !== null && p.low > 0) {
-      whole.push(names
-        ? svg("line", { class: "whisker", x1: across.at(p.low), x2: across.at(p.high), y1: down.at(p.y), y2: down.at(p.y) })
-        : svg("line", { class: "whisker", x1: across.at(p.x), x2: across.at(p.x), y1: down.at(p.low), y2: down.at(p.high) }));
+    if (known(p)) {
+      const [x1, y1, x2, y2] = whiskerOf(p);
+      whole.push(svg("line", { class: "whisker", x1, y1, x2, y2 }));
     }
     whole.push(svg("path", { class: "dot own", d: shape(p, 4.5) }), svg("title", {}, `${p.row.model}, ${p.row.load}${p.row.mark ? `, ${p.row.mark}` : ""}`));
     found.push(data.details[p.row.index] ? svg("a", { href: `#run-${p.row.index}`, tabindex: "-1" }, whole) : svg("g", {}, whole));

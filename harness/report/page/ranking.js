@@ -71,8 +71,10 @@ function line(row, largest, varying) {
     cell("parameters", "parameters", row.parameters === null ? "–" : tickText(Number(row.parameters.toPrecision(3)))),
     cell("stars", "stars", drawnStars(starsOf(row))));
 }
-const chips = (row) => row.caveats.length > 0 && h("span", { class: "chips" },
-  row.caveats.map((code) => h("span", { class: "chip", title: data.caveats[code] }, code)));
+// Some caveats weaken the numbers under some boundaries only.
+const caveatsOf = (row) => row.caveats.filter((code) => (data.only_under[code] ?? boundaries).includes(state.boundary));
+const chips = (row) => caveatsOf(row).length > 0 && h("span", { class: "chips" },
+  caveatsOf(row).map((code) => h("span", { class: "chip", title: data.caveats[code] }, code)));
 function bar(kwh, low, high, largest) {
   const made = h("span", { class: "bar", "aria-hidden": "true" }, h("span", { class: "full" }));
   made.firstChild.style.width = `${(100 * kwh) / largest}%`;
@@ -105,7 +107,7 @@ function drawPages(pages) {
     h("button", { type: "button", disabled: state.page === pages - 1, onclick: turn(1) }, "Next")]);
 }
 function drawLegend(found) {
-  const codes = distinct(found.flatMap((row) => row.caveats));
+  const codes = distinct(found.flatMap(caveatsOf));
   const marks = distinct(found.map((row) => row.mark));
   fill("legend", h("dl", { class: "legend" },
     codes.map((code) => [h("dt", {}, h("span", { class: "chip" }, code)), h("dd", {}, several(found.filter((row) => row.caveats.includes(code)).length, "row"), ", e.g.: ", data.caveats[code] ?? "")]),

@@ -47,7 +47,7 @@ function besideStudy(row) {
 }
 function budgetOf(budget, mark) {
   const largest = Math.max(...budget.lines.map((line) => line[2]));
-  const percent = (u) => `${significant((100 * u) / Math.abs(budget.energy[0]), 2)} %`;
+  const percent = (u) => { const part = (100 * u) / Math.abs(budget.energy[0]); return part > 0 && part < 0.001 ? "below 0.001 %" : `${significant(part, 2)} %`; };
   const counted = budget.lines.filter((line) => line[3]).sort((a, b) => b[2] - a[2]);
   const chart = h("figure", { class: "budget" }, h("figcaption", {}, h("h4", {}, "Where the doubt comes from"),
     h("p", {}, `${plusMinus(...budget.energy)} J per generation${mark} (95 %; ${budget.boundary}). Most of it: ${counted.slice(0, 2).map((line) => `${line[0]} (${percent(line[2])})`).join(", ")}; together ${percent(budget.u)}. Hollow bars show the same doubt a second way and are not counted.`)),
