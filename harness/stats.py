@@ -151,6 +151,20 @@ def combined(values: Sequence[float], window_u: Sequence[float], common_u: float
     )
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, step by step down (Holm, Scand. J. Statist. 6, 1979, 65).
+
+    Rejecting those at or below alpha makes one false rejection or more with a probability of at most alpha, whatever
+    their dependence.
+    """
+    count, largest = len(p_values), 0.0
+    adjusted = [0.0] * count
+    for rank, index in enumerate(sorted(range(count), key=lambda each: p_values[each])):
+        largest = max(largest, min(1.0, (count - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
 def effective_sample_size(values: FloatArray) -> float:
     """How many independent samples an autocorrelated series is worth: n / (1 + 2 sum rho_k), at least 1.
 

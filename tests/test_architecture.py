@@ -171,6 +171,14 @@ study.press
 study.cells
 study.compare
 study.replay
+compare.base
+compare.sides
+compare.foreign
+compare.ratio
+compare.verdicts
+compare.groups
+compare.across
+compare.comparison
 report.results
 report.uncertainty
 report.sweep
@@ -198,6 +206,8 @@ cli.study
 cli.sweep
 cli.show
 cli.phases
+cli.compare_tables
+cli.compare
 cli.claims
 cli.explain
 cli.outlook
