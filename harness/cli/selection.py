@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from harness.errors import StoreError
+    from harness.errors import StoreError, UserInputError
     from harness.store.files import StoredRun
 
 EXIT_UNREADABLE = 2
@@ -24,9 +24,6 @@ def tell_unreadable(unreadable: list[StoreError]) -> None:
 
 def select_runs(what: list[str], results: Path, unreadable: list[StoreError]) -> list[StoredRun]:
     """The runs that are meant by folder, campaign or the beginning of a run id; those unreadable are put aside."""
-    import difflib
-
-    from harness.errors import UserInputError
     from harness.store.files import find_runs
 
     aside: list[StoreError] = []
@@ -36,15 +33,28 @@ def select_runs(what: list[str], results: Path, unreadable: list[StoreError]) ->
         return stored
     chosen: dict[Path, StoredRun] = {}
     for name in what:
-        found = [run for run in stored if run.record.campaign == name or run.record.run_id.startswith(name)]
-        if not found and Path(name).exists():
-            found = find_runs([Path(name)], unreadable)
-            if unreadable and not found:
-                continue
-        if not found:
-            known = sorted({run.record.campaign for run in stored} | {run.record.run_id for run in stored})
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"Did you mean {near[0]}?" if near else f"harness list --results {results} shows what is there."
-            raise UserInputError(f"There is no campaign, run or folder '{name}'.", hint)
+        found = runs_named(name, stored, unreadable)
+        if not found and not (unreadable and Path(name).exists()):
+            known = {run.record.campaign for run in stored} | {run.record.run_id for run in stored}
+            raise no_such_run(name, known, results)
         chosen.update({run.folder: run for run in found})
     return list(chosen.values())
+
+
+def runs_named(name: str, stored: list[StoredRun], unreadable: list[StoreError]) -> list[StoredRun]:
+    """Those of one campaign, or whose id begins so; else those of a folder of that name."""
+    from harness.store.files import find_runs
+
+    found = [run for run in stored if run.record.campaign == name or run.record.run_id.startswith(name)]
+    return find_runs([Path(name)], unreadable) if not found and Path(name).exists() else found
+
+
+def no_such_run(name: str, known: set[str], results: Path) -> UserInputError:
+    """What to say of a name that means nothing, with the nearest that does."""
+    import difflib
+
+    from harness.errors import UserInputError
+
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]}?" if near else f"harness list --results {results} shows what is there."
+    return UserInputError(f"There is no campaign, run or folder '{name}'.", hint)

@@ -20,6 +20,7 @@ BOUNDARIES: dict[Boundary, str] = {
     "node-gpus": "gross energy of every GPU of the machine",
     "node": "gross energy of every GPU, CPU and memory of the machine",
 }
+UNITS: tuple[Unit, ...] = ("generation", "token", "image", "megapixel")
 ACROSS: tuple[Across, ...] = ("boundary", "gpu", "unit", "origin")
 
 
