@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from harness.cli.options import Json, Results
-from harness.cli.selection import no_such_run, runs_named, tell_unreadable
+from harness.cli.selection import EXIT_UNREADABLE, no_such_run, runs_named, tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -45,7 +45,10 @@ def compare_command(
     ] = None,
     fail_if_more_than: Annotated[
         str | None,
-        typer.Option(metavar="X%", help="Exit code 1 where more than this above the baseline is shown (95 %)."),
+        typer.Option(
+            metavar="X%",
+            help="Exit code 1 where more than this above the baseline is shown (95 %), 2 where it cannot be checked.",
+        ),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="With it: exit code 1 unless more than that is ruled out.")
@@ -76,18 +79,19 @@ def compare_command(
     sets, unmatched = matched(groups) if groups else ([], [])
     comparison = compare_sides(sets, energy, unit, all_pairs, same, allowed, [*left_out, *unmatched])
     if limit is not None:
-        check = check_limit(comparison.comparisons, limit, strict)
+        check = check_limit(comparison.comparisons, comparison.left_out, limit, strict)
         comparison = comparison.model_copy(update={"check": check})
     if as_json:
         typer.echo(comparison.model_dump_json(indent=2))
     else:
         print_comparison(comparison, console())
-    if comparison.check is not None:
-        for line in comparison.check.lines:
-            typer.echo(line, err=as_json or line.startswith("fails"))
-    tell_unreadable(unreadable)
+    for line in comparison.check.lines if comparison.check is not None else ():
+        typer.echo(line, err=as_json or line.startswith("fails"))
     if comparison.check is not None and comparison.check.failed:
         raise typer.Exit(EXIT_MORE)
+    tell_unreadable(unreadable)
+    if comparison.check is not None and comparison.check.unchecked:
+        raise typer.Exit(EXIT_UNREADABLE)
 
 
 # --- options ----------------------------------------------------------------------------------------------
@@ -136,8 +140,11 @@ def _groups(
     unreadable: list[StoreError],
     left_out: list[LeftOut],
 ) -> list[list[Side]]:
-    """The sides that each name means; what has no figure is put aside, and the study's models come last to be found."""
-    from harness.compare.foreign import STUDY, study_side
+    """The sides that each name means; what has no figure is put aside.
+
+    A model that the study ran on several tasks is taken on that of the first thing whose task is known.
+    """
+    from harness.compare.foreign import STUDY, study_side, study_task
     from harness.errors import UserInputError
     from harness.store.files import find_runs
     from harness.store.imports import find_imports
@@ -153,9 +160,13 @@ def _groups(
             raise UserInputError("A name to compare is empty.", "harness list shows what there is.")
         if not name.startswith(STUDY):
             found[index] = _sides(name, stored, imported, results, boundary, allowed, unreadable, left_out)
-    task = next((side.task for sides in found.values() for side in sides if side.task), None)
+    models = [name for name in what if name.startswith(STUDY)]
+    tasks = [side.task for sides in found.values() for side in sides] + [
+        study_task(name, reference()) for name in models
+    ]
+    task = next((each for each in tasks if each), None)
     for index, name in enumerate(what):
-        if name.startswith(STUDY):
+        if name in models:
             found[index] = [study_side(name, boundary, reference(), task)]
     return [found[index] for index in range(len(what)) if found[index]]
 

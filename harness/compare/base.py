@@ -161,6 +161,7 @@ class Check(Frozen):
     limit: float
     strict: bool
     failed: bool
+    unchecked: int = Field(description="comparisons without an interval, and what was left out")
     lines: tuple[str, ...]
 
 

@@ -24,6 +24,7 @@ from harness.units import J_PER_KWH
 
 STUDY = "study:"
 STUDY_GPU = "8 x NVIDIA A100-SXM4-80GB"
+ONE_NODE = "the gain of the study's node is taken to be one for all its models; it names one kind of node, not which"
 ASSUMED = "powers assumed for CPU and memory have no stated doubt: the interval does not hold it"
 
 
@@ -42,6 +43,28 @@ def study_side(name: str, boundary: Boundary, known: Sequence[Reference], task: 
     Raises:
         UserInputError: The study has no such model, or has it on several tasks.
     """
+    model, rows = _rows(name, known)
+    tasks = sorted({row.task for row in rows if row.task})
+    chosen = [row for row in rows if row.task == task] or rows
+    if len({row.task for row in chosen}) != 1:
+        raise UserInputError(
+            f"The study ran {model} on {', '.join(tasks)}.", f"Name the task: {STUDY}{model}@{tasks[0]}"
+        )
+    row = chosen[0]
+    return _study_side(row, f"{STUDY}{row.model}@{row.task}", boundary, name)
+
+
+def study_task(name: str, known: Sequence[Reference]) -> str | None:
+    """The task that a name of the study means by itself; None where there are several.
+
+    Raises:
+        UserInputError: As `study_side`.
+    """
+    tasks = {row.task for row in _rows(name, known)[1]}
+    return tasks.pop() if len(tasks) == 1 else None
+
+
+def _rows(name: str, known: Sequence[Reference]) -> tuple[str, list[Reference]]:
     model, _, asked = name.removeprefix(STUDY).partition("@")
     rows = [row for row in known if model in (row.model, row.model.rpartition("/")[2]) and row.task is not None]
     if not rows:
@@ -49,14 +72,13 @@ def study_side(name: str, boundary: Boundary, known: Sequence[Reference], task: 
         near = difflib.get_close_matches(model, names, n=1, cutoff=0.5)
         hint = f"Did you mean {STUDY}{near[0]}?" if near else "harness study models lists them."
         raise UserInputError(f"The study has no model {model!r}.", hint)
-    chosen = [row for row in rows if row.task == (asked or task)] or ([] if asked else rows)
-    tasks = sorted({row.task for row in rows if row.task})
-    if len({row.task for row in chosen}) != 1:
-        told = f"The study ran {model} on {', '.join(tasks)}."
-        raise UserInputError(told, f"Name the task: {STUDY}{model}@{tasks[0]}")
-    row = chosen[0]
-    assert row.task is not None
-    return _study_side(row, f"{STUDY}{row.model}@{row.task}", boundary, name)
+    on_task = [row for row in rows if asked in ("", row.task)]
+    if not on_task:
+        tasks = sorted({row.task for row in rows if row.task})
+        raise UserInputError(
+            f"The study did not run {model} on {asked}, but on {', '.join(tasks)}.", "Name one of these."
+        )
+    return model, on_task
 
 
 def _study_side(row: Reference, name: str, boundary: Boundary, group: str) -> Side:
@@ -79,14 +101,6 @@ def _study_side(row: Reference, name: str, boundary: Boundary, group: str) -> Si
         offset_per_w=0.0,
     )
     scatter = row.sd_kwh / math.sqrt(row.runs) / row.mean_kwh
-    estimate = Estimate(
-        value=energy_j,
-        low=row.low_kwh * to_j,
-        high=row.high_kwh * to_j,
-        n=row.runs,
-        standard_uncertainty=scatter * energy_j,
-        method="scatter of the study's runs alone",
-    )
     return Side(
         label=f"{STUDY}{row.model}",
         name=name,
@@ -98,7 +112,7 @@ def _study_side(row: Reference, name: str, boundary: Boundary, group: str) -> Si
         gpu=STUDY_GPU.partition(" x ")[2] if estimated else STUDY_GPU,
         task=row.task,
         energy_j=energy_j,
-        estimate_j=estimate if whole else None,
+        estimate_j=_scatter_alone(row, scatter) if whole else None,
         windows=(),
         repeats=row.runs,
         doubt=Doubt(scatter=scatter, stated=0.0, run=0.0) if whole else None,
@@ -106,8 +120,19 @@ def _study_side(row: Reference, name: str, boundary: Boundary, group: str) -> Si
         meters=(meter,),
         per_generation=_work(row.task),
         fields={"model": row.model, "task": row.task or ""},
-        notes=(f"{STUDY}{row.model}: mean of {row.runs} runs over its datasets", ASSUMED) if whole else (),
+        notes=(ONE_NODE, ASSUMED) if whole else (),
     )
+
+
+def _scatter_alone(row: Reference, scatter: float) -> Estimate:
+    return Estimate(
+        value=row.mean_kwh,
+        low=row.low_kwh,
+        high=row.high_kwh,
+        n=row.runs,
+        standard_uncertainty=scatter * row.mean_kwh,
+        method="scatter of the study's runs alone",
+    ).scaled(J_PER_KWH / INFERENCES)
 
 
 def _work(task: str | None) -> dict[Unit, float]:

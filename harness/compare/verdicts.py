@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.compare.base import Check, Compared, Verdict
+from harness.compare.base import Check, Compared, LeftOut, Verdict
 from harness.compare.ratio import LogRatio
 from harness.stats import holm
 
@@ -94,18 +94,18 @@ def to_decide_told(ratio: LogRatio, judged: Judged, repeats: int | None) -> str:
     return f"never: what repeats do not shrink is ±{alone:.1%} alone, mostly {widest.name}; {widest.reduced_by}"
 
 
-def check_limit(comparisons: Sequence[Compared], limit: float, strict: bool) -> Check:
+def check_limit(comparisons: Sequence[Compared], left_out: Sequence[LeftOut], limit: float, strict: bool) -> Check:
     """Whether any takes more than the baseline by more than a limit, by the intervals that hold for all at once.
 
     Plain: fails where more than the limit is shown (the interval's low end lies above it). Strict: fails where it is
-    not shown to be at most that (the high end lies above it), and where there is no interval.
+    not shown to be at most that (the high end lies above it). What has no interval or no figure is unchecked: neither.
     """
     failed, lines = False, []
+    unchecked = [f"{each.name}: {each.reason}" for each in left_out]
     for each in comparisons:
         head = f"{each.other} takes {each.ratio - 1:+.1%} against {each.baseline}"
         if each.simultaneous_low is None or each.simultaneous_high is None:
-            failed |= strict
-            lines.append(f"{'fails' if strict else 'not checked'}: {head}, without an interval: {each.to_decide}.")
+            unchecked.append(f"{head}, without an interval: {each.to_decide}")
             continue
         low, high = each.simultaneous_low - 1, each.simultaneous_high - 1
         told = f"{head} ({low:+.1%} to {high:+.1%})"
@@ -116,8 +116,7 @@ def check_limit(comparisons: Sequence[Compared], limit: float, strict: bool) -> 
             lines.append(f"holds: {told}: shown to be at most {limit:+.1%}.")
         else:
             failed |= strict
-            lines.append(
-                f"{'fails' if strict else 'cannot tell'}: {told}: neither shown to be more than {limit:+.1%} nor ruled "
-                "out."
-            )
-    return Check(limit=limit, strict=strict, failed=failed, lines=tuple(lines))
+            said = "fails" if strict else "cannot tell"
+            lines.append(f"{said}: {told}: neither shown to be more than {limit:+.1%} nor ruled out.")
+    lines += [f"not checked: {reason}" for reason in unchecked]
+    return Check(limit=limit, strict=strict, failed=failed, unchecked=len(unchecked), lines=tuple(lines))
