@@ -6,6 +6,7 @@ Source of the combination of uncertainties: JCGM 100:2008 (GUM), 5.1.2. Interval
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -86,7 +87,11 @@ def student_t_quantile(confidence: float, degrees: float) -> float:
         raise ValueError("Student's t needs at least one degree of freedom")
     if degrees > 200:
         return NormalDist().inv_cdf(0.5 + confidence / 2)
-    whole = int(degrees)
+    return _student_t_quantile(confidence, int(degrees))
+
+
+@functools.lru_cache(maxsize=4096)
+def _student_t_quantile(confidence: float, whole: int) -> float:
     low, high = 0.0, 1.0
     while student_t_two_sided(high, whole) < confidence:
         high *= 2

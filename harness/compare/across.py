@@ -54,7 +54,7 @@ def _found(a: Side, b: Side, per: Unit) -> Iterator[Crossing]:
     if a.gpu != b.gpu:
         yield Crossing("gpu", f"{a.gpu} against {b.gpu}")
     if a.simulated != b.simulated:
-        yield Crossing("origin", f"{a.mark or 'measured'} energy against {b.mark or 'measured'}")
+        yield Crossing("origin", f"{a.mark or 'measured'} energy against {b.mark or 'measured'} energy")
     if a.task is None or b.task is None:
         unknown = " and ".join(side.label for side in (a, b) if side.task is None)
         yield Crossing("unit", f"the task of {unknown} is not known")
