@@ -144,6 +144,7 @@ def _groups(
 
     A model that the study ran on several tasks is taken on that of the first thing whose task is known.
     """
+    from harness.compare.comparison import refuse_baseline
     from harness.compare.foreign import STUDY, study_side, study_task
     from harness.errors import UserInputError
     from harness.store.files import find_runs
@@ -168,6 +169,8 @@ def _groups(
     for index, name in enumerate(what):
         if name in models:
             found[index] = [study_side(name, boundary, reference(), task)]
+        if index == 0 and not found[index] and left_out:
+            refuse_baseline(left_out[0])
     return [found[index] for index in range(len(what)) if found[index]]
 
 
@@ -190,16 +193,17 @@ def _sides(
     if runs:
         builds = [(f"{run.record.campaign}/{run.record.run_id}", partial(side_of, run.record)) for run in runs]
         return _built(name, builds, [boundary], left_out)
-    projects: dict[tuple[str, str | None], list[ImportedRecord]] = {}
+    projects: dict[tuple[object, ...], list[ImportedRecord]] = {}
     for record in _imports_named(name, imported, unreadable):
-        projects.setdefault((record.project_name, record.task), []).append(record)
+        alike = (record.project_name, record.task, record.tool_version, record.boundary, record.pue, record.parts)
+        projects.setdefault(alike, []).append(record)
     if not projects:
         if unreadable and Path(name).exists():
             return []
         known = {run.record.campaign for run in stored} | {run.record.run_id for run in stored}
         raise no_such_run(name, known | {record.campaign for record in imported}, results)
     boundaries: list[Boundary] = [boundary, "node", "node-gpus"] if "boundary" in allowed else [boundary]
-    foreign = [(f"{name}: {project}", partial(imported_side, found)) for (project, _), found in projects.items()]
+    foreign = [(f"{name}: {found[0].project_name}", partial(imported_side, found)) for found in projects.values()]
     return _built(name, foreign, boundaries, left_out)
 
 

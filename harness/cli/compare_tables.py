@@ -159,7 +159,7 @@ def _legend(comparison: Comparison) -> list[str]:
     low, high = 1 / (1 + comparison.margin), 1 + comparison.margin
     lines.append(
         f"verdict: less or more where 1 is ruled out; equivalent where ratios beyond {low:.3f} to {high:.3f} are (two "
-        f"one-sided tests, margin {comparison.margin:.3g}); else cannot tell. {comparison.correction}."
+        f"one-sided tests, margin {100 * comparison.margin:g} %); else cannot tell. {comparison.correction}."
     )
     if any("simulated" in each.marks for each in pairs):
         lines.append("simulated: power comes from a simulated GPU; it is no model's energy and no real GPU drew it.")

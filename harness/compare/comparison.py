@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import NoReturn
 
 from harness.compare.across import Crossing, crossings
 from harness.compare.base import (
@@ -64,7 +65,20 @@ def compare_runs(
             sides.append(side_of(record, boundary, record.campaign))
         except MeasurementInvalid as error:
             left_out.append(LeftOut(name=f"{record.campaign}/{record.run_id}", reason=error.message))
+            if record is records[0]:
+                refuse_baseline(left_out[-1])
     return compare_sides([sides], boundary, per, all_pairs, margin, across, left_out)
+
+
+def refuse_baseline(left_out: LeftOut) -> NoReturn:
+    """Nothing is compared with another baseline than the one that was named.
+
+    Raises:
+        UserInputError: Always.
+    """
+    raise UserInputError(
+        f"The baseline {left_out.name} cannot be compared: {left_out.reason}", "Name another one first."
+    )
 
 
 def compare_sides(
@@ -82,6 +96,9 @@ def compare_sides(
     for sides in sets:
         counted = [side for side in sides if per in side.per_generation]
         told += [_uncounted(side, per) for side in sides if per not in side.per_generation]
+        if counted and counted[0] is not sides[0]:  # another baseline in its place would answer another question
+            told += [LeftOut(name=side.name, reason="its baseline has no figure") for side in counted]
+            counted = []
         kept.append(_labelled(counted))
     pairs = [pair for sides in kept for pair in _pairs(sides, all_pairs)]
     if not pairs:

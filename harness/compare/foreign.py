@@ -207,6 +207,8 @@ def _energy_j(record: ImportedRecord, boundary: Boundary) -> float:
         raise MeasurementInvalid(
             "Its file does not tell how many generations it took: harness import codecarbon FILE --generations N."
         )
+    if record.pue not in (None, 1):
+        raise MeasurementInvalid(f"It was written with a PUE of {record.pue:g}, so it may be the facility's energy.")
     if record.boundary == "process":
         raise MeasurementInvalid("CodeCarbon metered one process, not the machine: that is no boundary of ours.")
     found = {"node": phase.node_energy_j, "node-gpus": phase.gpu_energy_j}.get(boundary)
