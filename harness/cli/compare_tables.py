@@ -115,8 +115,8 @@ def _verdict(each: Compared) -> str:
 
 
 def _energy_told(each: Compared) -> str:
-    crossed = ", ".join(each_across.split(":")[0] for each_across in each.across)
-    return f"{each.marks}; {crossed}" if crossed else each.marks
+    kinds = ", ".join(told.partition(":")[0].removeprefix("across ") for told in each.across)
+    return f"{each.marks}; across {kinds}" if kinds else each.marks
 
 
 def _span(comparison: Comparison) -> tuple[float, float]:

@@ -135,11 +135,11 @@ def _pairs(sides: Sequence[Side], all_pairs: bool) -> list[tuple[Side, Side]]:
 
 def _labelled(sides: Sequence[Side]) -> list[Side]:
     """Short names where they tell the sides apart, longer ones elsewhere."""
-    for longer in (lambda side: side.label, lambda side: f"{side.group}: {side.label}"):
-        labels = [longer(side) for side in sides]
-        if len(set(labels)) == len(labels):
-            return [side.model_copy(update={"label": label}) for side, label in zip(sides, labels, strict=True)]
-    return [side.model_copy(update={"label": side.name}) for side in sides]
+    labels = [side.label for side in sides]
+    with_group = [f"{side.group.rstrip('/').rpartition('/')[2]}: {side.label}" for side in sides]
+    for longer in (with_group, [side.name for side in sides]):
+        labels = [other if labels.count(label) > 1 else label for label, other in zip(labels, longer, strict=True)]
+    return [side.model_copy(update={"label": label}) for side, label in zip(sides, labels, strict=True)]
 
 
 def _uncounted(side: Side, per: Unit) -> LeftOut:

@@ -159,9 +159,11 @@ def imported_side(records: Sequence[ImportedRecord], boundary: Boundary, group: 
     energy_j = fmean(energies_j)
     if energy_j <= 0:
         raise MeasurementInvalid(f"Its energy, {energy_j:.3g} J, is not above zero: there is no ratio to it.")
-    gpus_j = [record.phases[-1].gpu_energy_j or 0.0 for record in records]
-    nodes_j = [record.phases[-1].node_energy_j for record in records]
-    fraction = math.fsum(gpus_j) / math.fsum(nodes_j) if boundary == "node" else 1.0
+    metered = [record.phases[-1].gpu_energy_j for record in records]
+    gpus_j = math.fsum(each_j for each_j in metered if each_j is not None)
+    fraction = min(1.0, gpus_j / math.fsum(record.phases[-1].node_energy_j for record in records))
+    if boundary != "node":
+        fraction = 1.0
     meter = Meter(
         identity=f"imported|{first.campaign}|{first.project_name}",  # the file does not tell which board it was
         name="NVML as CodeCarbon read it",
@@ -171,9 +173,12 @@ def imported_side(records: Sequence[ImportedRecord], boundary: Boundary, group: 
         offset_per_w=0.0,
     )
     several = len(records) > 1
+    unknown = None if several else "one imported run says nothing of its scatter"
+    if None in metered:
+        unknown = "no GPU was metered, and what was modelled has no stated doubt"
     scatter_j = repeatability(energies_j).standard_uncertainty if several else 0.0
     common_j = UNCALIBRATED_GAIN_U * fraction * energy_j
-    estimate = combined(energies_j, [0.0] * len(records), common_j) if several else None
+    estimate = combined(energies_j, [0.0] * len(records), common_j) if unknown is None else None
     return Side(
         label=first.project_name,
         name=f"{first.campaign}/{first.run_id if len(records) == 1 else first.project_name}",
@@ -191,8 +196,8 @@ def imported_side(records: Sequence[ImportedRecord], boundary: Boundary, group: 
             for each, value in zip(records, energies_j, strict=True)
         ),
         repeats=len(records),
-        doubt=Doubt(scatter=scatter_j / energy_j, stated=0.0, run=0.0) if several else None,
-        no_doubt=None if several else "one imported run says nothing of its scatter",
+        doubt=Doubt(scatter=scatter_j / energy_j, stated=0.0, run=0.0) if unknown is None else None,
+        no_doubt=unknown,
         meters=(meter,),
         per_generation={"generation": 1.0},
         fields={"model": first.project_name} | ({"task": first.task} if first.task else {}),

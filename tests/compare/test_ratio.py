@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import math
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from compare_records import OTHER_BOARD, record_of
 from fakes import source_info
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.compare.base import Term
+from harness.compare.base import Meter, Term
 from harness.compare.comparison import compare_runs
-from harness.compare.ratio import LogRatio, Spread, log_ratio
+from harness.compare.ratio import LogRatio, Spread, log_ratio, shared_terms
 from harness.compare.sides import side_of
 from harness.records import RunRecord, UncertaintyTerm
 
@@ -43,6 +42,28 @@ def test_on_two_boards_nothing_cancels():
     ratio = ratio_of(record_of([29.0] * 5), record_of([58.0] * 5, "b", sources=(OTHER_BOARD,)))
     assert terms(ratio)["sensor gain"] == pytest.approx(math.hypot(0.01, 0.01))
     assert terms(ratio)["sensor offset"] == pytest.approx(math.hypot(0.5 / 290, 0.5 / 580))
+
+
+def test_boards_of_one_side_alone_stay_in_doubt():
+    def meter(identity: str, energy_fraction: float) -> Meter:
+        return Meter(
+            identity=identity,
+            name=identity,
+            gain_relative_u=0.01,
+            offset_u_w=0.5,
+            energy_fraction=energy_fraction,
+            offset_per_w=0.002,
+        )
+
+    # On the first board alone, then half of it there and half on a second one; both count their offset in full.
+    gain, offset = shared_terms([meter("0", 1.0)], [meter("0", 0.5), meter("1", 0.5)], cancels=True)
+    assert gain.relative_u == pytest.approx(math.hypot(0.005, 0.005))
+    assert offset.relative_u == pytest.approx(0.001)
+    # Of two boards on either side nothing is left where each does the same share.
+    gain, _ = shared_terms([meter("0", 0.5), meter("1", 0.5)], [meter("1", 0.5), meter("0", 0.5)], cancels=True)
+    assert gain.relative_u == 0
+    gain, _ = shared_terms([meter("0", 0.5), meter("1", 0.5)], [meter("2", 0.5), meter("3", 0.5)], cancels=True)
+    assert gain.relative_u == pytest.approx(math.hypot(0.01, 0.01))
 
 
 @pytest.mark.parametrize("change", [{"driver": "550"}, {"gain": 1.02}, {"sensor_profile": "b"}, {"offset_u_w": 0.4}])
@@ -111,17 +132,25 @@ def test_a_p_value_is_one_less_the_confidence_that_just_reaches(value, u, shared
         assert ratio.half(1 - p) == pytest.approx(value, rel=1e-3)
 
 
+@pytest.fixture
+def bench(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    return importlib.import_module("bench_compare")
+
+
 @pytest.mark.parametrize(("paired", "same_board"), [(False, True), (True, True), (False, False)])
-def test_the_interval_covers_the_drawn_truth(paired, same_board):
-    sys.path.insert(0, SCRIPTS)
-    try:
-        from _bench_compare_world import runs
-    finally:
-        sys.path.remove(SCRIPTS)
-    rng = np.random.default_rng(7)
-    covered = []
-    for _ in range(36):
-        truth = float(rng.uniform(0.5, 2))
-        (told,) = compare_runs(runs(rng, [truth], paired, same_board)).comparisons
-        covered.append(told.low is not None and told.high is not None and told.low <= truth <= told.high)
-    assert sum(covered) >= 31  # of 36 at 95 %: fewer in 1 of 100 rows; scripts/bench_compare.py draws thousands
+def test_the_interval_covers_the_drawn_truth(bench, paired, same_board):
+    outcomes = [bench.pair(7, number, "any", paired, same_board) for number in range(36)]
+    assert sum(each.covered for each in outcomes) >= 31  # at 95 %: fewer in 1 of 100 rows; the script draws thousands
+
+
+def test_the_bench_counts_what_is_false(bench):
+    found, tables = bench.groups(1, 12, boards=0)
+    assert len(found) == 12
+    assert all(bench.summary(outcomes)["comparisons"] == 1 for outcomes in found.values())
+    assert set(tables.values()) <= {0.0, 1.0}
+    told = found["paired, one board, any"][0].told
+    assert bench.Outcome(told.model_copy(update={"verdict": "less"}), 1.0).false_difference
+    assert not bench.Outcome(told.model_copy(update={"verdict": "less"}), 0.9).false_difference
+    assert bench.Outcome(told.model_copy(update={"within_margin": True}), 1.05).false_equivalence
+    assert not bench.Outcome(told.model_copy(update={"within_margin": True}), 1.04).false_equivalence
