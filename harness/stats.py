@@ -6,6 +6,7 @@ Source of the combination of uncertainties: JCGM 100:2008 (GUM), 5.1.2. Interval
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -86,7 +87,11 @@ def student_t_quantile(confidence: float, degrees: float) -> float:
         raise ValueError("Student's t needs at least one degree of freedom")
     if degrees > 200:
         return NormalDist().inv_cdf(0.5 + confidence / 2)
-    whole = int(degrees)
+    return _student_t_quantile(confidence, int(degrees))
+
+
+@functools.lru_cache(maxsize=4096)
+def _student_t_quantile(confidence: float, whole: int) -> float:
     low, high = 0.0, 1.0
     while student_t_two_sided(high, whole) < confidence:
         high *= 2
@@ -149,6 +154,20 @@ def combined(values: Sequence[float], window_u: Sequence[float], common_u: float
         standard_uncertainty=math.hypot(max(scatter_u, stated_u), common_u),
         method="scatter (Student t) and budget (normal), expanded and added in quadrature",
     )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, step by step down (Holm, Scand. J. Statist. 6, 1979, 65).
+
+    Rejecting those at or below alpha makes one false rejection or more with a probability of at most alpha, whatever
+    their dependence.
+    """
+    count, largest = len(p_values), 0.0
+    adjusted = [0.0] * count
+    for rank, index in enumerate(sorted(range(count), key=lambda each: p_values[each])):
+        largest = max(largest, min(1.0, (count - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
 
 
 def effective_sample_size(values: FloatArray) -> float:

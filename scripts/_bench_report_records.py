@@ -5,15 +5,17 @@ Every record is marked simulated, and its campaign is named `generated-...`: no 
 
 from __future__ import annotations
 
-import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
+
 from harness.specs import RunSpec
-from harness.store.files import RECORD, find_runs
+from harness.store.files import RECORD, TRACE, StoredRun, find_runs
 
 TEMPLATES = """\
 campaign: templates
@@ -31,29 +33,34 @@ RUNS_PER_CAMPAIGN = 500
 _VARIED = ("measurements", "summary", "idle", "host")
 
 
-def write_records(results: Path, count: int, seed: int = 7) -> list[Path]:
-    """Write `count` records in campaigns of 500 under a folder; each has its own model, energy and run id."""
-    templates = simulated_templates(results.parent / "templates")
+def write_records(results: Path, count: int, seed: int = 7) -> None:
+    """Write `count` records in campaigns of 500 under a folder; each has its own model, energy and run id.
+
+    Those of the first campaign have a power trace as well, the one of the run that they were made from.
+    """
+    runs = simulated_runs(results.parent / "templates")
+    templates = [run.record.model_dump(mode="json") for run in runs]
     chance = random.Random(seed)
-    folders = []
     for number in range(count):
-        template = templates[number % len(templates)]
-        content = varied(template, f"generated/model-{number // 4:04}", 2 ** (number % 4), chance.lognormvariate(0, 1))
+        which = number % len(runs)
+        model, batch_size = f"generated/model-{number // 4:04}", 2 ** (number % 4)
+        content = varied(templates[which], model, batch_size, chance.lognormvariate(0, 1))
         folder = results / f"generated-{number // RUNS_PER_CAMPAIGN:02}" / content["run_id"]
         content["campaign"] = folder.parent.name
         folder.mkdir(parents=True)
-        (folder / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
-        folders.append(folder)
-    return folders
+        (folder / RECORD).write_bytes(to_json(content, indent=1))
+        if number < RUNS_PER_CAMPAIGN:
+            shutil.copyfile(runs[which].folder / TRACE, folder / TRACE)
 
 
-def simulated_templates(folder: Path) -> list[dict[str, Any]]:
-    """A few runs of the simulated engine on a virtual clock, as JSON."""
+def simulated_runs(folder: Path) -> list[StoredRun]:
+    """A few runs of the simulated engine on a virtual clock."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "templates.yaml").write_text(TEMPLATES, encoding="utf-8")
     command = ["run", str(folder / "templates.yaml"), "--in-process", "--results", str(folder), "--json"]
-    subprocess.run([sys.executable, "-m", "harness.cli.main", *command], check=True, stdout=subprocess.DEVNULL)
-    return [run.record.model_dump(mode="json") for run in find_runs([folder])]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([sys.executable, "-m", "harness.cli.main", *command], check=True, **quiet)
+    return find_runs([folder])
 
 
 def varied(template: dict[str, Any], model: str, batch_size: int, factor: float) -> dict[str, Any]:

@@ -174,6 +174,14 @@ study.press
 study.cells
 study.compare
 study.replay
+compare.base
+compare.sides
+compare.foreign
+compare.ratio
+compare.verdicts
+compare.groups
+compare.across
+compare.comparison
 report.results
 report.uncertainty
 report.sweep
@@ -214,6 +222,8 @@ cli.ranking
 cli.show
 cli.phases
 cli.report
+cli.compare_tables
+cli.compare
 cli.claims
 cli.explain
 cli.outlook

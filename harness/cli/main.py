@@ -10,6 +10,7 @@ import typer
 
 import harness
 from harness.cli.claims import claims_command
+from harness.cli.compare import compare_command
 from harness.cli.doctor import doctor_command
 from harness.cli.equivalents import equivalents_command
 from harness.cli.explain import explain_command
@@ -39,6 +40,7 @@ app.command("run")(run_command)
 app.command("show")(show_command)
 app.command("list")(list_command)
 app.command("report")(report_command)
+app.command("compare")(compare_command)
 app.command("phases")(phases_command)
 app.command("doctor")(doctor_command)
 app.command("equivalents", context_settings={"ignore_unknown_options": True})(equivalents_command)

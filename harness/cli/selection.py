@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from harness.errors import StoreError
+    from harness.errors import StoreError, UserInputError
     from harness.store.files import StoredRun
     from harness.store.queries import StoredRuns
 
@@ -45,9 +45,6 @@ def select_stored(what: list[str], results: Path) -> tuple[StoredRuns, list[str]
 
 def _meant(what: list[str], results: Path) -> tuple[StoredRuns, list[str], list[Path]]:
     """Stored runs, those of the words that name some of them, and those that are folders elsewhere."""
-    import difflib
-
-    from harness.errors import UserInputError
     from harness.report.stored import stored_runs
     from harness.store.files import record_files
 
@@ -56,7 +53,24 @@ def _meant(what: list[str], results: Path) -> tuple[StoredRuns, list[str], list[
     folders = [Path(name) for name in what if name not in names]
     for folder in folders:
         if not folder.exists() or next(record_files(folder), None) is None:
-            near = difflib.get_close_matches(str(folder), stored.names(), n=1, cutoff=0.4)
-            hint = f"Did you mean {near[0]}?" if near else f"harness list --results {results} shows what is there."
-            raise UserInputError(f"There is no campaign, run or folder '{folder}'.", hint)
+            raise no_such_run(str(folder), set(stored.names()), results)
     return stored, names, folders
+
+
+def runs_named(name: str, stored: list[StoredRun], unreadable: list[StoreError]) -> list[StoredRun]:
+    """Those of one campaign, or whose id begins so; else those of a folder of that name."""
+    from harness.store.files import find_runs
+
+    found = [run for run in stored if run.record.campaign == name or run.record.run_id.startswith(name)]
+    return find_runs([Path(name)], unreadable) if not found and Path(name).exists() else found
+
+
+def no_such_run(name: str, known: set[str], results: Path) -> UserInputError:
+    """What to say of a name that means nothing, with the nearest that does."""
+    import difflib
+
+    from harness.errors import UserInputError
+
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]}?" if near else f"harness list --results {results} shows what is there."
+    return UserInputError(f"There is no campaign, run or folder '{name}'.", hint)

@@ -9,7 +9,7 @@ from harness.measure.period import period_disagrees
 from harness.measure.siblings import unexplained_scatter
 from harness.measure.stopping import relative_halfwidth, repeats_interval
 from harness.power.trace import PowerTrace
-from harness.records import Caveat, Measurement, SourceInfo
+from harness.records import Caveat, Measurement, RunRecord, SourceInfo
 from harness.specs import MeasureSpec
 
 
@@ -41,3 +41,13 @@ def run_caveats(
         why = "max_repeats was reached" if repeats_spent else "max_duration_s was spent"
         found.append(quality.not_narrow_enough(relative, target, why))
     return [caveat for caveat in found if caveat is not None]
+
+
+def all_caveats(record: RunRecord) -> tuple[Caveat, ...]:
+    """The run's caveats and those of its windows that weaken the run as well, the first of each kind."""
+    of_windows = (caveat for window in record.measurements for caveat in window.caveats if not caveat.window_only)
+    found = [*record.caveats, *of_windows]
+    first_of_code: dict[str, Caveat] = {}
+    for caveat in found:
+        first_of_code.setdefault(caveat.code, caveat)
+    return tuple(first_of_code.values())

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from harness.measure.run_caveats import all_caveats
 from harness.measure.stopping import gross_j
 from harness.power.trace import PowerTrace
 from harness.records import RunRecord
 from harness.report.ranking import RankingRow, ranked
-from harness.report.results import all_caveats
 from harness.report.uncertainty import run_budget
 
 TRACE_BUCKETS = 240  # of each the least and the most power are kept: peaks stay

@@ -14,9 +14,10 @@ from pydantic import Field
 from harness.footprint.accountings import accounted
 from harness.footprint.equivalents import Equivalents, equivalents
 from harness.frozen import Frozen
+from harness.measure.run_caveats import all_caveats
 from harness.records import RunRecord, Summary
 from harness.report.rating import WAYS, Bands, Stars, Way, bands, stars
-from harness.report.results import PER, Editions, all_caveats, boards_text
+from harness.report.results import PER, Editions, boards_text
 from harness.report.sweep import latency_s
 from harness.stats import Estimate
 from harness.study.catalog import StudyModel, study_models

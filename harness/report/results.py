@@ -11,6 +11,7 @@ from harness.footprint.accountings import Accounted, accounted
 from harness.footprint.equivalents import Equivalents, equivalents
 from harness.footprint.factors import Factor
 from harness.frozen import Frozen
+from harness.measure.run_caveats import all_caveats
 from harness.records import Caveat, RunRecord
 from harness.specs import Accounting
 from harness.stats import Estimate
@@ -135,16 +136,6 @@ def boards_text(record: RunRecord) -> tuple[str | None, str | None]:
     active = [source for source in gpus if source.runs_model]
     boundary = f"{len(active)} of {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else None
     return active[0].device_name if active else None, boundary
-
-
-def all_caveats(record: RunRecord) -> tuple[Caveat, ...]:
-    """The run's caveats and those of its windows that weaken the run as well, the first of each kind."""
-    of_windows = (caveat for window in record.measurements for caveat in window.caveats if not caveat.window_only)
-    found = [*record.caveats, *of_windows]
-    first_of_code: dict[str, Caveat] = {}
-    for caveat in found:
-        first_of_code.setdefault(caveat.code, caveat)
-    return tuple(first_of_code.values())
 
 
 class HasCaveats(Protocol):

@@ -11,10 +11,11 @@ from pathlib import Path
 from harness.footprint.defaults import DEFAULTS
 from harness.footprint.equivalents import Equivalents
 from harness.frozen import Frozen
+from harness.measure.run_caveats import all_caveats
 from harness.records import Caveat, RunRecord
 from harness.report.ranking import RankingRow, Rating, equal_to, per_kwh, ranking_row, rated
 from harness.report.rating import Way
-from harness.report.results import PER, Editions, all_caveats
+from harness.report.results import PER, Editions
 from harness.store.index import Kept
 from harness.store.queries import KeptRun, StoredRuns
 from harness.units import J_PER_KWH

@@ -8,9 +8,10 @@ import pytest
 from fakes import measurement_of, run_spec, source_energy_of, source_info
 
 from harness.errors import UserInputError
+from harness.measure.run_caveats import all_caveats
 from harness.measure.summary import summarize
 from harness.records import Caveat, Failure, RunRecord, WorkCounts
-from harness.report.results import Editions, ResultRow, all_caveats, caveat_lines, result_row
+from harness.report.results import Editions, ResultRow, caveat_lines, result_row
 
 EDITIONS = Editions(phone="epa-current", car="epa-current", grid="usa-2023")
 GPU = source_info(device_name="NVIDIA A100-SXM4-80GB")

@@ -1,0 +1,1 @@
+"""Ratios of energy with intervals and verdicts. Start at `comparison.compare_runs(records) -> base.Comparison`."""

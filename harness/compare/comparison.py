@@ -1,0 +1,286 @@
+"""Sets of sides compared: what may be, all ratios, and what is said of them together. Pure.
+
+`compare_runs` is the way in for records; `compare_sides` for anything that is a side already.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import NoReturn
+
+from harness.compare.across import Crossing, crossings
+from harness.compare.base import (
+    BOUNDARIES,
+    Across,
+    Boundary,
+    Compared,
+    Comparison,
+    LeftOut,
+    Side,
+    SideFigure,
+    Unit,
+    UnitRatio,
+)
+from harness.compare.ratio import LogRatio, budget, cancels_told, log_ratio
+from harness.compare.sides import side_of
+from harness.compare.verdicts import Judged, judge, repeats_to_decide, to_decide_told
+from harness.errors import MeasurementInvalid, UserInputError
+from harness.measure.alike import differences
+from harness.records import RunRecord
+
+MARGIN = 0.05
+CONFIDENCE = 0.95
+
+
+def compare_runs(
+    records: Sequence[RunRecord],
+    boundary: Boundary = "gpu",
+    per: Unit = "generation",
+    all_pairs: bool = False,
+    margin: float = MARGIN,
+    across: Collection[Across] = (),
+) -> Comparison:
+    """Records against the first of them, or every pair.
+
+    Args:
+        records: At least two; those without a figure are named in `left_out`.
+        boundary: Which energy of each.
+        per: Per what: a generation, an output token, an image or a megapixel of images.
+        all_pairs: Every record against every one before it, instead of against the first.
+        margin: A fraction: ratios within 1/(1 + margin) to 1 + margin count as equivalent.
+        across: What the sides may differ in although their ratio then mixes two things.
+
+    Returns:
+        Ratios (dimensionless, other / baseline) with 95 % intervals, and verdicts corrected for their number.
+
+    Raises:
+        UserInputError: Fewer than two can be compared, or they differ in what `across` does not allow.
+    """
+    sides, left_out = [], []
+    for record in records:
+        try:
+            sides.append(side_of(record, boundary, record.campaign))
+        except MeasurementInvalid as error:
+            left_out.append(LeftOut(name=f"{record.campaign}/{record.run_id}", reason=error.message))
+            if record is records[0]:
+                refuse_baseline(left_out[-1])
+    return compare_sides([sides], boundary, per, all_pairs, margin, across, left_out)
+
+
+def refuse_baseline(left_out: LeftOut) -> NoReturn:
+    """Nothing is compared with another baseline than the one that was named.
+
+    Raises:
+        UserInputError: Always.
+    """
+    raise UserInputError(
+        f"The baseline {left_out.name} cannot be compared: {left_out.reason}", "Name another one first."
+    )
+
+
+def compare_sides(
+    sets: Sequence[Sequence[Side]],
+    boundary: Boundary,
+    per: Unit = "generation",
+    all_pairs: bool = False,
+    margin: float = MARGIN,
+    across: Collection[Across] = (),
+    left_out: Sequence[LeftOut] = (),
+) -> Comparison:
+    """As `compare_runs`, for sets of sides: each set has a baseline of its own, one correction covers them all."""
+    kept: list[list[Side]] = []
+    told = list(left_out)
+    for sides in sets:
+        counted = [side for side in sides if per in side.per_generation]
+        told += [_uncounted(side, per) for side in sides if per not in side.per_generation]
+        if counted and counted[0] is not sides[0]:  # another baseline in its place would answer another question
+            told += [LeftOut(name=side.name, reason="its baseline has no figure") for side in counted]
+            counted = []
+        kept.append(_labelled(counted))
+    pairs = [pair for sides in kept for pair in _pairs(sides, all_pairs)]
+    if not pairs:
+        raise UserInputError(_nothing(told), "Name two runs with a figure: harness list shows them.")
+    crossed = [crossings(a, b, per, across) for a, b in pairs]
+    ratios = [_ratio(a, b, found, per) for (a, b), found in zip(pairs, crossed, strict=True)]
+    known = [ratio for ratio in ratios if ratio is not None]
+    judged = iter(judge(known, margin, CONFIDENCE))
+    compared = [
+        _compared(pair, found, per, margin, len(known), None if ratio is None else (ratio, next(judged)))
+        for pair, found, ratio in zip(pairs, crossed, ratios, strict=True)
+    ]
+    return Comparison(
+        boundary=boundary,
+        boundary_told=BOUNDARIES[boundary],
+        per=per,
+        confidence=CONFIDENCE,
+        margin=margin,
+        correction=_correction(len(known)),
+        sides=tuple(_figure(side, per) for sides in kept if len(sides) > 1 for side in sides),
+        comparisons=tuple(compared),
+        left_out=tuple(told),
+    )
+
+
+# --- which ------------------------------------------------------------------------------------------------
+
+
+def _pairs(sides: Sequence[Side], all_pairs: bool) -> list[tuple[Side, Side]]:
+    if len({side.name for side in sides}) < len(sides):
+        raise UserInputError("The same run is named twice.", "Name two different runs.")
+    return list(combinations(sides, 2)) if all_pairs else [(sides[0], side) for side in sides[1:]]
+
+
+def _labelled(sides: Sequence[Side]) -> list[Side]:
+    """Short names where they tell the sides apart, longer ones elsewhere."""
+    labels = [side.label for side in sides]
+    with_group = [f"{side.group.rstrip('/').rpartition('/')[2]}: {side.label}" for side in sides]
+    for longer in (with_group, [side.name for side in sides]):
+        labels = [other if labels.count(label) > 1 else label for label, other in zip(labels, longer, strict=True)]
+    return [side.model_copy(update={"label": label}) for side, label in zip(sides, labels, strict=True)]
+
+
+def _uncounted(side: Side, per: Unit) -> LeftOut:
+    return LeftOut(name=side.name, reason=f"no {per}s were counted, so there is no energy of one")
+
+
+def _nothing(left_out: Sequence[LeftOut]) -> str:
+    reasons = "; ".join(f"{each.name}: {each.reason}" for each in left_out)
+    return f"There are not two things to compare{f' ({reasons})' if reasons else ''}."
+
+
+# --- one pair ---------------------------------------------------------------------------------------------
+
+
+def _ratio(a: Side, b: Side, found: Sequence[Crossing], per: Unit) -> LogRatio | None:
+    """Per unit of work: the counts are exact, and only move it. None where a side's doubt is not known."""
+    if a.doubt is None or b.doubt is None:
+        return None
+    ratio = log_ratio(a, b, _cancels(found))
+    return replace(ratio, value=ratio.value + math.log(_factor(a, b, per)))
+
+
+def _cancels(found: Sequence[Crossing]) -> bool:
+    return not any(each.cancels_nothing for each in found)
+
+
+def _factor(a: Side, b: Side, per: Unit) -> float:
+    return a.per_generation[per] / b.per_generation[per]
+
+
+def _compared(
+    pair: tuple[Side, Side],
+    found: Sequence[Crossing],
+    per: Unit,
+    margin: float,
+    count: int,
+    known: tuple[LogRatio, Judged] | None,
+) -> Compared:
+    a, b = pair
+    plain = b.energy_j / a.energy_j
+    head = Compared(
+        baseline=a.label,
+        other=b.label,
+        ratio=plain * _factor(a, b, per),
+        low=None,
+        high=None,
+        simultaneous_low=None,
+        simultaneous_high=None,
+        ratios=tuple(
+            UnitRatio(per=unit, ratio=plain * _factor(a, b, unit), low=None, high=None)
+            for unit in a.per_generation
+            if unit in b.per_generation
+        ),
+        method="none",
+        method_told="no interval",
+        verdict="cannot tell",
+        within_margin=False,
+        p_different=None,
+        p_equivalent=None,
+        repeats_to_decide=None,
+        to_decide="; ".join(f"{side.label}: {side.no_doubt}" for side in pair if side.no_doubt),
+        budget=(),
+        cancels=cancels_told(a.meters, b.meters, _cancels(found)),
+        across=tuple(f"across {each.kind}: {each.told}" for each in found),
+        marks=_marks(a, b),
+        differs=tuple(_differs(a, b)),
+        caveats=tuple(f"{side.label}: {code}" for side in pair for code in side.caveats),
+        notes=tuple(dict.fromkeys((*a.notes, *b.notes))),
+    )
+    return head if known is None else head.model_copy(update=_statements(head, *known, margin, count))
+
+
+def _statements(head: Compared, ratio: LogRatio, judged: Judged, margin: float, count: int) -> dict[str, object]:
+    """Interval, verdict and budget: all that needs the doubt of both sides."""
+    each_confidence = 1 - (1 - CONFIDENCE) / count
+    low, high = ratio.interval(CONFIDENCE)
+    together = ratio.interval(each_confidence)
+    needed = None
+    if judged.verdict == "cannot tell":
+        needed = repeats_to_decide(ratio, margin, each_confidence)
+    to_unit = [(each, each.ratio / head.ratio) for each in head.ratios]
+    return {
+        "low": low,
+        "high": high,
+        "simultaneous_low": together[0],
+        "simultaneous_high": together[1],
+        "ratios": tuple(
+            each.model_copy(update={"low": low * factor, "high": high * factor}) for each, factor in to_unit
+        ),
+        "method": ratio.spread.method,
+        "method_told": _method_told(ratio),
+        "verdict": judged.verdict,
+        "within_margin": judged.within_margin,
+        "p_different": judged.p_different,
+        "p_equivalent": judged.p_equivalent,
+        "repeats_to_decide": needed,
+        "to_decide": to_decide_told(ratio, judged, needed),
+        "budget": budget(ratio),
+    }
+
+
+def _method_told(ratio: LogRatio) -> str:
+    first, second = ratio.spread.repeats
+    if ratio.spread.method == "paired":
+        return f"paired, {first} pairs on the same inputs"
+    return f"unpaired (Welch), {first} and {second} repeats"
+
+
+def _marks(a: Side, b: Side) -> str:
+    mine, theirs = a.mark or "measured", b.mark or "measured"
+    return mine if mine == theirs else f"{theirs} against {mine}"
+
+
+def _differs(a: Side, b: Side) -> list[str]:
+    names = [name for name in a.fields if name in b.fields or a.kind == b.kind == "run"]
+    names += [name for name in b.fields if name not in a.fields and a.kind == b.kind == "run"]
+    return differences([{name: side.fields[name] for name in names if name in side.fields} for side in (a, b)])
+
+
+# --- the table --------------------------------------------------------------------------------------------
+
+
+def _figure(side: Side, per: Unit) -> SideFigure:
+    count, estimate = side.per_generation[per], side.estimate_j
+    return SideFigure(
+        label=side.label,
+        name=side.name,
+        mark=side.mark,
+        boundary=BOUNDARIES[side.boundary],
+        gpu=side.gpu,
+        repeats=side.repeats,
+        energy_j=side.energy_j / count,
+        low_j=None if estimate is None else estimate.low / count,
+        high_j=None if estimate is None else estimate.high / count,
+    )
+
+
+def _correction(count: int) -> str:
+    if count <= 1:
+        return "one comparison: no correction"
+    return (
+        f"{count} comparisons: verdicts of difference and of equivalence are each corrected by Holm (1979); the "
+        f"simultaneous intervals hold together with {CONFIDENCE:.0%} (Bonferroni)"
+    )
