@@ -20,7 +20,7 @@ from harness.study.catalog import PAPER
 CHOICES = ("grid", "phone", "car", "gpu-to-system", "pue")  # the factors that the reader of a page may change
 ROW_FIELDS = (
     *("campaign", "run_id", "started_at_utc", "mark", "task", "model", "general", "parameters", "weights", "dtype"),
-    *("prompts", "load", "batch_size", "gpu", "boundary", "windows", "generations", "unit", "j_per_unit"),
+    *("prompts", "work", "load", "batch_size", "gpu", "boundary", "windows", "generations", "unit", "j_per_unit"),
     *("j_per_unit_low", "j_per_unit_high", "latency_s", "power_w", "quality", "quality_metric", "caveats", "left_out"),
 )
 
@@ -94,6 +94,8 @@ def _all_stars(rows: Sequence[RankingRow], boundary: Any) -> tuple[list[list[str
             "gpu": rating.peers[1],
             "boards": rating.peers[2],
             "mark": rating.peers[3],
+            "work": rating.peers[4],
+            "prompts": rating.peers[5],
             "boundary": boundary,
             "way": way,
             "edges": rating.bands.edges,

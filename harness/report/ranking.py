@@ -18,7 +18,7 @@ from harness.measure.run_caveats import all_caveats
 from harness.records import RunRecord, Summary
 from harness.report.rating import WAYS, Bands, Stars, Way, bands, stars
 from harness.report.results import PER, Editions, boards_text
-from harness.report.sweep import latency_s
+from harness.report.sweep import latency_s, work_words
 from harness.stats import Estimate
 from harness.study.catalog import StudyModel, study_models
 from harness.tasks.catalog import task_info
@@ -61,6 +61,7 @@ class RankingRow(Frozen):
     weights: str
     dtype: str
     prompts: str
+    work: str = Field("", description="what one request asks for, where models of the task write: 10 new tokens")
     load: str = Field(description="batch size, or the load on a server")
     batch_size: int | None = Field(description="None: a server's own")
     gpu: str | None
@@ -90,8 +91,11 @@ class RankingRow(Frozen):
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """What rows must share to be rated against each other: task, board, how many of it, and whose energy."""
-        return (self.task, self.gpu or "", self.boundary or "", self.mark)
+        """What rows must share to be rated against each other.
+
+        Task, board, how many of it, whose energy, how much a request asks for, and the requests.
+        """
+        return (self.task, self.gpu or "", self.boundary or "", self.mark, self.work, self.prompts)
 
 
 class Rating(Frozen):
@@ -132,6 +136,7 @@ def ranking_row(record: RunRecord, one_kwh: Equivalents) -> RankingRow:
         "weights": "none" if spec.engine == "simulated" else spec.model.weights,
         "dtype": spec.quantization or spec.dtype,
         "prompts": spec.prompts.label,
+        "work": _work(record),
         "load": spec.load_label,
         "batch_size": None if spec.server is not None else spec.batch_size,
         "gpu": gpu,
@@ -181,6 +186,12 @@ def _general(record: RunRecord) -> bool | None:
     if info is None or info.section is None or info.writes:
         return None
     return spec.text is not None
+
+
+def _work(record: RunRecord) -> str:
+    """Of tasks in which every model writes; elsewhere a general model's tokens are its way of doing the same work."""
+    info = task_info(record.spec.task)
+    return work_words(record.spec) if info is not None and info.writes else ""
 
 
 def _parameters(record: RunRecord) -> int | None:

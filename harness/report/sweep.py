@@ -18,6 +18,7 @@ from harness.frozen import Frozen
 from harness.measure.alike import grouped, setting
 from harness.measure.phases_design import row_of
 from harness.records import RunRecord
+from harness.specs import RunSpec
 from harness.stats import Estimate
 
 
@@ -164,12 +165,15 @@ def latency_s(record: RunRecord) -> float | None:
 
 def _words(record: RunRecord) -> str:
     spec = record.spec
-    told = [spec.task, f"prompts {spec.prompts.label}", spec.dtype]
-    if spec.text is not None:
-        told.insert(1, f"{spec.text.new_tokens} new tokens")
+    told = [spec.task, work_words(spec), f"prompts {spec.prompts.label}", spec.dtype]
+    return ", ".join(part for part in told if part)
+
+
+def work_words(spec: RunSpec) -> str:
+    """How much one request asks for: tokens, or steps and size of an image; empty for neither."""
     if spec.image is not None:
-        told.insert(1, f"{spec.image.steps} steps at {spec.image.width} x {spec.image.height}")
-    return ", ".join(told)
+        return f"{spec.image.steps} steps at {spec.image.width} x {spec.image.height}"
+    return f"{spec.text.new_tokens} new tokens" if spec.text is not None else ""
 
 
 def _best(records: Sequence[RunRecord], points: Sequence[SweepPoint]) -> Best | None:

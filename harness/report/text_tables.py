@@ -17,7 +17,7 @@ _HEADS = ("model", "how", "kWh per 1,000", "caveats", "J per token or image", "g
 _LAST = ("latency, s", *(f"stars, {way}" for way in WAYS), "boundary", "energy")
 _PLAIN = (
     *("campaign", "run_id", "started_at_utc", "mark", "task", "model", "general", "parameters", "weights", "dtype"),
-    *("prompts", "load", "batch_size", "gpu", "boundary", "windows", "generations"),
+    *("prompts", "work", "load", "batch_size", "gpu", "boundary", "windows", "generations"),
 )
 _NUMBERS = (
     *("unit", "j_per_unit", "j_per_unit_low", "j_per_unit_high", "carbon_g_co2e", "phone_charges", "car_km"),
@@ -83,7 +83,7 @@ def _cells(row: RankingRow) -> list[str]:
     per_unit = _interval(row.j_per_unit, row.j_per_unit_low, row.j_per_unit_high)
     return [
         _escaped(row.model),
-        _escaped(", ".join(part for part in (row.load, row.dtype, row.gpu) if part)),
+        _escaped(", ".join(part for part in (row.load, row.work, row.dtype, row.gpu) if part)),
         _energy(row.energy),
         " ".join(row.caveats),
         f"{per_unit} /{row.unit}" if row.unit else "-",

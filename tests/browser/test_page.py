@@ -133,7 +133,7 @@ def test_every_number_leads_to_its_run_with_budget_trace_and_caveats(opened):
 
 
 def test_slider_adds_up_as_the_command_does(opened, tmp_path):
-    opened.locator("select[name=run]").select_option(label="a, batch 1, text generation (simulated)")
+    opened.locator("select[name=run]").select_option(label="a, batch 1, float16, text generation (simulated)")
     opened.locator("select[name=gpu-to-system]").select_option("")
     for kind, edition in (
         ("pue", "google-2025"),

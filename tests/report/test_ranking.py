@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fakes import run_spec
 from report_records import ONE_KWH, record_of
 
 from harness.errors import UserInputError
@@ -56,6 +57,9 @@ def test_ranked_by_task_and_energy_and_rated_among_models_of_one_board():
     # each model once, by its least: b 10 J and a 50 J a generation
     assert (band.low, band.high, band.models) == (pytest.approx(10 / 3600), pytest.approx(50 / 3600), 2)
     assert [stars_of(row, among, "equal bands").stars for row in rows[:3]] == [1, 5, 1]
+    longer = row_of("b", spec=run_spec(model={"id": "b"}, text={"new_tokens": 500}))
+    assert (rows[0].work, longer.work) == ("10 new tokens", "500 new tokens")
+    assert longer.peers != rows[0].peers  # longer answers are other work
     assert stars_of(rows[3], among, "equal bands") is None
 
 

@@ -25,7 +25,7 @@ function drawCalculator() {
     sum.perDay = number.valueAsNumber; slider.value = Math.log10(sum.perDay); add();
   } });
   fill("calculator", h("form", { class: "filters", "aria-label": "What it adds up to", onsubmit: (event) => event.preventDefault() },
-    h("label", { class: "wide" }, "Run", h("select", { name: "run", onchange: (event) => { sum.row = rows[Number(event.target.value)]; add(); } }, offered.map((row) => h("option", { value: row.index, selected: row === sum.row }, `${row.model}, ${row.load}, ${readable(row.task)}${row.mark ? ` (${row.mark})` : ""}`)))),
+    h("label", { class: "wide" }, "Run", h("select", { name: "run", onchange: (event) => { sum.row = rows[Number(event.target.value)]; add(); } }, offered.map((row) => h("option", { value: row.index, selected: row === sum.row }, `${[row.model, row.load, row.dtype, row.prompts !== "builtin" && row.prompts, readable(row.task)].filter(Boolean).join(", ")}${row.mark ? ` (${row.mark})` : ""}`)))),
     CHOICES.map(([kind, label]) => h("label", {}, label, h("select", { name: kind, onchange: (event) => { chosen[kind] = event.target.value === "" ? null : data.factors[kind].find((each) => each.id === event.target.value); add(); } },
       ["pue", "gpu-to-system"].includes(kind) && h("option", { value: "", selected: chosen[kind] === null }, "not counted (× 1)"),
       data.factors[kind].map((each) => h("option", { value: each.id, selected: each === chosen[kind] }, `${each.edition}: ${each.shown} ${each.unit}`))))),

@@ -23,8 +23,8 @@ function drawTasks() {
   } }, task === null ? "every task" : readable(task));
   fill("tasks", tasks.map(pick), tasks.length > 1 && pick(null));
 }
-// Runs that may be set side by side: one task, one board, as many of it at work, measured or not.
-const peers = (row) => JSON.stringify([row.task, row.gpu, row.boundary, row.mark]);
+// Runs that may be set side by side: as `peers` of report/ranking.
+const peers = (row) => JSON.stringify([row.task, row.gpu, row.boundary, row.mark, row.work, row.prompts]);
 function drawHero() {
   const found = rows.filter((row) => placed(row) && asked(row) && inTask(row) && (row.mark === "study") === studyOnly);
   const groups = new Map();
@@ -36,7 +36,7 @@ function drawHero() {
   const [one, two] = [energyOf(least), energyOf(most)];
   const apart = one[2] === null || two[1] === null || one[2] < two[1];
   const same = least.model === most.model;
-  const differing = ["load", "dtype", "prompts"].filter((name) => least[name] !== most[name]);
+  const differing = ["load", "dtype"].filter((name) => least[name] !== most[name]);
   const how = (row) => differing.length > 0 && ` (${differing.map((name) => row[name]).join(", ")})`;
   const words = order.length === 1 ? ["Only ", h("b", {}, least.model), " stands here."]
     : [h("b", {}, most.model), how(most), " takes ", h("strong", {}, `${significant(two[0] / one[0], 2)} times`), " the energy of ",
@@ -50,8 +50,8 @@ function drawHero() {
   };
   fill("hero", h("p", { class: "verdict" }, words),
     h("div", { class: "sides" }, side("Least", least), order.length > 1 && side("Most", most)),
-    h("p", { class: "scope" }, `${capital(readable(least.task))}; ${data.boundaries[state.boundary]}; ${[least.gpu, least.boundary].filter(Boolean).join(", ")}; ${several(order.length, studyOnly ? "model" : "run")}.`,
-      groups.size > 1 && ` ${several(groups.size - 1, "other group")} of runs (another task, GPU or origin) in the ranking below.`));
+    h("p", { class: "scope" }, `${capital(readable(least.task))}; ${data.boundaries[state.boundary]}; ${[least.gpu, least.boundary, least.work, `prompts: ${least.prompts}`].filter(Boolean).join(", ")}; ${several(order.length, studyOnly ? "model" : "run")}.`,
+      groups.size > 1 && ` ${several(groups.size - 1, "other group")} of runs (another task, GPU, origin, length of answer, or prompts) in the ranking below.`));
 }
 function drawFigures() {
   const figures = at("figures");
@@ -62,7 +62,7 @@ function drawFigures() {
   const colours = studyOnly ? "" : " Filled: runs of this page; hollow grey: the study's models.";
   const energy = { label: "kWh per 1,000 generations, log", log: true };
   const point = (x, y) => (row) => ({ x: x(row), y: y(row), row, kind: kind(row), shape: row.general ? "diamond" : "circle", low: energyOf(row)[1], high: energyOf(row)[2] });
-  const columns = [["kWh per 1,000", (p) => plusMinus(...energyOf(p.row))], ["how", (p) => `${p.row.load}, ${p.row.dtype}`]];
+  const columns = [["kWh per 1,000", (p) => plusMinus(...energyOf(p.row))], ["how", (p) => [p.row.load, p.row.dtype, p.row.work, p.row.prompts].filter(Boolean).join(", ")]];
   const kwh = (row) => energyOf(row)[0];
   const about = `${state.task === null ? "Every task" : capital(readable(state.task))}; ${data.boundaries[state.boundary]}.${colours}`;
   const made = [byTask(everything, point, energy, columns, kwh)];
@@ -106,7 +106,7 @@ function pareto(found, point, energy, columns, kwh, about) {
 function batches(found, point, energy, columns, kwh) {
   const lines = new Map();
   for (const row of found) {
-    const key = JSON.stringify([row.campaign, row.task, row.model, row.dtype, row.gpu, row.boundary, row.prompts, row.mark]);
+    const key = JSON.stringify([row.campaign, row.task, row.model, row.dtype, row.gpu, row.boundary, row.work, row.prompts, row.mark]);
     lines.set(key, [...(lines.get(key) ?? []), row]);
   }
   const swept = [...lines.values()].filter((line) => distinct(line.map((row) => row.batch_size)).length > 1)
@@ -129,7 +129,7 @@ function general(everything, point, energy, columns, kwh) {
 }
 function drawBands() {
   const found = data.bands.filter((band) => band.boundary === state.boundary && (state.task === null || band.task === state.task) && (band.mark !== "study" || studyOnly || state.task !== null));
-  fill("bands", h("p", {}, "Stars tell a model's place among the models beside it: one task, one GPU, as many of it, one boundary, measured apart from simulated. With other models beside it, it has other stars. Two ways, since they disagree wherever one model is far off:"),
+  fill("bands", h("p", {}, "Stars tell a model's place among the models beside it: one task, the same prompts and length of answer, one GPU, as many of it, one boundary, measured apart from simulated. With other models beside it, it has other stars. Two ways, since they disagree wherever one model is far off:"),
     h("ul", {}, h("li", {}, h("b", {}, "equal bands"), ": the range from the least to the most energy in five equal parts, as AI Energy Score words it. One very costly model lifts all others."),
       h("li", {}, h("b", {}, "quantiles"), ": every fifth of the models has one number of stars.")),
     h("p", {}, "Each model counts once, by its run of least energy. An interval that crosses an edge is shown by the stars at its two ends; of what all runs on a board share (its sensor's gain), both ends move together, so that fewer crossings are open than it seems."),
@@ -137,6 +137,6 @@ function drawBands() {
       : h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Edges of the bands" }, h("table", {},
         h("caption", {}, "Edges of the bands, kWh per 1,000 generations"),
         h("thead", {}, h("tr", {}, ["task, GPU", "way", "models", "★★★★★ up to", "★★★★ up to", "★★★ up to", "★★ up to", "★ up to"].map((words) => h("th", { scope: "col" }, words)))),
-        h("tbody", {}, found.map((band) => h("tr", {}, h("th", { scope: "row" }, [readable(band.task), band.gpu, band.boards].filter(Boolean).join(", "), band.mark && [" ", h("span", { class: "badge other" }, band.mark)]),
+        h("tbody", {}, found.map((band) => h("tr", {}, h("th", { scope: "row" }, [readable(band.task), band.gpu, band.boards, band.work, `prompts: ${band.prompts}`].filter(Boolean).join(", "), band.mark && [" ", h("span", { class: "badge other" }, band.mark)]),
           h("td", {}, band.way), h("td", {}, `${band.models} `, band.models < 5 && h("span", { class: "chip", title: "Fewer models than bands: little can be read from them." }, "few")), band.edges.map((edge) => h("td", {}, significant(edge))), h("td", {}, significant(band.high))))))));
 }

@@ -2,7 +2,7 @@
 const PAGE_ROWS = 50;
 // How a run ran: told once where all rows share it, else beside each.
 const ABOUT = {
-  load: (row) => row.load, dtype: (row) => row.dtype, gpu: (row) => row.gpu, boundary: (row) => row.boundary, task: (row) => readable(row.task),
+  load: (row) => row.load, dtype: (row) => row.dtype, gpu: (row) => row.gpu, boundary: (row) => row.boundary, task: (row) => readable(row.task), work: (row) => row.work || null,
   prompts: (row) => (row.prompts === "builtin" ? null : row.prompts), weights: (row) => (row.weights === "random" ? "random weights" : null),
 };
 const SORTS = {
