@@ -172,7 +172,7 @@ SETTLING_TAUS_S = np.geomspace(0.1, 4.0, 40)
 def settling(since_s: FloatArray, power_w: FloatArray, gaps_s: FloatArray) -> IdlePowerReading | None:
     """Mean power over gaps that follow a load, from readings that begin a little after the last one.
 
-    A level and an exponential decay are fitted (linear least squares for each of a row of time constants). Its doubt
+    A level and an exponential decay are fitted (a line over the decay, for each of a row of time constants). Its doubt
     is the scatter about the fit and, as the bound of a rectangle, all that was extrapolated beyond the first reading.
 
     Args:
@@ -185,17 +185,14 @@ def settling(since_s: FloatArray, power_w: FloatArray, gaps_s: FloatArray) -> Id
     """
     if len(since_s) < 4:
         return None
-    best: tuple[float, float] | None = None
-    for tau_s in SETTLING_TAUS_S:
-        decay = np.exp(-since_s / tau_s)
-        design = np.column_stack([np.ones_like(decay), decay])
-        (level_w, uplift_w), *_ = np.linalg.lstsq(design, power_w, rcond=None)
-        misfit_w = float(np.std(power_w - design @ (level_w, uplift_w)))
-        mean_w = float(level_w + uplift_w * tau_s * np.sum(-np.expm1(-gaps_s / tau_s)) / np.sum(gaps_s))
-        if best is None or misfit_w < best[0]:
-            best = misfit_w, mean_w
-    assert best is not None
-    misfit_w, mean_w = best
+    decay = np.exp(-since_s / SETTLING_TAUS_S[:, np.newaxis])
+    about = decay - decay.mean(axis=1, keepdims=True)
+    uplift_w = about @ power_w / np.sum(about**2, axis=1)
+    level_w = np.mean(power_w) - uplift_w * decay.mean(axis=1)
+    misfits_w = np.std(power_w - uplift_w[:, np.newaxis] * decay, axis=1)
+    best = int(np.argmin(misfits_w))
+    tau_s, misfit_w = SETTLING_TAUS_S[best], float(misfits_w[best])
+    mean_w = float(level_w[best] + uplift_w[best] * tau_s * np.sum(-np.expm1(-gaps_s / tau_s)) / np.sum(gaps_s))
     return IdlePowerReading(mean_w, math.hypot(misfit_w, (mean_w - float(power_w[0])) / math.sqrt(3)))
 
 

@@ -363,7 +363,7 @@ class NvmlSource:
         listed = self.compute_processes()
         if listed is None:
             return None
-        return foreign_pids(listed, of_own_tree(listed), psutil.pid_exists, self._holds_context())
+        return foreign_pids(listed, of_own_tree(listed), psutil.pid_exists, self._holds_context)
 
     def close(self) -> None:
         """Give back this source's NVML reference; again is harmless."""

@@ -15,9 +15,12 @@ def of_own_tree(pids: Iterable[int]) -> frozenset[int]:
 
     Each is asked for its parents: to list all children would read every process of the machine, at every window.
     """
+    listed = frozenset(pids)
+    if listed <= {os.getpid()}:
+        return listed
     me = psutil.Process()
     above = {me.pid, *(parent.pid for parent in me.parents())}
-    return frozenset(pid for pid in pids if pid in above or _is_below(pid, me.pid))
+    return frozenset(pid for pid in listed if pid in above or _is_below(pid, me.pid))
 
 
 def _is_below(pid: int, root: int) -> bool:
@@ -50,9 +53,14 @@ def _maps_cuda(pid: int) -> bool:
 
 
 def foreign_pids(
-    listed: Collection[int], own: Collection[int], exists: Callable[[int], bool], holds_context: bool
+    listed: Collection[int],
+    own: Collection[int],
+    exists: Callable[[int], bool],
+    holds_context: Callable[[], bool],
 ) -> tuple[int, ...] | None:
     """Which of the processes that NVML lists are not ours; None where it cannot be told.
+
+    Whether we hold a CUDA context is asked only where the answer matters: it reads every process of the machine.
 
     In a container NVML may list the host's process ids, or none. So:
 
@@ -65,7 +73,7 @@ def foreign_pids(
     Not checkable without a GPU in a container; the table is what NVML's reference and container practice suggest.
     """
     others = tuple(sorted(set(listed) - set(own)))
-    if len(others) < len(set(listed)) or not holds_context:
+    if len(others) < len(set(listed)) or not holds_context():
         return others
     if not others:
         return None

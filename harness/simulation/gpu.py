@@ -227,8 +227,10 @@ class SimulatedGpu:
         return min(max(index, 0), len(self._published_w) - 1)
 
     def _publish_until(self, t_s: float) -> None:
-        due = max(1, math.floor((t_s - self._first_s) / self._sensor.period_s) + 1)
-        for number in range(len(self._published_w), due):
+        published, due = len(self._published_w), math.floor((t_s - self._first_s) / self._sensor.period_s) + 1
+        if published >= due and published:
+            return
+        for number in range(published, max(1, due)):
             at_s = self._first_s + number * self._sensor.period_s
             if self._published_w and self.faults.sensor_is_stuck(at_s):
                 reading_w = self._published_w[-1]
@@ -281,6 +283,8 @@ class SimulatedNode:
 
     def refresh(self) -> None:
         """Take in what any process wrote to the load log."""
+        if self._log.count() == self._seen_rows:
+            return
         with self.lock:
             for t_s, gpu_index, utilisation in self._log.rows(self._seen_rows):
                 self.gpus[int(gpu_index)].set_load(t_s, utilisation)

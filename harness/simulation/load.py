@@ -27,6 +27,10 @@ class LoadLog(Protocol):
         """Add one event; visible to every reader of the same log."""
         ...
 
+    def count(self) -> int:
+        """Number of events so far: asked at every reading, so it has to cost nothing."""
+        ...
+
     def rows(self, start: int) -> list[Row]:
         """Events from row `start` on."""
         ...
@@ -41,6 +45,10 @@ class MemoryLoadLog:
     def append(self, t_s: float, gpu_index: int, utilisation: float) -> None:
         """Add one event."""
         self._rows.append((t_s, float(gpu_index), utilisation))
+
+    def count(self) -> int:
+        """Number of events so far."""
+        return len(self._rows)
 
     def rows(self, start: int) -> list[Row]:
         """Events from row `start` on."""
@@ -65,7 +73,7 @@ class FileLoadLog:
         Raises:
             HarnessError: The log is full.
         """
-        (count,) = _COUNT.unpack_from(self._map)
+        count = self.count()
         if count >= self._capacity:
             raise HarnessError(
                 f"The simulated GPU's load log is full ({self._capacity} events).",
@@ -74,7 +82,11 @@ class FileLoadLog:
         _ROW.pack_into(self._map, _COUNT.size + count * _ROW.size, t_s, gpu_index, utilisation)
         _COUNT.pack_into(self._map, 0, count + 1)
 
+    def count(self) -> int:
+        """Number of events so far."""
+        (count,) = _COUNT.unpack_from(self._map)
+        return int(count)
+
     def rows(self, start: int) -> list[Row]:
         """Events from row `start` on."""
-        (count,) = _COUNT.unpack_from(self._map)
-        return [_ROW.unpack_from(self._map, _COUNT.size + row * _ROW.size) for row in range(start, count)]
+        return [_ROW.unpack_from(self._map, _COUNT.size + row * _ROW.size) for row in range(start, self.count())]

@@ -81,6 +81,11 @@ class TruePowerModel:
         self._waves: list[tuple[float, float, float]] = []  # angular frequency, amplitude, phase
         for frequency_hz, amplitude in RIPPLE:
             self._waves.append((2 * math.pi * frequency_hz, amplitude, rng.uniform(0, 2 * math.pi)))
+        tau_s = self._tau_filter_s
+        self._filtered_waves = [
+            (omega, amplitude / math.hypot(1, omega * tau_s), phase - math.atan(omega * tau_s))
+            for omega, amplitude, phase in self._waves
+        ]
         idle_w = profile.idle_w
         self._stretches = [_Stretch(start_s, 0.0, idle_w, 0.0, 0.0, 0.0, 0.0, 0.0, idle_w)]
         self._starts_s = [start_s]
@@ -171,10 +176,7 @@ class TruePowerModel:
         """What the filter would show had this stretch gone on for ever before."""
         thermal_s, uplift_s, tau_s = self._profile.thermal_tau_s, self._profile.uplift_tau_s, self._tau_filter_s
         t_s = stretch.start_s + since_s
-        ripple = sum(
-            amplitude / math.hypot(1, omega * tau_s) * math.sin(omega * t_s + phase - math.atan(omega * tau_s))
-            for omega, amplitude, phase in self._waves
-        )
+        ripple = sum(amplitude * math.sin(omega * t_s + phase) for omega, amplitude, phase in self._filtered_waves)
         return (
             stretch.steady_w
             + stretch.warm_w * thermal_s / (thermal_s - tau_s) * math.exp(-since_s / thermal_s)

@@ -24,7 +24,7 @@ from harness.power.processes import foreign_pids, of_own_tree
 )
 def test_foreign_processes_are_told_from_ours_where_they_can(listed, holds_context, expected):
     own, alive = {10, 11}, {10, 11, 20}
-    assert foreign_pids(listed, own, alive.__contains__, holds_context) == expected
+    assert foreign_pids(listed, own, alive.__contains__, lambda: holds_context) == expected
 
 
 def test_of_our_tree_are_we_our_parents_and_children_of_children_and_nobody_else():
