@@ -82,6 +82,13 @@ def test_an_answer_that_does_not_end_is_a_timeout() -> None:
         asked(Behaviour(tokens=100, token_s=0.1), timeout_s=0.25)
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["a line", "the length of a chunk"])
+def test_bytes_that_trickle_in_without_a_line_do_not_renew_the_time_that_is_allowed(chunked: bool) -> None:
+    headers = (("Transfer-Encoding", "chunked"),) if chunked else ()
+    with pytest.raises(AttemptFailed, match="timeout"):  # the server ends after 1.2 s, which would be closed-midway
+        asked(Behaviour(raw=b"0" * 60, trickle_s=0.02, headers=headers), timeout_s=0.2)
+
+
 def test_nobody_there_is_connection_refused() -> None:
     attempt = Attempt(0.0, 0.0)
     with fake_server() as server:
