@@ -158,7 +158,14 @@ class Served(Frozen):
     fewer_tokens: int = Field(description="answered inside with fewer output tokens than asked for")
     more_tokens: int
     without_usage: int = Field(description="answered inside without usage: their tokens are counted by pieces")
+    contradicting_usage: int = Field(
+        0, description="answered inside with a usage that cannot be: their tokens are counted by pieces"
+    )
+    fewer_than_pieces: int = Field(0, description="answered inside with fewer tokens, as told, than pieces came")
     input_tokens: int | None = Field(description="of answers whose first token came inside; None: not told for all")
+    cached_tokens: int | None = Field(
+        None, description="part of them that the server had in its prefix cache, at least; None: no answer tells"
+    )
     output_tokens: float = Field(description="that came inside, of answered requests, reasoning included")
     reasoning_tokens: float | None = Field(description="part of output_tokens; None where none was told")
     reasoning_by_pieces: bool = Field(False, description="reasoning_tokens is by share of the pieces, not told")

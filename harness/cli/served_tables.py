@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.measure.served_caveats import reasons_text
-from harness.records import Percentiles, RunRecord, ServedPhase
+from harness.records import Percentiles, RunRecord, Served, ServedPhase
 from harness.units import format_plus_minus, format_significant
 
 MS_PER_S = 1000
@@ -36,6 +36,7 @@ def print_served(record: RunRecord, out: Console) -> None:
     tokens = f"{served.output_tokens:.4g} output tokens"
     if served.reasoning_tokens is not None:
         tokens += f", {served.reasoning_tokens:.4g} of them reasoning"
+    tokens += f"; {_inputs(served)}"
     out.print(
         f"in {served.duration_s:.1f} s of windows: {served.requests_answered} answers ended, worth "
         f"{served.requests_in_part:.4g} with those that ended before or after in part; {tokens}; failed: "
@@ -62,6 +63,14 @@ def print_served(record: RunRecord, out: Console) -> None:
     if served.failed_energy_j:
         told = f"{format_significant(served.failed_energy_j)} J ± 100 %{mark}"
         out.print(f"failed requests, not in the figure: {told}, estimated by time in flight", soft_wrap=True)
+
+
+def _inputs(served: Served) -> str:
+    """Input tokens, and how many the server did not have to read."""
+    told = "input tokens not told" if served.input_tokens is None else f"{served.input_tokens} input tokens"
+    if served.cached_tokens is None:
+        return f"{told}, no word of a prefix cache"
+    return f"{told}, at least {served.cached_tokens} of them from the prefix cache"
 
 
 def _times(found: Percentiles | None) -> tuple[str, ...]:

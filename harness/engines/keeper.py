@@ -207,7 +207,7 @@ class Keeper:
     def _answer(self, request: Request, due_s: float, slot: int | None) -> bool:
         """Ask until it is answered, or the bound is reached. Whether it was answered."""
         for number in range(self._options.retries + 1):
-            attempt = Attempt(due_s, self._clock.now_s(), first=number == 0)
+            attempt = Attempt(due_s, self._clock.now_s(), first=number == 0, asked_tokens=self._new_tokens)
             self._now_in_flight(+1, attempt)
             retry_after_s: float | None = None
             try:

@@ -250,11 +250,12 @@ def _count(usage: Any, attempt: Attempt) -> None:
     """Tokens as the last usage of a stream states them; what it leaves out stays unknown."""
     if not isinstance(usage, dict):
         return
-    details = usage.get("completion_tokens_details") or {}
+    written, read = (usage.get(f"{part}_tokens_details") for part in ("completion", "prompt"))
     for name, value in (
         ("input_tokens", usage.get("prompt_tokens")),
         ("output_tokens", usage.get("completion_tokens")),
-        ("reasoning_tokens", details.get("reasoning_tokens") if isinstance(details, dict) else None),
+        ("reasoning_tokens", written.get("reasoning_tokens") if isinstance(written, dict) else None),
+        ("cached_tokens", read.get("cached_tokens") if isinstance(read, dict) else None),
     ):
-        if isinstance(value, int) and value >= 0:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             setattr(attempt, name, value)

@@ -4,7 +4,9 @@ What counts where:
 
 - An *attempt* is one HTTP request; a *request* is what was asked, with up to `retries` further attempts.
 - Output tokens belong to the window in which they arrived. A server's pieces may hold several tokens, or hold some
-  back; the tokens it states in `usage` are spread evenly over the answer's pieces.
+  back; the tokens it states in `usage` are spread evenly over the answer's pieces. What `usage` cannot mean is not
+  believed: pieces came and it states no token, or more than were asked for although no more pieces came. Such an
+  answer counts by its pieces, as one without `usage` does, and is itself counted (`contradicting_usage`).
 - A request counts by the share of its tokens that arrived inside: one that began before the window, or ended after
   it, counts in part (`requests_in_part`, which is what energy per generation is divided by).
 - Input tokens belong to the window in which the first token of the answer arrived.
@@ -30,7 +32,8 @@ class Attempt:
     """One request as it was sent once; times on the monotonic clock. Filled in while the answer comes.
 
     `due_s`: when it should have been sent (open loop: as drawn). `pieces_s`: arrivals of pieces with content.
-    `failure`: why it has no whole answer; None while it is in flight or once it ended well.
+    `failure`: why it has no whole answer; None while it is in flight or once it ended well. `asked_tokens`: most that
+    may come. `input_tokens` and those after it are as the server states them; `cached_tokens` are part of the input.
     """
 
     due_s: float
@@ -44,6 +47,8 @@ class Attempt:
     input_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    asked_tokens: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -51,9 +56,28 @@ class Attempt:
         return self.ended_s is not None and self.failure is None
 
     @property
+    def usage_contradicts(self) -> bool:
+        """The server states output tokens that cannot be: none with pieces, more than asked, fewer than reasoned."""
+        told, reasoned = self.output_tokens, self.reasoning_tokens or 0
+        if told is None or not self.pieces_s:
+            return False
+        over = self.asked_tokens is not None and len(self.pieces_s) <= self.asked_tokens < told - reasoned
+        return told == 0 or reasoned > told or over
+
+    @property
     def tokens(self) -> int:
-        """Output tokens as the server states them; else one for each piece."""
-        return len(self.pieces_s) if self.output_tokens is None else self.output_tokens
+        """Output tokens as the server states them; where it does not, or not credibly, one for each piece."""
+        return len(self.pieces_s) if self.output_tokens is None or self.usage_contradicts else self.output_tokens
+
+    @property
+    def told_reasoning(self) -> int | None:
+        """Reasoning tokens as the server states them; None where it does not, or not credibly."""
+        return None if self.usage_contradicts else self.reasoning_tokens
+
+    @property
+    def told_input(self) -> int | None:
+        """Input tokens as the server states them; None where it does not: every prompt has some."""
+        return self.input_tokens or None
 
     def ended_inside(self, start_s: float, end_s: float) -> bool:
         """Ended, well or not, in [start, end)."""
@@ -117,7 +141,8 @@ def account(
     in_flight_s = math.fsum(a.overlap_s(start_s, end_s) for a in attempts)
     failed_s = math.fsum(a.overlap_s(start_s, end_s) for a in attempts if not a.ok)
     sent = sum(start_s <= a.sent_s < end_s for a in attempts if a.first)
-    told_inputs = [a.input_tokens for a in started]
+    told_inputs = [a.told_input for a in started]
+    cached = [a.cached_tokens for a in started if a.cached_tokens is not None]
     known_inputs = [tokens for tokens in told_inputs if tokens is not None]
     input_tokens = sum(known_inputs) if len(known_inputs) == len(told_inputs) else None
     reasoning, by_pieces = _reasoning(shares)
@@ -147,7 +172,10 @@ def account(
         fewer_tokens=sum(a.tokens < new_tokens for a in answered),
         more_tokens=sum(a.tokens > new_tokens for a in answered),
         without_usage=sum(a.output_tokens is None for a in answered),
+        contradicting_usage=sum(a.usage_contradicts or a.input_tokens == 0 for a in answered),
+        fewer_than_pieces=sum(0 < a.tokens < len(a.pieces_s) for a in answered),
         input_tokens=input_tokens,
+        cached_tokens=sum(cached) if cached else None,
         output_tokens=output_tokens,
         reasoning_tokens=reasoning,
         reasoning_by_pieces=by_pieces,
@@ -185,11 +213,11 @@ def loaded_spans(attempts: Iterable[Attempt], start_s: float, end_s: float) -> t
 def _reasoning(shares: Sequence[tuple[Attempt, float]]) -> tuple[float | None, bool]:
     """Reasoning tokens that came inside, and whether some are by the share of the pieces; None: nothing tells them."""
     inside = [(a, share) for a, share in shares if share > 0]
-    if all(a.reasoning_tokens is None and not a.reasoning_pieces for a, _ in inside):
+    if all(a.told_reasoning is None and not a.reasoning_pieces for a, _ in inside):
         return None, False
-    by_pieces = any(a.reasoning_tokens is None and a.reasoning_pieces for a, _ in inside)
+    by_pieces = any(a.told_reasoning is None and a.reasoning_pieces for a, _ in inside)
     total = math.fsum(
-        share * (a.tokens * a.reasoning_pieces / len(a.pieces_s) if a.reasoning_tokens is None else a.reasoning_tokens)
+        share * (a.tokens * a.reasoning_pieces / len(a.pieces_s) if a.told_reasoning is None else a.told_reasoning)
         for a, share in inside
     )
     return total, by_pieces

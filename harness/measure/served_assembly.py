@@ -185,6 +185,7 @@ def pooled(accounts: Sequence[Account], totals: tuple[int, dict[str, int]]) -> S
         return math.fsum(values) if None not in values else None
 
     inputs = total_known("input_tokens")
+    cached = [window.cached_tokens for window in windows if window.cached_tokens is not None]
     return windows[0].model_copy(
         update={
             **{name: count(name) for name in COUNTS},
@@ -194,6 +195,7 @@ def pooled(accounts: Sequence[Account], totals: tuple[int, dict[str, int]]) -> S
             "reached": all(window.reached for window in windows),
             "attempts_failed": added(window.attempts_failed for window in windows),
             "input_tokens": None if inputs is None else int(inputs),
+            "cached_tokens": sum(cached) if cached else None,
             "reasoning_tokens": total_known("reasoning_tokens"),
             "reasoning_by_pieces": any(window.reasoning_by_pieces for window in windows),
             "ttft": percentiles([value for account in accounts for value in account.ttft_s]),
@@ -220,6 +222,8 @@ COUNTS = (
     "fewer_tokens",
     "more_tokens",
     "without_usage",
+    "contradicting_usage",
+    "fewer_than_pieces",
     "pieces",
     "in_flight_growth",
 )

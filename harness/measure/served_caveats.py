@@ -24,6 +24,8 @@ def served_caveats(served: Served) -> tuple[Caveat, ...]:
         _busy_client(served),
         _lengths(served),
         _usage(served),
+        _contradiction(served),
+        _cached(served),
         _pieces(served),
         _reasoning(served),
         _short(served),
@@ -125,6 +127,35 @@ def _usage(served: Served) -> Caveat | None:
         code="no-usage",
         message=f"{served.without_usage} of {served.requests_answered} answers came without usage: their output tokens "
         "are the pieces that were counted, which may be too few, and their input tokens are not known.",
+    )
+
+
+def _contradiction(served: Served) -> Caveat | None:
+    if not served.contradicting_usage and not served.fewer_than_pieces:
+        return None
+    told = []
+    if served.contradicting_usage:
+        told.append(
+            f"{served.contradicting_usage} of {served.requests_answered} answers state in usage what cannot be (no "
+            "tokens though some came, more than asked for, or fewer than of their reasoning): their output tokens are "
+            "the pieces that were counted, and an input of no tokens is taken as not told."
+        )
+    if served.fewer_than_pieces:
+        told.append(
+            f"{served.fewer_than_pieces} of {served.requests_answered} answers state fewer output tokens than pieces "
+            "came: tokens are counted by usage, and the time between pieces is shorter than between tokens."
+        )
+    return Caveat(code="usage-contradicts", message=" ".join(told))
+
+
+def _cached(served: Served) -> Caveat | None:
+    if not served.cached_tokens:
+        return None
+    of = "" if served.input_tokens is None else f" of {served.input_tokens}"
+    return Caveat(
+        code="prefix-cached",
+        message=f"At least {served.cached_tokens}{of} input tokens came from the server's prefix cache: reading a new "
+        "prompt costs more. Switch it off at the server (vLLM: --no-enable-prefix-caching).",
     )
 
 

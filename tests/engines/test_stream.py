@@ -29,10 +29,11 @@ def test_pieces_are_stamped_and_tokens_are_those_of_usage(chat: bool) -> None:
     assert attempt.reasoning_tokens is None
 
 
-def test_reasoning_tokens_are_kept_apart() -> None:
-    usage = {"prompt_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 3}}
+def test_reasoning_and_cached_tokens_are_kept_apart() -> None:
+    usage = {"completion_tokens_details": {"reasoning_tokens": 3}, "prompt_tokens_details": {"cached_tokens": 6}}
     attempt = asked(Behaviour(tokens=5, reasoning=3, usage=usage), chat=True)
     assert (attempt.output_tokens, attempt.reasoning_tokens, attempt.reasoning_pieces) == (5, 3, 3)
+    assert (attempt.input_tokens, attempt.cached_tokens) == (None, 6)
 
 
 def test_without_usage_tokens_are_the_pieces_and_input_is_unknown() -> None:
