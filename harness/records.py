@@ -85,7 +85,9 @@ class SourceEnergy(Frozen):
     sample_count: int
     idle_power_w: float = Field(description="mean power of the null window right after")
     idle_power_u_w: float = Field(description="its standard uncertainty, without what gain and offset add")
-    gap_energy_j: float = Field(description="part of energy_j drawn at the edges and in delays, while no work ran")
+    gap_energy_j: float = Field(
+        description="part of energy_j drawn at the edges and in delays, while no work ran; served: before retries"
+    )
     failed_energy_j: float | None = Field(
         None, description="part of energy_j: estimated for requests that failed, by their share of the time in flight"
     )
@@ -180,6 +182,12 @@ class Served(Frozen):
     late: Percentiles | None = Field(None, description="open loop: from when a request was due to its sending")
     failed_fraction: float = Field(description="share of the time in flight that was of attempts that failed")
     failed_energy_j: float | None = Field(None, description="that share of the GPUs' energy: an estimate")
+    retry_wait_s: float = Field(
+        0.0, description="time in which nothing was in flight since a failed request was not sent again yet"
+    )
+    retry_wait_energy_j: float | None = Field(
+        None, description="of the GPUs in that time, at their idle power: beside failed_energy_j, not in the figure"
+    )
     own_cpu_fraction: float | None = Field(
         None, description="of one core, taken by the harness to send and read; of a run: in its busiest window"
     )

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.measure.served_caveats import reasons_text
+from harness.measure.served_caveats import energy_text, reasons_text
 from harness.records import Percentiles, RunRecord, Served, ServedPhase
 from harness.units import format_plus_minus, format_significant
 
@@ -63,6 +63,12 @@ def print_served(record: RunRecord, out: Console) -> None:
     if served.failed_energy_j:
         told = f"{format_significant(served.failed_energy_j)} J ± 100 %{mark}"
         out.print(f"failed requests, not in the figure: {told}, estimated by time in flight", soft_wrap=True)
+    if served.retry_wait_s:
+        out.print(
+            f"waits to try again with nothing in flight, not in the figure: {energy_text(served.retry_wait_energy_j)}"
+            f"{mark} in {served.retry_wait_s:.2f} s, at idle power",
+            soft_wrap=True,
+        )
 
 
 def _inputs(served: Served) -> str:

@@ -73,8 +73,10 @@ def assembled_steady(
     fraction = inside.served.failed_fraction
     whole, idles = assembled(raw, infos, spec, counter_expected, truth_of)
     active = {info.id for info in infos if info.runs_model}
-    energies = tuple(_failed_apart(source, fraction) for source in whole.sources)
-    failed_j = [source.failed_energy_j for source in energies if source.source_id in active]
+    truths = {info.id: truth_of(info) for info in infos}
+    apart = [_failed_apart(source, window.duration_s, inside, truths[source.source_id]) for source in whole.sources]
+    failed_j = [source.failed_energy_j for source in apart if source.source_id in active]
+    waits_j = [source.gap_energy_j for source in apart if source.source_id in active]
     phases = [
         _phase(readings, account, whole, raw, infos, idles, truth_of)
         for readings, account in ((steady.ramp_up, before), (steady.drain, after))
@@ -82,6 +84,7 @@ def assembled_steady(
     served = inside.served.model_copy(
         update={
             "failed_energy_j": math.fsum(j for j in failed_j if j is not None) if failed_j else None,
+            "retry_wait_energy_j": math.fsum(waits_j) if waits_j else None,
             "own_cpu_fraction": steady.own_cpu_fraction,
             "ramp_up": phases[0],
             "drain": phases[1],
@@ -89,8 +92,8 @@ def assembled_steady(
     )
     measurement = whole.model_copy(
         update={
-            "busy_s": whole.busy_s * (1 - fraction),
-            "sources": energies,
+            "busy_s": (whole.busy_s - inside.served.retry_wait_s) * (1 - fraction),
+            "sources": tuple(apart),
             "served": served,
             "caveats": (*whole.caveats, *served_caveats(served)),
         }
@@ -98,26 +101,37 @@ def assembled_steady(
     return measurement, idles, replace(inside, served=served)
 
 
-def _failed_apart(source: SourceEnergy, fraction: float) -> SourceEnergy:
-    """The share of failed requests by their time in flight, known to between nothing and twice that (rectangular)."""
-    failed_j = fraction * source.energy_j
-    if fraction == 0:
+def _failed_apart(source: SourceEnergy, duration_s: float, account: Account, truth: TrueEnergy | None) -> SourceEnergy:
+    """What failures cost: waits in which nothing was in flight, and, of the rest, their share of the time in flight.
+
+    A wait is taken at idle power. A server may go on working on what was given up, though: up to the power of the
+    rest, all of it is in doubt. The share is known to between nothing and twice that. Both doubts are rectangular, and
+    are added, as the same server makes them.
+    """
+    fraction, wait_s = account.served.failed_fraction, account.served.retry_wait_s
+    wait_j = source.idle_power_w * wait_s
+    failed_j = fraction * (source.energy_j - wait_j)
+    if fraction == 0 and wait_s == 0:
         return source.model_copy(update={"failed_energy_j": 0.0})
+    rest_w = (source.energy_j - wait_j) / max(duration_s - wait_s, 1e-9)
     term = UncertaintyTerm(
         name="failed requests",
-        standard_uncertainty_j=failed_j / math.sqrt(3),
+        standard_uncertainty_j=(failed_j + max(0.0, rest_w - source.idle_power_w) * wait_s) / math.sqrt(3),
         common=False,
         averages=False,
         reduced_by="a server that answers every request",
     )
     budget = (*source.budget, term)
     true_j = source.true_busy_energy_j
+    if true_j is not None and truth is not None:
+        true_j = (true_j - math.fsum(truth(source.source_id, *span) for span in account.waits_s)) * (1 - fraction)
     return source.model_copy(
         update={
+            "gap_energy_j": source.gap_energy_j + wait_j,
             "failed_energy_j": failed_j,
             "budget": budget,
             "uncertainty_j": combined_u_j(budget),
-            "true_busy_energy_j": None if true_j is None else true_j * (1 - fraction),
+            "true_busy_energy_j": true_j,
         }
     )
 
@@ -189,7 +203,7 @@ def pooled(accounts: Sequence[Account], totals: tuple[int, dict[str, int]]) -> S
     return windows[0].model_copy(
         update={
             **{name: count(name) for name in COUNTS},
-            **{name: total(name) for name in ("requests_in_part", "output_tokens")},
+            **{name: total(name) for name in ("requests_in_part", "output_tokens", "retry_wait_s")},
             **{name: by_time(name) for name in ("mean_in_flight", "sent_rate_hz", "answered_rate_hz")},
             "duration_s": duration_s,
             "reached": all(window.reached for window in windows),
@@ -204,6 +218,7 @@ def pooled(accounts: Sequence[Account], totals: tuple[int, dict[str, int]]) -> S
             "late": percentiles([value for account in accounts for value in account.late_s]),
             "failed_fraction": _failed_share(windows),
             "failed_energy_j": total_known("failed_energy_j"),
+            "retry_wait_energy_j": total_known("retry_wait_energy_j"),
             "own_cpu_fraction": max((window.own_cpu_fraction or 0.0) for window in windows),
             "ramp_up": _phases([window.ramp_up for window in windows]),
             "drain": _phases([window.drain for window in windows]),

@@ -40,18 +40,25 @@ def reasons_text(failed: dict[str, int]) -> str:
 
 def _failed(served: Served) -> Caveat | None:
     around = [phase for phase in (served.ramp_up, served.drain) if phase is not None and phase.attempts_failed]
-    if not served.attempts_failed and not around and served.failed_fraction == 0:
+    if not served.attempts_failed and not around and served.failed_fraction == 0 and served.retry_wait_s == 0:
         return None
     inside = reasons_text(served.attempts_failed) or "none"
     beside = sum(sum(phase.attempts_failed.values()) for phase in around)
-    energy = "" if served.failed_energy_j is None else f"{served.failed_energy_j:.4g} J, "
     return Caveat(
         code="requests-failed",
         message=f"Attempts that failed in the window: {inside}; {served.attempts_retried} were tried again, "
         f"{served.requests_given_up} requests given up; {beside} failed while the load came on or went off. What they "
-        f"drew is left out of the figure: {energy}{served.failed_fraction:.1%} of the window, estimated by their share "
-        "of the time in flight (known to within ±100 % of itself).",
+        f"drew is left out of the figure and kept apart: {energy_text(served.failed_energy_j)} in flight, estimated by "
+        f"their {served.failed_fraction:.1%} of the time in flight (known to within ±100 % of itself), and "
+        f"{energy_text(served.retry_wait_energy_j)} in {served.retry_wait_s:.3g} s of waits with nothing in flight, at "
+        "idle power (more if the server went on with what had failed). A wait while others are in flight draws "
+        "nothing of its own; that fewer were answered at once is in the figure.",
     )
+
+
+def energy_text(energy_j: float | None) -> str:
+    """4.2 J, or that it is not measured."""
+    return "energy not measured" if energy_j is None else f"{energy_j:.4g} J"
 
 
 def _not_kept(served: Served) -> Caveat | None:

@@ -188,6 +188,14 @@ def test_the_board_had_work_whenever_anything_was_in_flight() -> None:
     assert spans == ((10.0, 15.0), (16.0, 17.0), (18.0, 20.0))
 
 
+def test_a_wait_counts_only_while_nothing_is_in_flight() -> None:
+    # In flight 11 to 15 and 18 to 18.5. Waits from 13 to 16, and from 18.5 to after the window.
+    found = counted(answered(11.0), failed(12.0, 13.0, waited_s=16.0), failed(18.0, 18.5, waited_s=30.0))
+    assert found.waits_s == ((15.0, 16.0), (18.5, 20.0))
+    assert found.served.retry_wait_s == 2.5
+    assert found.served.failed_fraction == pytest.approx(1.5 / 5.5)
+
+
 def test_windows_are_pooled_by_their_times_not_their_percentiles() -> None:
     one, other = counted(answered(11.0)), counted(answered(11.0, piece_s=2.0), failed(12.0, 14.0))
     run = pooled([one, other], (5, {"http-500": 2}))

@@ -83,8 +83,38 @@ class FakeServed:
         return 10, {"http-500": 3} if self.failing else {}
 
 
+@dataclass
+class WaitingServed(FakeServed):
+    """One slot, answers of half a second at 300 W; after each the next fails at once and waits as long, at 100 W."""
+
+    def begin(self) -> bool:
+        self._began_s = self.clock.now_s()
+        for number in range(9):
+            self.sources[0].draw(BUSY_W, self._began_s + number)
+            self.sources[0].draw(IDLE_W, self._began_s + number + ANSWER_S)
+        self.clock.sleep_s(RAMP_S)
+        return True
+
+    def end(self) -> None:
+        self.clock.sleep_s(self._began_s + 9 - self.clock.now_s())
+
+    def account(self, start_s: float, end_s: float, reached: bool) -> Account:
+        attempts = []
+        for number in range(9):
+            sent_s = self._began_s + number
+            ended_s = sent_s + ANSWER_S
+            pieces_s = [sent_s + ANSWER_S * (k + 1) / 50 for k in range(50)]
+            attempts.append(Attempt(sent_s, sent_s, pieces_s=pieces_s, ended_s=ended_s, output_tokens=50))
+            attempts.append(Attempt(ended_s, ended_s, ended_s=ended_s, failure="http-429", waited_s=sent_s + 1))
+        return account(attempts, (), start_s, end_s, OPTIONS, 50, reached)
+
+
 def measured(  # type: ignore[no-untyped-def]
-    clock: VirtualClock | None = None, source: dict | None = None, own_pids: tuple[int, ...] = (), **served
+    clock: VirtualClock | None = None,
+    source: dict | None = None,
+    own_pids: tuple[int, ...] = (),
+    load: type[FakeServed] = FakeServed,
+    **served,
 ) -> tuple[SessionResult, Summary]:
     clock = clock or VirtualClock(0.037)
     sources = [FakeSource(clock, **(source or {}))]
@@ -96,7 +126,7 @@ def measured(  # type: ignore[no-untyped-def]
         sampler=VirtualSampler(sources, clock, spec.sample_period_s),
         clock=clock,
         spec=spec,
-        workload=FakeServed(clock, sources, **served),
+        workload=load(clock, sources, **served),
         seed=0,
         batch_size=1,
         own_pids=lambda: frozenset(own_pids),
@@ -157,6 +187,24 @@ def test_what_failed_requests_drew_is_kept_apart() -> None:
     assert result.served.all_failed == {"http-500": 3}
     assert "requests-failed" in {caveat.code for caveat in result.caveats}
     assert all(c.code != "requests-failed" for window in clean.measurements for c in window.caveats)
+
+
+def test_waits_to_try_again_are_kept_apart_at_idle_power() -> None:
+    result, summary = measured(load=WaitingServed)
+    # 300 W for half a second an answer; the other half, 100 W with nothing in flight, is the failures'.
+    assert summary.gpu_energy_j.value == pytest.approx(150, rel=0.03)
+    assert summary.gpu_idle_j.value == pytest.approx(50, rel=0.03)
+    assert summary.true_gpu_energy_j == pytest.approx(150, rel=0.03)
+    assert summary.power_w == pytest.approx(300, rel=0.01)
+    assert result.served is not None
+    assert result.served.retry_wait_s == pytest.approx(result.served.duration_s / 2, rel=0.03)
+    assert result.served.retry_wait_energy_j == pytest.approx(100 * result.served.retry_wait_s, rel=0.01)
+    assert result.served.failed_energy_j == pytest.approx(0.0, abs=1e-9)
+    (source,) = result.measurements[0].sources
+    (term,) = [term for term in source.budget if term.name == "failed requests"]  # up to the 300 W of the rest
+    assert term.standard_uncertainty_j == pytest.approx(2 * source.gap_energy_j / 3**0.5, rel=0.02)
+    told = next(caveat.message for caveat in result.caveats if caveat.code == "requests-failed")
+    assert f"{result.served.retry_wait_energy_j:.4g} J in {result.served.retry_wait_s:.3g} s of waits" in told
 
 
 def test_energy_by_sampling_alone_agrees() -> None:
