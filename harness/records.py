@@ -132,10 +132,10 @@ class Percentiles(Frozen):
 
 
 class ServedPhase(Frozen):
-    """Before or after a served window: what the GPUs that ran the model drew, gross, and what came back meanwhile."""
+    """Before or after a served window, or a load that failed: what the GPUs that ran the model drew, and what came."""
 
     duration_s: float
-    energy_j: float | None = Field(description="None where it could not be read")
+    energy_j: float | None = Field(description="gross; None where it could not be read")
     uncertainty_j: float | None
     true_energy_j: float | None = Field(None, description="known only when simulated")
     output_tokens: float
@@ -202,6 +202,9 @@ class Attempts(Frozen):
 
     sent: int
     failed: dict[str, int] = Field(description="of those, by reason")
+    last_load: ServedPhase | None = Field(
+        None, description="the load that failed, from its first request to the end of its last; in no window"
+    )
 
 
 class ServerInfo(Frozen):

@@ -59,7 +59,7 @@ def print_served(record: RunRecord, out: Console) -> None:
         out.print(f"the harness took {served.own_cpu_fraction:.0%} of a core to send and read in its busiest window")
     for name, phase in (("ramp-up", served.ramp_up), ("drain", served.drain)):
         if phase is not None:
-            out.print(f"{name}, not in the figure: {_phase(phase)}{mark}", soft_wrap=True)
+            out.print(f"{name}, not in the figure: {phase_text(phase)}{mark}", soft_wrap=True)
     if served.failed_energy_j:
         told = f"{format_significant(served.failed_energy_j)} J ± 100 %{mark}"
         out.print(f"failed requests, not in the figure: {told}, estimated by time in flight", soft_wrap=True)
@@ -86,7 +86,8 @@ def _times(found: Percentiles | None) -> tuple[str, ...]:
     return str(found.count), *(format_significant(value_s * MS_PER_S) for value_s in values_s)
 
 
-def _phase(phase: ServedPhase) -> str:
+def phase_text(phase: ServedPhase) -> str:
+    """What one part of a load drew, and what came of it."""
     if phase.energy_j is None or phase.uncertainty_j is None:
         energy = "energy not measured"
     else:

@@ -209,7 +209,7 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.cli.served_tables import print_served
+    from harness.cli.served_tables import phase_text, print_served
     from harness.cli.tables import estimate_text
 
     record = run.record
@@ -220,6 +220,9 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
             failed = ", ".join(f"{count} {reason}" for reason, count in record.attempts.failed.items()) or "none"
             kept = len(record.measurements)
             out.print(f"requests: {record.attempts.sent} sent, failed: {escape(failed)}; windows kept: {kept}")
+            if record.attempts.last_load is not None:
+                told = phase_text(record.attempts.last_load)
+                out.print(f"the load that failed, in no window: {told}{f', {record.mark}' if record.mark else ''}")
         out.print(escape(record.failure.hint))
         out.print(escape(record.failure.stderr_tail), style="dim")
         return

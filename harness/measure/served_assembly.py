@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import MeasurementInvalid
 from harness.measure.assembly import Idles, RawWindow, assembled
 from harness.measure.base import ServedWorkload
-from harness.measure.budget import IdlePowerReading, TrueEnergy, source_energy
+from harness.measure.budget import Method, TrueEnergy, null_power, source_energy
 from harness.measure.energy import busy_energy_j
 from harness.measure.served import Account, percentiles
 from harness.measure.served_caveats import served_caveats
@@ -77,8 +77,9 @@ def assembled_steady(
     apart = [_failed_apart(source, window.duration_s, inside, truths[source.source_id]) for source in whole.sources]
     failed_j = [source.failed_energy_j for source in apart if source.source_id in active]
     waits_j = [source.gap_energy_j for source in apart if source.source_id in active]
+    methods = {source.source_id: source.method for source in whole.sources}
     phases = [
-        _phase(readings, account, whole, raw, infos, idles, truth_of)
+        phase_of(readings, account, methods, raw.null, raw.trace, infos, idles, truth_of)
         for readings, account in ((steady.ramp_up, before), (steady.drain, after))
     ]
     served = inside.served.model_copy(
@@ -136,26 +137,35 @@ def _failed_apart(source: SourceEnergy, duration_s: float, account: Account, tru
     )
 
 
-def _phase(
+def phase_of(
     readings: WindowReadings,
     account: Account,
-    window: Measurement,
-    raw: RawWindow,
+    methods: Mapping[str, Method],
+    null: WindowReadings,
+    trace: PowerTrace,
     infos: Sequence[SourceInfo],
     idles: Idles,
     truth_of: TruthOf,
 ) -> ServedPhase:
-    """What the GPUs that ran the model drew while the load came on or went off; doubts of several boards are added."""
-    methods = {source.source_id: source.method for source in window.sources}
+    """What the GPUs that ran the model drew beside any window, gross; doubts of several boards are added.
+
+    Args:
+        readings: Where it lies.
+        account: What the server did meanwhile.
+        methods: By which each source's energy is had; one that is missing cannot be read.
+        null: A window without work near it.
+        trace: Samples of both.
+        infos: Every source of the machine, in their order.
+        idles: Power of each in the null window.
+        truth_of: The true energy of a simulated source.
+    """
     found: list[SourceEnergy] = []
-    wanted: list[tuple[SourceInfo, IdlePowerReading | None]] = [
-        (info, idle) for info, idle in zip(infos, idles, strict=True) if info.runs_model
-    ]
+    wanted = [(info, idle) for info, idle in zip(infos, idles, strict=True) if info.runs_model]
     for info, idle in wanted:
         if idle is None or info.id not in methods:
             continue
         try:
-            found.append(source_energy(info, readings, raw.null, raw.trace, idle, methods[info.id], truth_of(info)))
+            found.append(source_energy(info, readings, null, trace, idle, methods[info.id], truth_of(info)))
         except MeasurementInvalid:
             continue
     known = len(found) == len(wanted)
@@ -168,6 +178,25 @@ def _phase(
         output_tokens=account.served.output_tokens,
         attempts_failed=account.served.attempts_failed,
     )
+
+
+def broken_load(
+    readings: WindowReadings,
+    account: Account,
+    null: WindowReadings,
+    trace: PowerTrace,
+    infos: Sequence[SourceInfo],
+    truth_of: TruthOf,
+) -> ServedPhase:
+    """A load that failed, by sampling: nobody waited for a counter at its ends. Arguments as `phase_of` has them."""
+    idles: Idles = []
+    for info in infos:
+        try:
+            idles.append(null_power(info, null, trace, "sampled") if info.runs_model else None)
+        except MeasurementInvalid:
+            idles.append(None)
+    methods: dict[str, Method] = {info.id: "sampled" for info in infos} if readings.busy_s > 0 else {}
+    return phase_of(readings, account, methods, null, trace, infos, idles, truth_of)
 
 
 # --- all windows of a run -------------------------------------------------------------------------------

@@ -118,22 +118,27 @@ def measured(  # type: ignore[no-untyped-def]
 ) -> tuple[SessionResult, Summary]:
     clock = clock or VirtualClock(0.037)
     sources = [FakeSource(clock, **(source or {}))]
+    result = session_of(clock, sources, load(clock, sources, **served), own_pids).run()
+    return result, summarize(result.measurements, result.sources, None, 0.02)
+
+
+def session_of(
+    clock: VirtualClock, sources: list[FakeSource], workload: FakeServed, own_pids: tuple[int, ...] = ()
+) -> Session:
     spec = MeasureSpec(
         window_s=4.0, null_window_s=1.0, idle_s=1.0, settle_s=1.0, warm_up_block_s=1.0, min_repeats=3, max_repeats=5
     )
-    session = Session(
+    return Session(
         sources=sources,
         sampler=VirtualSampler(sources, clock, spec.sample_period_s),
         clock=clock,
         spec=spec,
-        workload=load(clock, sources, **served),
+        workload=workload,
         seed=0,
         batch_size=1,
         own_pids=lambda: frozenset(own_pids),
         truth=lambda source_id, start_s, end_s: sources[0].true_energy_j(start_s, end_s),
     )
-    result = session.run()
-    return result, summarize(result.measurements, result.sources, None, 0.02)
 
 
 def test_a_held_load_is_metered_between_edges_inside_the_work() -> None:
@@ -221,6 +226,30 @@ def test_a_server_that_ends_meanwhile_keeps_the_windows_before() -> None:
     clock = VirtualClock(0.037)
     with pytest.raises(MeasurementInvalid, match="gone"):
         measured(clock, broken=MeasurementInvalid("gone"))
+
+
+def test_what_a_load_drew_that_failed_is_kept() -> None:
+    clock = VirtualClock(0.037)
+    sources = [FakeSource(clock)]
+
+    class Breaking(FakeServed):
+        def begin(self) -> bool:
+            super().begin()
+            clock.sleep_s(2.0)
+            raise MeasurementInvalid("gone")
+
+    session = session_of(clock, sources, Breaking(clock, sources))
+    with pytest.raises(MeasurementInvalid, match="gone"):
+        session.run()
+    kept = session.kept_load
+    assert kept is not None
+    assert kept.duration_s == pytest.approx(RAMP_S + 2.0 + DRAIN_S)
+    assert kept.true_energy_j == pytest.approx(300 * kept.duration_s)
+    assert kept.energy_j is not None
+    assert kept.uncertainty_j is not None
+    assert kept.energy_j == pytest.approx(kept.true_energy_j, abs=2 * kept.uncertainty_j)
+    assert kept.uncertainty_j < 0.1 * kept.energy_j
+    assert kept.output_tokens > 0
 
 
 def test_the_servers_own_processes_are_not_foreign() -> None:
