@@ -131,6 +131,7 @@ run.environment
 run.yaml_lines
 run.config
 run.sources
+run.engine_choice
 run.load_pattern
 run.characterize
 run.worker
