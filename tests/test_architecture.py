@@ -129,6 +129,8 @@ store.files
 store.imports
 run.environment
 run.yaml_lines
+run.nested
+run.combinations
 run.config
 run.sources
 run.engine_choice
