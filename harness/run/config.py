@@ -21,8 +21,8 @@ from harness.run.yaml_lines import KeyPath, Where, read_yaml
 from harness.simulation.profiles import board
 from harness.specs import RunSpec
 from harness.tasks.catalog import SECTIONS, TASKS, TaskInfo, task_info
-from harness.tasks.files import file_sha256
-from harness.tasks.prompts import input_sha256
+from harness.tasks.files import READABLE, file_sha256
+from harness.tasks.prompts import input_sha256, load_requests
 
 TOP_KEYS = ("campaign", "defaults", "runs")
 # Fields that may be a list in a config: one run for each value.
@@ -194,8 +194,10 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
                     "Lower sources.node.idle_w, or leave it out.",
                 )
         check_combination(spec)
+        _refuse_foreign_inputs(spec)
     except HarnessError as error:
         key = error.key if isinstance(error, Clash) else ("model",)
+        key = key if place(key) in where.lines else key[:1]
         raise where.error(place(key), error.message.rstrip("."), error.hint) from error
     return spec
 
@@ -216,16 +218,37 @@ def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Ca
     if not isinstance(prompts, dict) or prompts.get("kind") != "file" or not isinstance(prompts.get("path"), str):
         return
     path = where.path.parent / prompts["path"]
-    if not path.is_file() and not (path.is_dir() and _looks_at_pictures(content)):
-        key = place(("prompts", "path")) if place(("prompts", "path")) in where.lines else place(("prompts",))
+    key = place(("prompts", "path")) if place(("prompts", "path")) in where.lines else place(("prompts",))
+    info = task_info(content.get("task"))
+    looks = info is not None and info.inputs == "picture"
+    if looks and path.is_file():
+        told = f"prompts.path: {content['task']} looks at pictures, and {path} is a file"
+        raise where.error(key, told, "Give a folder of JPEG or PNG files.")
+    if not looks and path.is_dir():
+        told = f"prompts.path: {content.get('task')} reads texts, and {path} is a folder"
+        raise where.error(key, told, f"Give one file: {', '.join(READABLE)}.")
+    if not path.exists():
         raise where.error(key, f"there is no prompt file {path}", "Paths are taken from the config's folder.")
     prompts["path"] = str(path)
-    prompts["sha256"] = input_sha256(path)
+    try:
+        prompts["sha256"] = input_sha256(path)
+    except HarnessError as error:
+        raise where.error(key, f"prompts.path: {error.message.rstrip('.')}", error.hint) from error
 
 
-def _looks_at_pictures(content: dict[str, Any]) -> bool:
-    info = task_info(content.get("task"))
-    return info is not None and info.inputs == "picture"
+def _refuse_foreign_inputs(spec: RunSpec) -> None:
+    """A file that does not hold what its task is given, as its first row shows.
+
+    Raises:
+        Clash: With the key to look at.
+    """
+    if spec.prompts.kind != "file":
+        return
+    first = spec.prompts.model_copy(update={"count": 1, "sha256": None})  # hashed a moment ago
+    try:
+        load_requests(first, spec.task)
+    except UserInputError as error:
+        raise Clash(("prompts", "path"), f"prompts.path: {error.message}", error.hint) from error
 
 
 def _resolve_sensor_profile(content: dict[str, Any], where: Where, place: typing.Callable[[KeyPath], KeyPath]) -> None:

@@ -254,6 +254,35 @@ def test_options_that_do_not_go_together_are_refused_with_their_line(tmp_path: P
     assert "line 1" in caught.value.message or ":1" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("task", "given", "told"),
+    [
+        ("image-classification", "a.txt", r"prompts\.path: image-classification looks at pictures, and .* is a file"),
+        ("image-to-text", "empty", r"prompts\.path: There is no picture in"),
+        ("text-classification", "empty", r"prompts\.path: text-classification reads texts, and .* is a folder"),
+        ("text-classification", "a.png", r"prompts\.path: .*the ending \.png is not known"),
+        ("question-answering", "a.txt", r"prompts\.path: .*cannot hold two columns"),
+        ("question-answering", "a.csv", r"prompts\.path: Cannot tell which column .* texts in which answers"),
+        ("question-answering", "a.jsonl", r"prompts\.path: Cannot tell which column .* texts in which answers"),
+        ("text-generation", "blank.txt", r"prompts\.path: There is no prompt in"),
+    ],
+)
+def test_inputs_that_are_not_the_task_s_are_refused_with_file_line_and_key(
+    tmp_path: Path, task: str, given: str, told: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for name, content in (
+        ("a.txt", "one\n"),
+        ("a.png", "no picture"),
+        ("a.csv", "question,id\nWhy?,7\n"),
+        ("a.jsonl", '{"question": "Why?", "id": "7"}\n'),
+        ("blank.txt", "\n"),
+    ):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UserInputError, match=rf"c\.yaml:2: {told}"):
+        plan(tmp_path, f"defaults:\n  prompts: {given}\nruns:\n  - {{task: {task}, model: m}}\n")
+
+
 def test_an_image_pipeline_is_spread_in_one_way_only(tmp_path: Path) -> None:
     with pytest.raises(UserInputError, match="spread by device_map: balanced only"):
         plan(tmp_path, "runs: [{task: text-to-image, model: m, device_map: auto}]\n")
