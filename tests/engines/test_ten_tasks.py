@@ -293,6 +293,7 @@ def test_every_preset_of_a_task_is_tiny_somewhere() -> None:
         ("text-classification", "tiny-bert", {"beams": 4}, "'text.beams' does not apply to tiny-bert"),
         ("fill-mask", "tiny-bert", {"chat": True}, "'text.chat' does not apply to tiny-bert on fill-mask"),
         ("image-to-text", "tiny-blip", {"template": "x {text}"}, "'text.template' does not apply to tiny-blip"),
+        ("text-generation", "tiny-gpt2", {"max_input_tokens": 503}, "takes 502 tokens at most beside 10 new ones, and"),
         ("image-to-text", "tiny-blip", {"new_tokens": 128}, "128 new tokens do not fit into the context of tiny-blip"),
     ],
 )
