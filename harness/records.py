@@ -348,6 +348,9 @@ class RunRecord(Frozen):
     finished_at_utc: str
     status: Literal["complete", "failed"]
     parameter_count: int | None = None
+    template: str | None = Field(
+        None, description="in which words a model that writes was asked, the config's or the task's own; None: as is"
+    )
     sources: tuple[SourceInfo, ...] = ()
     idle: tuple[IdlePower, ...] = ()
     warm_up: WarmUp | None = None

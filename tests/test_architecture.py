@@ -134,6 +134,7 @@ run.combinations
 run.config
 run.sources
 run.engine_choice
+run.doubts
 run.load_pattern
 run.characterize
 run.worker

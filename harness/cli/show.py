@@ -226,6 +226,8 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
         out.print(escape(record.failure.hint))
         out.print(escape(record.failure.stderr_tail), style="dim")
         return
+    if record.template is not None:
+        out.print(f"asked in these words: {escape(record.template)}", soft_wrap=True)
     mark = f", {record.mark}" if record.mark else ""
     energies = Table(title=f"kWh per 1,000 generations, by boundary{mark}", title_justify="left")
     energies.add_column("boundary")

@@ -56,6 +56,11 @@ class TransformersEngine:
         """Number of weights, tied ones counted once; None before load()."""
         return self._parameter_count
 
+    @property
+    def template(self) -> str | None:
+        """In which words a model that writes is asked, the config's or the task's own; None: requests are put as is."""
+        return self._part.options.template if isinstance(self._part, Writer) else None
+
     def load(self) -> None:
         """Bring model, tokenizer and picture processor into place.
 

@@ -65,6 +65,16 @@ def cuda_version_of(spec: RunSpec) -> str | None:
     return cuda_version()
 
 
+def template_of(spec: RunSpec, engine: Loadable) -> str | None:
+    """In which words a general model was asked; None: requests were put as they are, or no model was asked."""
+    if spec.engine != "transformers":
+        return None
+    from harness.engines.transformers import TransformersEngine
+
+    inner = engine.inner if isinstance(engine, LoadingEngine) else engine
+    return inner.template if isinstance(inner, TransformersEngine) else None
+
+
 def _indices(opened: OpenedSources) -> tuple[int, ...]:
     assert opened.node is not None
     return tuple(opened.node.gpu_by_uuid(uuid).index for uuid in opened.gpu_uuids)

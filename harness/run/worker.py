@@ -39,7 +39,8 @@ from harness.records import (
     SourceInfo,
     WorkCounts,
 )
-from harness.run.engine_choice import cuda_version_of, engine_of, save_images
+from harness.run.doubts import of_engine, of_prompts, of_references
+from harness.run.engine_choice import cuda_version_of, engine_of, save_images, template_of
 from harness.run.environment import describe_environment
 from harness.run.sources import OpenedSources, opened_sources, refuse_shared, served_pids
 from harness.specs import RunSpec
@@ -190,7 +191,7 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
                 for meter in references:
                     meter.close()
             save_images(spec, engine, requests, scratch)
-            return _complete(run, opened, engine, result, references)
+            return _complete(run, opened, engine, result, references, len(requests))
         finally:
             engine.close()
 
@@ -230,7 +231,12 @@ def _reference_meters(spec: RunSpec, sources: Sequence[SourceInfo]) -> list[Refe
 
 
 def _complete(
-    run: _Run, opened: OpenedSources, engine: Loadable, result: SessionResult, references: Sequence[ReferenceMeter]
+    run: _Run,
+    opened: OpenedSources,
+    engine: Loadable,
+    result: SessionResult,
+    references: Sequence[ReferenceMeter],
+    prompt_count: int,
 ) -> RunRecord:
     spec, sources = run.spec, result.sources
     summary = summarize(result.measurements, sources, opened.host_missing, spec.measure.target_relative_halfwidth)
@@ -244,6 +250,7 @@ def _complete(
         finished_at_utc=_utc_now(),
         status="complete",
         parameter_count=engine.parameter_count,
+        template=template_of(spec, engine),
         sources=sources,
         idle=result.idle,
         warm_up=result.warm_up,
@@ -255,7 +262,13 @@ def _complete(
         served=result.served,
         summary=summary,
         preparation=_preparation(result, opened, spec),
-        caveats=(*opened.caveats, *_of_engine(opened, engine), *result.caveats, *_of_references(result)),
+        caveats=(
+            *opened.caveats,
+            *of_engine(opened, engine),
+            *of_prompts(spec, prompt_count),
+            *result.caveats,
+            *of_references(result),
+        ),
     )
 
 
@@ -269,36 +282,6 @@ def _preparation(result: SessionResult, opened: OpenedSources, spec: RunSpec) ->
     except MeasurementInvalid:
         return Preparation(windows=result.preparation)
     return Preparation(windows=result.preparation, summary=summary)
-
-
-def _of_engine(opened: OpenedSources, engine: Loadable) -> list[Caveat]:
-    if isinstance(engine, OpenAIEngine):
-        return [*engine.caveats, *_shared_gpu(opened, engine.pids())]
-    return _shared_gpu(opened, frozenset())
-
-
-def _shared_gpu(opened: OpenedSources, own_pids: frozenset[int]) -> list[Caveat]:
-    """Others on the machine's GPUs, as far as that can be told: their energy is in the figures."""
-    found = []
-    for source in opened.sources:
-        pids, name = source.foreign_processes(), source.info.device_name
-        pids = tuple(pid for pid in pids if pid not in own_pids) if pids else pids
-        shown = ", ".join(map(str, (pids or ())[:5]))
-        if pids is None and source.info.runs_model and source.info.kind == "gpu":
-            told = f"Whether other processes use {name} cannot be told here (hidden process ids, as in containers)."
-            found.append(Caveat(code="sharing-unknown", message=told))
-        elif pids and source.info.runs_model:
-            told = f"Other processes used {name}, and their energy is included: {shown}."
-            found.append(Caveat(code="shared-gpu", message=told))
-        elif pids:
-            told = f"Other processes used {name} beside the run (pid {shown}): the node's energy includes theirs."
-            found.append(Caveat(code="node-shared", message=told))
-    return found
-
-
-def _of_references(result: SessionResult) -> list[Caveat]:
-    """What other tools said of their own readings, each once."""
-    return list(dict.fromkeys(c for window in result.references for reading in window for c in reading.caveats))
 
 
 def _cross_check(
@@ -331,7 +314,13 @@ def _sum_known(values: Sequence[float | None]) -> float | None:
 
 
 def _failure_of(error: HarnessError, phase: str) -> Failure:
-    return Failure(kind=error.kind, message=error.message, hint=error.hint, phase=phase)
+    """What is said of it, and whole what a library said that it comes from."""
+    causes, cause = [], error.__cause__
+    while cause is not None:
+        causes += f"{type(cause).__name__}: {cause}".splitlines()
+        cause = cause.__cause__
+    tail = "\n".join(causes[:TRACEBACK_LINES])
+    return Failure(kind=error.kind, message=error.message, hint=error.hint, phase=phase, stderr_tail=tail)
 
 
 def _origin(spec: RunSpec) -> Any:
