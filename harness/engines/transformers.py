@@ -1,8 +1,8 @@
 """Text and picture models with Hugging Face transformers, by its model classes.
 
 Models that write yield exactly the tokens asked for, greedily or by beams: the same work for every model, whatever it
-would say. All others run one forward pass. Checked on CPU only; nothing here was run on a GPU yet: neither several
-GPUs, nor quantised weights.
+would say. All others run one forward pass. Checked on CPU only; nothing here was run on a GPU yet, and `device_map` not
+at all. Quantised weights were run by hand on a CPU (bitsandbytes 0.50.2, a tiny model in eight and in four bits).
 """
 
 from __future__ import annotations

@@ -85,6 +85,10 @@ def _check_loading(spec: RunSpec) -> None:
         raise Clash(("device_map",), "A model on the CPU is not spread over GPUs.", "Leave device_map out.")
     if spec.engine == "diffusers" and spec.device_map not in (None, "balanced"):
         raise Clash(("device_map",), "Image pipelines are spread by device_map: balanced only.", "Use balanced.")
+    if spec.engine == "diffusers" and spec.quantization is not None and spec.device == "cpu":
+        raise Clash(
+            ("quantization",), "Image pipelines are quantised on a GPU only (diffusers).", "Leave quantization out."
+        )
     if spec.model.weights == "random":
         for key in ("device_map", "quantization"):
             if getattr(spec, key) is not None:

@@ -238,6 +238,7 @@ def test_a_run_without_a_number_of_words_keeps_the_name_it_had(tmp_path: Path) -
         ("sources: {kind: nvml, gpus: [0, 1]}", "spread the model over all of them with device_map: balanced"),
         ("device: cpu, device_map: auto", "A model on the CPU is not spread over GPUs"),
         ("model: {id: gpt2, weights: random}, quantization: 4bit", "'quantization' needs a model that is loaded"),
+        ("task: text-to-image, device: cpu, quantization: 8bit", "quantised on a GPU only"),
         ("prompts: {picture_size: [64, 64]}", "'picture_size' does not apply to text-generation"),
         ("prompts: {context_column: a}", "'context_column' does not apply to text-generation"),
         ("text: {template: hello}", "a template needs {text}"),
@@ -248,8 +249,9 @@ def test_a_run_without_a_number_of_words_keeps_the_name_it_had(tmp_path: Path) -
 )  # fmt: skip
 def test_options_that_do_not_go_together_are_refused_with_their_line(tmp_path: Path, line: str, words: str) -> None:
     model = "" if "model:" in line else "model: m, "
+    task = "" if "task:" in line else "task: text-generation, "
     with pytest.raises(UserInputError) as caught:
-        plan(tmp_path, f"runs: [{{task: text-generation, {model}{line}}}]\n")
+        plan(tmp_path, f"runs: [{{{task}{model}{line}}}]\n")
     assert words in f"{caught.value.message} {caught.value.hint}"
     assert "line 1" in caught.value.message or ":1" in caught.value.message
 
