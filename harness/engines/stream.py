@@ -100,15 +100,15 @@ def ask(
         connection.connect()
         connection.sock.settimeout(max(deadline_s - now_s(), 1e-3))
         connection.request("POST", endpoint.path(path), json.dumps(body), endpoint.headers)
-        response = _answer(connection.sock, now_s, deadline_s)
-        if response.status != 200:
-            raise _refused(endpoint, path, response)
-        if "text/event-stream" not in (response.getheader("Content-Type") or ""):
-            raise ServerRefuses(
-                f"{endpoint.base_url}{path} does not stream: it answered {response.getheader('Content-Type')}.",
-                "The first token's time is not known without a stream. Is it an OpenAI-compatible server?",
-            )
-        _read(response, attempt, now_s, first_piece)
+        with _answer(connection.sock, now_s, deadline_s) as response:
+            if response.status != 200:
+                raise _refused(endpoint, path, response)
+            if "text/event-stream" not in (response.getheader("Content-Type") or ""):
+                raise ServerRefuses(
+                    f"{endpoint.base_url}{path} does not stream: it answered {response.getheader('Content-Type')}.",
+                    "The first token's time is not known without a stream. Is it an OpenAI-compatible server?",
+                )
+            _read(response, attempt, now_s, first_piece)
     except TimeoutError as error:
         raise AttemptFailed("timeout", f"not ended after {timeout_s:g} s") from error
     except ConnectionRefusedError as error:
@@ -154,7 +154,11 @@ def _answer(channel: socket.socket, now_s: Callable[[], float], deadline_s: floa
     """Status and headers of what comes; all of it, headers and chunks too, is read under the deadline."""
     response = http.client.HTTPResponse(channel, method="POST")
     response.fp = io.BufferedReader(_Until(channel, response.fp.detach(), now_s, deadline_s))
-    response.begin()
+    try:
+        response.begin()
+    except BaseException:
+        response.close()
+        raise
     return response
 
 
