@@ -244,7 +244,8 @@ def _refuse_foreign_inputs(spec: RunSpec) -> None:
     """
     if spec.prompts.kind != "file":
         return
-    first = spec.prompts.model_copy(update={"count": 1, "sha256": None})  # hashed a moment ago
+    changes = {"count": 1, "sha256": None, "picture_size": None}  # hashed a moment ago; nothing is decoded here
+    first = spec.prompts.model_copy(update=changes)
     try:
         load_requests(first, spec.task)
     except UserInputError as error:
