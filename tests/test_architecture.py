@@ -80,6 +80,7 @@ measure.steady
 measure.served_caveats
 measure.assembly
 measure.served_assembly
+measure.served_pooling
 measure.warm_up
 measure.stopping
 measure.run_caveats

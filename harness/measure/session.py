@@ -17,8 +17,9 @@ from harness.measure.delays import GOLDEN_FRACTION, SpreadPlan, spread_plan
 from harness.measure.period import keeps_phase, with_seen_period
 from harness.measure.run_caveats import run_caveats
 from harness.measure.served import Account
-from harness.measure.served_assembly import Rest, assembled_steady, broken_load, pooled
+from harness.measure.served_assembly import Rest, assembled_steady, broken_load
 from harness.measure.served_caveats import served_caveats
+from harness.measure.served_pooling import pooled
 from harness.measure.siblings import with_strays_rejected
 from harness.measure.steady import metered_steady
 from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeats_interval, seconds_left

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from harness.measure.served import Account, Attempt, account
-from harness.measure.served_assembly import pooled
 from harness.measure.served_caveats import served_caveats
+from harness.measure.served_pooling import pooled
 from harness.records import Caveat
 from harness.serving import ServerOptions
 
