@@ -85,7 +85,9 @@ class SourceEnergy(Frozen):
     sample_count: int
     idle_power_w: float = Field(description="mean power of the null window right after")
     idle_power_u_w: float = Field(description="its standard uncertainty, without what gain and offset add")
-    gap_energy_j: float = Field(description="part of energy_j drawn at the edges and in delays, while no work ran")
+    gap_energy_j: float = Field(
+        description="part of energy_j drawn at the edges and in delays, while no work ran; served: before retries"
+    )
     failed_energy_j: float | None = Field(
         None, description="part of energy_j: estimated for requests that failed, by their share of the time in flight"
     )
@@ -130,10 +132,10 @@ class Percentiles(Frozen):
 
 
 class ServedPhase(Frozen):
-    """Before or after a served window: what the GPUs that ran the model drew, gross, and what came back meanwhile."""
+    """Before or after a served window, or a load that failed: what the GPUs that ran the model drew, and what came."""
 
     duration_s: float
-    energy_j: float | None = Field(description="None where it could not be read")
+    energy_j: float | None = Field(description="gross; None where it could not be read")
     uncertainty_j: float | None
     true_energy_j: float | None = Field(None, description="known only when simulated")
     output_tokens: float
@@ -158,7 +160,14 @@ class Served(Frozen):
     fewer_tokens: int = Field(description="answered inside with fewer output tokens than asked for")
     more_tokens: int
     without_usage: int = Field(description="answered inside without usage: their tokens are counted by pieces")
+    contradicting_usage: int = Field(
+        0, description="answered inside with a usage that cannot be: their tokens are counted by pieces"
+    )
+    fewer_than_pieces: int = Field(0, description="answered inside with fewer tokens, as told, than pieces came")
     input_tokens: int | None = Field(description="of answers whose first token came inside; None: not told for all")
+    cached_tokens: int | None = Field(
+        None, description="part of them that the server had in its prefix cache, at least; None: no answer tells"
+    )
     output_tokens: float = Field(description="that came inside, of answered requests, reasoning included")
     reasoning_tokens: float | None = Field(description="part of output_tokens; None where none was told")
     reasoning_by_pieces: bool = Field(False, description="reasoning_tokens is by share of the pieces, not told")
@@ -173,6 +182,12 @@ class Served(Frozen):
     late: Percentiles | None = Field(None, description="open loop: from when a request was due to its sending")
     failed_fraction: float = Field(description="share of the time in flight that was of attempts that failed")
     failed_energy_j: float | None = Field(None, description="that share of the GPUs' energy: an estimate")
+    retry_wait_s: float = Field(
+        0.0, description="time in which nothing was in flight since a failed request was not sent again yet"
+    )
+    retry_wait_energy_j: float | None = Field(
+        None, description="of the GPUs in that time, at their idle power: beside failed_energy_j, not in the figure"
+    )
     own_cpu_fraction: float | None = Field(
         None, description="of one core, taken by the harness to send and read; of a run: in its busiest window"
     )
@@ -187,6 +202,9 @@ class Attempts(Frozen):
 
     sent: int
     failed: dict[str, int] = Field(description="of those, by reason")
+    last_load: ServedPhase | None = Field(
+        None, description="the load that failed, from its first request to the end of its last; in no window"
+    )
 
 
 class ServerInfo(Frozen):
@@ -330,6 +348,9 @@ class RunRecord(Frozen):
     finished_at_utc: str
     status: Literal["complete", "failed"]
     parameter_count: int | None = None
+    template: str | None = Field(
+        None, description="in which words a model that writes was asked, the config's or the task's own; None: as is"
+    )
     sources: tuple[SourceInfo, ...] = ()
     idle: tuple[IdlePower, ...] = ()
     warm_up: WarmUp | None = None

@@ -327,7 +327,7 @@ class RunSpec(Frozen):
     device: str = Field("cuda", pattern=r"^(cuda(:\d+)?|cpu)$")
     attention: Literal["default", "eager", "sdpa", "flash_attention_2"] = "default"
     device_map: DeviceMap | None = Field(
-        None, description="how the model is spread over sources.gpus; None: on one GPU"
+        None, description="how the model is spread over sources.gpus (never run yet); None: on one GPU"
     )
     compile: Compilation | None = Field(None, description="torch.compile's mode; None: not compiled")
     quantization: Quantization | None = Field(None, description="weights in fewer bits, by bitsandbytes")

@@ -69,11 +69,11 @@ class FakeSource:
     def __post_init__(self) -> None:
         self._power_w.append(self.idle_w)
 
-    def draw(self, power_w: float) -> None:
-        """From now on it draws this."""
-        now_s = self.clock.now_s()
-        self._before_j.append(self._until_j(now_s))
-        self._from_s.append(now_s)
+    def draw(self, power_w: float, from_s: float | None = None) -> None:
+        """From now on, or from later than all before, it draws this."""
+        from_s = self.clock.now_s() if from_s is None else from_s
+        self._before_j.append(self._until_j(from_s))
+        self._from_s.append(from_s)
         self._power_w.append(power_w)
 
     def power_at(self, t_s: float) -> float:

@@ -26,6 +26,7 @@ class Behaviour:
     closed_after: int | None = None  # pieces, then the connection ends
     error_after: int | None = None  # pieces, then an error in the stream
     raw: bytes | None = None  # sent instead of pieces
+    trickle_s: float = 0.0  # between two bytes of raw
     content_type: str = "text/event-stream"
     token_s: float = 0.0
     done: bool = True
@@ -97,7 +98,11 @@ def answer(handler: BaseHTTPRequestHandler, behaviour: Behaviour, chat: bool) ->
     handler.send_header("Content-Type", behaviour.content_type)
     handler.end_headers()
     if behaviour.raw is not None:
-        handler.wfile.write(behaviour.raw)
+        for byte in behaviour.raw if behaviour.trickle_s else ():
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            time.sleep(behaviour.trickle_s)
+        handler.wfile.write(b"" if behaviour.trickle_s else behaviour.raw)
         return
     for index in range(behaviour.tokens):
         if index == behaviour.closed_after:

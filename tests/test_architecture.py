@@ -80,6 +80,7 @@ measure.steady
 measure.served_caveats
 measure.assembly
 measure.served_assembly
+measure.served_pooling
 measure.warm_up
 measure.stopping
 measure.run_caveats
@@ -132,8 +133,12 @@ store.queries
 store.traces
 run.environment
 run.yaml_lines
+run.nested
+run.combinations
 run.config
 run.sources
+run.engine_choice
+run.doubts
 run.load_pattern
 run.characterize
 run.worker

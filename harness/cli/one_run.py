@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.bars import sparkline
-from harness.cli.served_tables import print_served
+from harness.cli.served_tables import phase_text, print_served
 from harness.cli.tables import console, estimate_text, print_results
 from harness.measure.stopping import gross_j
 from harness.records import Preparation, RunRecord
@@ -45,9 +45,14 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
             failed = ", ".join(f"{count} {reason}" for reason, count in record.attempts.failed.items()) or "none"
             kept = len(record.measurements)
             out.print(f"requests: {record.attempts.sent} sent, failed: {escape(failed)}; windows kept: {kept}")
+            if record.attempts.last_load is not None:
+                told = phase_text(record.attempts.last_load)
+                out.print(f"the load that failed, in no window: {told}{f', {record.mark}' if record.mark else ''}")
         out.print(escape(record.failure.hint))
         out.print(escape(record.failure.stderr_tail), style="dim")
         return
+    if record.template is not None:
+        out.print(f"asked in these words: {escape(record.template)}", soft_wrap=True)
     mark = f", {record.mark}" if record.mark else ""
     energies = Table(title=f"kWh per 1,000 generations, by boundary{mark}", title_justify="left")
     energies.add_column("boundary")

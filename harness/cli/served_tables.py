@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.measure.served_caveats import reasons_text
-from harness.records import Percentiles, RunRecord, ServedPhase
+from harness.measure.served_caveats import energy_text, reasons_text
+from harness.records import Percentiles, RunRecord, Served, ServedPhase
 from harness.units import format_plus_minus, format_significant
 
 MS_PER_S = 1000
@@ -36,6 +36,7 @@ def print_served(record: RunRecord, out: Console) -> None:
     tokens = f"{served.output_tokens:.4g} output tokens"
     if served.reasoning_tokens is not None:
         tokens += f", {served.reasoning_tokens:.4g} of them reasoning"
+    tokens += f"; {_inputs(served)}"
     out.print(
         f"in {served.duration_s:.1f} s of windows: {served.requests_answered} answers ended, worth "
         f"{served.requests_in_part:.4g} with those that ended before or after in part; {tokens}; failed: "
@@ -58,10 +59,24 @@ def print_served(record: RunRecord, out: Console) -> None:
         out.print(f"the harness took {served.own_cpu_fraction:.0%} of a core to send and read in its busiest window")
     for name, phase in (("ramp-up", served.ramp_up), ("drain", served.drain)):
         if phase is not None:
-            out.print(f"{name}, not in the figure: {_phase(phase)}{mark}", soft_wrap=True)
+            out.print(f"{name}, not in the figure: {phase_text(phase)}{mark}", soft_wrap=True)
     if served.failed_energy_j:
         told = f"{format_significant(served.failed_energy_j)} J ± 100 %{mark}"
         out.print(f"failed requests, not in the figure: {told}, estimated by time in flight", soft_wrap=True)
+    if served.retry_wait_s:
+        out.print(
+            f"waits to try again with nothing in flight, not in the figure: {energy_text(served.retry_wait_energy_j)}"
+            f"{mark} in {served.retry_wait_s:.2f} s, at idle power",
+            soft_wrap=True,
+        )
+
+
+def _inputs(served: Served) -> str:
+    """Input tokens, and how many the server did not have to read."""
+    told = "input tokens not told" if served.input_tokens is None else f"{served.input_tokens} input tokens"
+    if served.cached_tokens is None:
+        return f"{told}, no word of a prefix cache"
+    return f"{told}, at least {served.cached_tokens} of them from the prefix cache"
 
 
 def _times(found: Percentiles | None) -> tuple[str, ...]:
@@ -71,7 +86,8 @@ def _times(found: Percentiles | None) -> tuple[str, ...]:
     return str(found.count), *(format_significant(value_s * MS_PER_S) for value_s in values_s)
 
 
-def _phase(phase: ServedPhase) -> str:
+def phase_text(phase: ServedPhase) -> str:
+    """What one part of a load drew, and what came of it."""
     if phase.energy_j is None or phase.uncertainty_j is None:
         energy = "energy not measured"
     else:

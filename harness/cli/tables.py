@@ -14,12 +14,13 @@ from rich.text import Text
 
 from harness.footprint.factors import Factor
 from harness.footprint.grids import unnamed_grid
-from harness.report.results import ResultRow, caveat_lines
+from harness.report.results import ResultRow, caveat_lines, told_apart_by
 from harness.report.uncertainty import RunBudget
 from harness.stats import Estimate
 from harness.units import format_plus_minus, format_significant
 
 MIN_WIDTH = 140
+USUAL_COLUMNS = 5  # that identify a run; with more of them, the table is split in two
 
 Column = tuple[str, Literal["left", "right"], Callable[[ResultRow], str]]
 
@@ -152,11 +153,13 @@ def _tables(rows: Sequence[ResultRow], letters: dict[str, str], width: int) -> l
         ("caveats", "left", lambda row: f"[yellow]{marks[row.run_id]}[/]"),
         ("energy", "left", energy_badge),
     ]
+    first[2:2] = _setting_columns(rows)
     if len({row.prompts for row in rows}) > 1:
         first.insert(1, ("prompts", "left", _prompts))
     if needs_tasks(rows):
         rows = sorted(rows, key=lambda row: row.task)
         first.insert(1, ("task", "left", lambda row: row.task))
+    fits = width >= MIN_WIDTH and len(first) == USUAL_COLUMNS
     last = first.pop()
     second: list[Column] = [
         ("J per token or image", "right", _per_unit),
@@ -166,7 +169,7 @@ def _tables(rows: Sequence[ResultRow], letters: dict[str, str], width: int) -> l
         ("boundary", "left", lambda row: row.boundary or "-"),
     ]
     title = "Energy per 1,000 generations, gross, with 95 % interval"
-    if width >= MIN_WIDTH and first[1][0] == "batch":
+    if fits:
         return [_table(title, [*first, *second, last], rows)]
     badges = {energy_badge(row) for row in rows} - {"measured"}
     marks_all = f", {badges.pop()}" if len(badges) == 1 and all(row.simulated for row in rows) else ""
@@ -178,6 +181,15 @@ def needs_tasks(rows: Sequence[ResultRow]) -> bool:
     """Text and images tell themselves apart; more tasks do not, nor does a model that does two of them."""
     pairs = {(row.model, row.task) for row in rows}
     return len({task for _, task in pairs}) > 2 or len({model for model, _ in pairs}) < len(pairs)
+
+
+def _setting_columns(rows: Sequence[ResultRow]) -> list[Column]:
+    """Only where rows differ in it: runs that a table tells apart by nothing look like the same run twice."""
+
+    def column(name: str) -> Column:
+        return name, "left" if name == "asked" else "right", lambda row: escape(row.settings.get(name, ""))
+
+    return [column(name) for name in told_apart_by(rows)]
 
 
 def _batch(row: ResultRow) -> str:
@@ -210,6 +222,7 @@ def _print_accounted(rows: Sequence[ResultRow], out: Console) -> None:
             ("CPU, assumed", "right", lambda row: kwh(row, "cpu_kwh_per_1000")),
             ("memory, assumed", "right", lambda row: kwh(row, "memory_kwh_per_1000")),
         ]
+        columns[1:1] = _setting_columns(own)
         if len(batches) > 1:
             columns.insert(1, ("batch", "right", _batch))
         if len(prompts) > 1:

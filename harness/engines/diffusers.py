@@ -6,7 +6,8 @@ files is not the model's work. What a pipeline does besides is its own doing and
 images; SDXL in float16 decodes in float32.
 
 How work is counted, and what a request means to a pipeline without text: `image_work`.
-Checked on CPU only; nothing here was run on a GPU yet.
+Checked on CPU only; nothing here was run on a GPU yet. Never run: `device_map` and quantised weights (diffusers refuses
+the latter on a CPU). Compiling the denoiser was tried by hand on a CPU.
 """
 
 from __future__ import annotations

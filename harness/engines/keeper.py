@@ -181,8 +181,9 @@ class Keeper:
         """Closed loop: one request after another."""
         self._stop.wait(wait_s)
         while not self._stop.is_set():
-            if not self._answer(self._next(), self._clock.now_s(), slot):
-                self._stop.wait(self._options.retry_wait_s)  # a server that is gone is not asked in a tight loop
+            last = self._answer(self._next(), self._clock.now_s(), slot)
+            if not last.ok:
+                self._wait(last, self._options.retry_wait_s)  # a server that is gone is not asked in a tight loop
 
     def _arrivals(self, drawn: random.Random) -> None:
         """Open loop: gaps drawn from an exponential distribution, whatever became of earlier requests."""
@@ -204,10 +205,16 @@ class Keeper:
         with self._lock:
             return next(self._requests)
 
-    def _answer(self, request: Request, due_s: float, slot: int | None) -> bool:
-        """Ask until it is answered, or the bound is reached. Whether it was answered."""
+    def _wait(self, failed: Attempt, wait_s: float) -> bool:
+        """Send nothing in place of what failed for a while. False: the load is taken off meanwhile."""
+        stopped = self._stop.wait(wait_s)
+        failed.waited_s = self._clock.now_s()
+        return not stopped
+
+    def _answer(self, request: Request, due_s: float, slot: int | None) -> Attempt:
+        """Ask until it is answered, or the bound is reached. The last attempt."""
         for number in range(self._options.retries + 1):
-            attempt = Attempt(due_s, self._clock.now_s(), first=number == 0)
+            attempt = Attempt(due_s, self._clock.now_s(), first=number == 0, asked_tokens=self._new_tokens)
             self._now_in_flight(+1, attempt)
             retry_after_s: float | None = None
             try:
@@ -229,14 +236,14 @@ class Keeper:
             if attempt.failure is None:
                 with self._lock:
                     self._latencies_s = [*self._latencies_s[-999:], attempt.ended_s - attempt.sent_s]
-                return True
+                return attempt
             if number == self._options.retries or self._stop.is_set():
-                return False
+                return attempt
             wait_s = self._options.retry_wait_s * 2**number if retry_after_s is None else retry_after_s
-            attempt.retried = not self._stop.wait(min(wait_s, LONGEST_RETRY_WAIT_S))
+            attempt.retried = self._wait(attempt, min(wait_s, LONGEST_RETRY_WAIT_S))
             if not attempt.retried:
-                return False
-        return False
+                return attempt
+        return attempt
 
     def _answers(self, slot: int | None) -> None:
         if slot is not None:

@@ -196,7 +196,7 @@ def _locate_in_cache(model: ModelSpec, config_file: str, error: Exception) -> Mo
     if isinstance(huggingface_hub.try_to_load_from_cache(model.id, config_file, revision=model.revision), str):
         return ModelSource(model.id, model.revision, local_files_only=True)
     offline = isinstance(error, huggingface_hub.errors.OfflineModeIsEnabled)
-    reason = "HF_HUB_OFFLINE is set" if offline else f"the hub does not answer ({_first_sentence(error)})"
+    reason = "HF_HUB_OFFLINE is set" if offline else f"the hub does not answer ({_told(error)})"
     at_revision = "" if model.revision is None else f" at revision {model.revision}"
     raise ModelUnavailable(
         f"Model {model.id}{at_revision} is not on this machine and cannot be fetched: {reason}.",
@@ -233,7 +233,7 @@ def load_failure_named(spec: RunSpec) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, safetensors.SafetensorError) as error:
         raise ModelUnavailable(
-            f"Model {spec.model.id} cannot be loaded: {_first_sentence(error)}.", _load_hint(error, spec)
+            f"Model {spec.model.id} cannot be loaded: {_told(error)}.", _load_hint(error, spec)
         ) from error
 
 
@@ -249,6 +249,18 @@ def _load_hint(error: Exception, spec: RunSpec) -> str:
     return f"Does it fit the task {spec.task}? Is the download complete?"
 
 
-def _first_sentence(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line.split(". ")[0].rstrip(".")
+def _told(error: Exception) -> str:
+    """What an error says in its first sentence, and, where that is not all, what came of its first cause."""
+    first = _first_sentence(error)
+    root: BaseException = error
+    while (cause := root.__cause__ or (None if root.__suppress_context__ else root.__context__)) is not None:
+        root = cause
+    last = _first_sentence(root)
+    return first if last.strip("'\"") in first else f"{first}, because of {type(root).__name__}: {last}"
+
+
+def _first_sentence(error: BaseException) -> str:
+    """Up to a full stop; where the first line announces what follows, with the line after it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    told = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return told.split(". ")[0].rstrip(".")

@@ -7,6 +7,7 @@ it returns. The format of the events: WHATWG HTML, 9.2 (server-sent events); of 
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import socket
 import ssl
@@ -86,7 +87,7 @@ def ask(
         body: The request.
         attempt: Filled in while the answer comes.
         now_s: The clock that windows are stamped by.
-        timeout_s: From now to the last byte.
+        timeout_s: From now to the last byte, however slowly bytes come.
         first_piece: Called when the first content has come.
 
     Raises:
@@ -96,17 +97,18 @@ def ask(
     deadline_s = now_s() + timeout_s
     connection = endpoint.connection(timeout_s)
     try:
+        connection.connect()
+        connection.sock.settimeout(max(deadline_s - now_s(), 1e-3))
         connection.request("POST", endpoint.path(path), json.dumps(body), endpoint.headers)
-        channel = connection.sock  # the connection forgets it when the answer says "Connection: close"
-        response = connection.getresponse()
-        if response.status != 200:
-            raise _refused(endpoint, path, response)
-        if "text/event-stream" not in (response.getheader("Content-Type") or ""):
-            raise ServerRefuses(
-                f"{endpoint.base_url}{path} does not stream: it answered {response.getheader('Content-Type')}.",
-                "The first token's time is not known without a stream. Is it an OpenAI-compatible server?",
-            )
-        _read(response, channel, attempt, now_s, deadline_s, first_piece)
+        with _answer(connection.sock, now_s, deadline_s) as response:
+            if response.status != 200:
+                raise _refused(endpoint, path, response)
+            if "text/event-stream" not in (response.getheader("Content-Type") or ""):
+                raise ServerRefuses(
+                    f"{endpoint.base_url}{path} does not stream: it answered {response.getheader('Content-Type')}.",
+                    "The first token's time is not known without a stream. Is it an OpenAI-compatible server?",
+                )
+            _read(response, attempt, now_s, first_piece)
     except TimeoutError as error:
         raise AttemptFailed("timeout", f"not ended after {timeout_s:g} s") from error
     except ConnectionRefusedError as error:
@@ -116,6 +118,48 @@ def ask(
         raise AttemptFailed(reason, f"{type(error).__name__}: {error}") from error
     finally:
         connection.close()
+
+
+class _Until(io.RawIOBase):
+    """A socket's bytes until a deadline: each wait is for what is left of it, so that a trickle does not renew it."""
+
+    def __init__(
+        self, channel: socket.socket, raw: io.RawIOBase, now_s: Callable[[], float], deadline_s: float
+    ) -> None:
+        self._channel, self._raw, self._now_s, self._deadline_s = channel, raw, now_s, deadline_s
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """What has come, once anything has.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+        """
+        left_s = self._deadline_s - self._now_s()
+        if left_s <= 0:
+            raise TimeoutError
+        self._channel.settimeout(left_s)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """The socket's file."""
+        self._raw.close()
+        super().close()
+
+
+def _answer(channel: socket.socket, now_s: Callable[[], float], deadline_s: float) -> http.client.HTTPResponse:
+    """Status and headers of what comes; all of it, headers and chunks too, is read under the deadline."""
+    response = http.client.HTTPResponse(channel, method="POST")
+    response.fp = io.BufferedReader(_Until(channel, response.fp.detach(), now_s, deadline_s))
+    try:
+        response.begin()
+    except BaseException:
+        response.close()
+        raise
+    return response
 
 
 def _refused(endpoint: Endpoint, path: str, response: http.client.HTTPResponse) -> Exception:
@@ -142,15 +186,10 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _read(
-    response: http.client.HTTPResponse,
-    channel: socket.socket,
-    attempt: Attempt,
-    now_s: Callable[[], float],
-    deadline_s: float,
-    first_piece: Callable[[], None],
+    response: http.client.HTTPResponse, attempt: Attempt, now_s: Callable[[], float], first_piece: Callable[[], None]
 ) -> None:
     finished = False
-    for data, at_s in _events(response, channel, now_s, deadline_s):
+    for data, at_s in _events(response, now_s):
         if data.strip() == "[DONE]":
             finished = True
             break
@@ -182,16 +221,10 @@ def _read(
         first_piece()
 
 
-def _events(
-    response: http.client.HTTPResponse, channel: socket.socket, now_s: Callable[[], float], deadline_s: float
-) -> Iterator[tuple[str, float]]:
+def _events(response: http.client.HTTPResponse, now_s: Callable[[], float]) -> Iterator[tuple[str, float]]:
     """(data, when its last line came) of each event until the stream ends."""
     lines: list[str] = []
     while True:
-        left_s = deadline_s - now_s()
-        if left_s <= 0:
-            raise TimeoutError
-        channel.settimeout(left_s)
         line = response.readline(MOST_LINE_BYTES)
         if not line:
             if lines:
@@ -221,11 +254,12 @@ def _count(usage: Any, attempt: Attempt) -> None:
     """Tokens as the last usage of a stream states them; what it leaves out stays unknown."""
     if not isinstance(usage, dict):
         return
-    details = usage.get("completion_tokens_details") or {}
+    written, read = (usage.get(f"{part}_tokens_details") for part in ("completion", "prompt"))
     for name, value in (
         ("input_tokens", usage.get("prompt_tokens")),
         ("output_tokens", usage.get("completion_tokens")),
-        ("reasoning_tokens", details.get("reasoning_tokens") if isinstance(details, dict) else None),
+        ("reasoning_tokens", written.get("reasoning_tokens") if isinstance(written, dict) else None),
+        ("cached_tokens", read.get("cached_tokens") if isinstance(read, dict) else None),
     ):
-        if isinstance(value, int) and value >= 0:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             setattr(attempt, name, value)

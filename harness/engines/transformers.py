@@ -1,8 +1,8 @@
 """Text and picture models with Hugging Face transformers, by its model classes.
 
 Models that write yield exactly the tokens asked for, greedily or by beams: the same work for every model, whatever it
-would say. All others run one forward pass. Checked on CPU only; nothing here was run on a GPU yet: neither several
-GPUs, nor quantised weights.
+would say. All others run one forward pass. Checked on CPU only; nothing here was run on a GPU yet, and `device_map` not
+at all. Quantised weights were run by hand on a CPU (bitsandbytes 0.50.2, a tiny model in eight and in four bits).
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ class TransformersEngine:
     def parameter_count(self) -> int | None:
         """Number of weights, tied ones counted once; None before load()."""
         return self._parameter_count
+
+    @property
+    def template(self) -> str | None:
+        """In which words a model that writes is asked, the config's or the task's own; None: requests are put as is."""
+        return self._part.options.template if isinstance(self._part, Writer) else None
 
     def load(self) -> None:
         """Bring model, tokenizer and picture processor into place.

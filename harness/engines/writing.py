@@ -136,19 +136,23 @@ class Writer:
         return len(self.tokenizer(prompt, add_special_tokens=not self.options.chat)["input_ids"])
 
     def _input_limit(self) -> int | None:
-        """Longest prompt in tokens: what was asked for, and what the model's context leaves."""
+        """Longest prompt in tokens: what was asked for, else what the model leaves."""
+        limit, asked = self._model_limit(), self.options.max_input_tokens
+        if limit is not None and asked is not None and asked > limit:
+            beside = "" if self.form == "seq2seq" else f" beside {self.options.new_tokens} new ones"
+            raise UserInputError(
+                f"{self.name} takes {limit} tokens at most{beside}, and text.max_input_tokens is {asked}.",
+                "Lower text.max_input_tokens.",
+            )
+        return shortest(limit, asked)
+
+    def _model_limit(self) -> int | None:
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        new = self.options.new_tokens
+        if context is not None and self.options.new_tokens >= int(context):
+            raise too_many(self.options.new_tokens, self.name, int(context))
         if self.form == "seq2seq":  # encoder and decoder have positions of their own
-            if context is not None and new >= int(context):
-                raise too_many(new, self.name, int(context))
-            return shortest(context, own_limit(self.tokenizer), self.options.max_input_tokens)
-        if context is None:
-            return self.options.max_input_tokens
-        room = int(context) - new
-        if room < 1:
-            raise too_many(new, self.name, int(context))
-        return shortest(room, self.options.max_input_tokens)
+            return shortest(context, own_limit(self.tokenizer))
+        return None if context is None else int(context) - self.options.new_tokens
 
 
 @dataclass

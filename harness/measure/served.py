@@ -4,12 +4,16 @@ What counts where:
 
 - An *attempt* is one HTTP request; a *request* is what was asked, with up to `retries` further attempts.
 - Output tokens belong to the window in which they arrived. A server's pieces may hold several tokens, or hold some
-  back; the tokens it states in `usage` are spread evenly over the answer's pieces.
+  back; the tokens it states in `usage` are spread evenly over the answer's pieces. What `usage` cannot mean is not
+  believed: pieces came and it states no token, or more than were asked for although no more pieces came. Such an
+  answer counts by its pieces, as one without `usage` does, and is itself counted (`contradicting_usage`).
 - A request counts by the share of its tokens that arrived inside: one that began before the window, or ended after
   it, counts in part (`requests_in_part`, which is what energy per generation is divided by).
 - Input tokens belong to the window in which the first token of the answer arrived.
 - Only attempts that ended well, then or later, count so. Of all others the share of the time in flight is theirs
   (`failed_fraction`): the estimate of what they drew, which is kept apart.
+- A failure also makes the harness wait before it asks again. Where other requests are in flight meanwhile, the board
+  works for them alone, and a wait takes nothing. Where none is, the time is the failure's (`waits_s`): kept apart too.
 """
 
 from __future__ import annotations
@@ -24,13 +28,17 @@ import numpy as np
 from harness.records import Percentiles, Served, WorkCounts
 from harness.serving import ServerOptions
 
+Span = tuple[float, float]
+
 
 @dataclass
 class Attempt:
     """One request as it was sent once; times on the monotonic clock. Filled in while the answer comes.
 
     `due_s`: when it should have been sent (open loop: as drawn). `pieces_s`: arrivals of pieces with content.
-    `failure`: why it has no whole answer; None while it is in flight or once it ended well.
+    `failure`: why it has no whole answer; None while it is in flight or once it ended well. `input_tokens` and those
+    after it are as the server states them, `cached_tokens` as part of the input. `asked_tokens`: most that may come.
+    `waited_s`: until when nothing was sent in its place because of its failure.
     """
 
     due_s: float
@@ -44,6 +52,9 @@ class Attempt:
     input_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    asked_tokens: int | None = None
+    waited_s: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -51,9 +62,28 @@ class Attempt:
         return self.ended_s is not None and self.failure is None
 
     @property
+    def usage_contradicts(self) -> bool:
+        """The server states output tokens that cannot be: none with pieces, more than asked, fewer than reasoned."""
+        told, reasoned = self.output_tokens, self.reasoning_tokens or 0
+        if told is None or not self.pieces_s:
+            return False
+        over = self.asked_tokens is not None and len(self.pieces_s) <= self.asked_tokens < told - reasoned
+        return told == 0 or reasoned > told or over
+
+    @property
     def tokens(self) -> int:
-        """Output tokens as the server states them; else one for each piece."""
-        return len(self.pieces_s) if self.output_tokens is None else self.output_tokens
+        """Output tokens as the server states them; where it does not, or not credibly, one for each piece."""
+        return len(self.pieces_s) if self.output_tokens is None or self.usage_contradicts else self.output_tokens
+
+    @property
+    def told_reasoning(self) -> int | None:
+        """Reasoning tokens as the server states them; None where it does not, or not credibly."""
+        return None if self.usage_contradicts else self.reasoning_tokens
+
+    @property
+    def told_input(self) -> int | None:
+        """Input tokens as the server states them; None where it does not: every prompt has some."""
+        return self.input_tokens or None
 
     def ended_inside(self, start_s: float, end_s: float) -> bool:
         """Ended, well or not, in [start, end)."""
@@ -74,7 +104,8 @@ class Attempt:
 class Account:
     """One window: what is stored of it, the work that energy is divided by, and the times that a run pools.
 
-    `loaded_s`: the parts of it in which anything was in flight.
+    `loaded_s`: the parts of it in which anything was in flight. `waits_s`: those in which nothing was, because a
+    request had failed and was not sent again yet.
     """
 
     served: Served
@@ -83,7 +114,8 @@ class Account:
     inter_token_s: tuple[float, ...]
     latency_s: tuple[float, ...]
     late_s: tuple[float, ...]
-    loaded_s: tuple[tuple[float, float], ...] = ()
+    loaded_s: tuple[Span, ...] = ()
+    waits_s: tuple[Span, ...] = ()
 
 
 def account(
@@ -106,6 +138,7 @@ def account(
         new_tokens: Output tokens that every request asked for.
         reached: The load was on when the window opened.
     """
+    loaded_s, waits_s = _loaded_and_waits(attempts, start_s, end_s)
     duration_s = max(end_s - start_s, 1e-9)  # a drain with nothing in flight takes no time
     good = [a for a in attempts if a.ok]
     ended = [a for a in attempts if a.ended_inside(start_s, end_s)]
@@ -117,7 +150,8 @@ def account(
     in_flight_s = math.fsum(a.overlap_s(start_s, end_s) for a in attempts)
     failed_s = math.fsum(a.overlap_s(start_s, end_s) for a in attempts if not a.ok)
     sent = sum(start_s <= a.sent_s < end_s for a in attempts if a.first)
-    told_inputs = [a.input_tokens for a in started]
+    told_inputs = [a.told_input for a in started]
+    cached = [a.cached_tokens for a in started if a.cached_tokens is not None]
     known_inputs = [tokens for tokens in told_inputs if tokens is not None]
     input_tokens = sum(known_inputs) if len(known_inputs) == len(told_inputs) else None
     reasoning, by_pieces = _reasoning(shares)
@@ -147,7 +181,10 @@ def account(
         fewer_tokens=sum(a.tokens < new_tokens for a in answered),
         more_tokens=sum(a.tokens > new_tokens for a in answered),
         without_usage=sum(a.output_tokens is None for a in answered),
+        contradicting_usage=sum(a.usage_contradicts or a.input_tokens == 0 for a in answered),
+        fewer_than_pieces=sum(0 < a.tokens < len(a.pieces_s) for a in answered),
         input_tokens=input_tokens,
+        cached_tokens=sum(cached) if cached else None,
         output_tokens=output_tokens,
         reasoning_tokens=reasoning,
         reasoning_by_pieces=by_pieces,
@@ -162,34 +199,44 @@ def account(
         late=percentiles(late_s),
         failed_fraction=failed_s / in_flight_s if in_flight_s > 0 else 0.0,
         failed_energy_j=None,
+        retry_wait_s=math.fsum(until_s - from_s for from_s, until_s in waits_s),
     )
     work = WorkCounts(requests=in_part, input_tokens=sum(known_inputs), output_tokens=round(output_tokens))
-    return Account(served, work, ttft_s, inter_token_s, latency_s, late_s, loaded_spans(attempts, start_s, end_s))
+    return Account(served, work, ttft_s, inter_token_s, latency_s, late_s, loaded_s, waits_s)
 
 
-def loaded_spans(attempts: Iterable[Attempt], start_s: float, end_s: float) -> tuple[tuple[float, float], ...]:
-    """When anything was in flight in [start, end): spans that follow one another and do not touch."""
-    spans: list[tuple[float, float]] = []
-    for attempt in sorted(attempts, key=lambda a: a.sent_s):
-        from_s = max(start_s, attempt.sent_s)
-        until_s = end_s if attempt.ended_s is None else min(end_s, attempt.ended_s)
-        if until_s <= from_s:
+def _loaded_and_waits(
+    attempts: Sequence[Attempt], start_s: float, end_s: float
+) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """When anything was in flight in [start, end), and when nothing was because failures had made requests wait."""
+    flights = [(a.sent_s, end_s if a.ended_s is None else a.ended_s) for a in attempts]
+    waits = [(a.ended_s, a.waited_s) for a in attempts if a.ended_s is not None and a.waited_s is not None]
+    loaded = _union(flights, start_s, end_s)
+    between = zip((start_s, *(until for _, until in loaded)), (*(since for since, _ in loaded), end_s), strict=True)
+    return loaded, tuple(span for since, until in between for span in _union(waits, since, until))
+
+
+def _union(spans: Iterable[Span], start_s: float, end_s: float) -> tuple[Span, ...]:
+    """All of [start, end) that any of the spans covers: spans that follow one another and do not touch."""
+    found: list[Span] = []
+    for since_s, until_s in sorted((max(start_s, since_s), min(end_s, until_s)) for since_s, until_s in spans):
+        if until_s <= since_s:
             continue
-        if spans and from_s <= spans[-1][1]:
-            spans[-1] = spans[-1][0], max(spans[-1][1], until_s)
+        if found and since_s <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], until_s)
         else:
-            spans.append((from_s, until_s))
-    return tuple(spans)
+            found.append((since_s, until_s))
+    return tuple(found)
 
 
 def _reasoning(shares: Sequence[tuple[Attempt, float]]) -> tuple[float | None, bool]:
     """Reasoning tokens that came inside, and whether some are by the share of the pieces; None: nothing tells them."""
     inside = [(a, share) for a, share in shares if share > 0]
-    if all(a.reasoning_tokens is None and not a.reasoning_pieces for a, _ in inside):
+    if all(a.told_reasoning is None and not a.reasoning_pieces for a, _ in inside):
         return None, False
-    by_pieces = any(a.reasoning_tokens is None and a.reasoning_pieces for a, _ in inside)
+    by_pieces = any(a.told_reasoning is None and a.reasoning_pieces for a, _ in inside)
     total = math.fsum(
-        share * (a.tokens * a.reasoning_pieces / len(a.pieces_s) if a.reasoning_tokens is None else a.reasoning_tokens)
+        share * (a.tokens * a.reasoning_pieces / len(a.pieces_s) if a.told_reasoning is None else a.told_reasoning)
         for a, share in inside
     )
     return total, by_pieces

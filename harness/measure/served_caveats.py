@@ -24,6 +24,8 @@ def served_caveats(served: Served) -> tuple[Caveat, ...]:
         _busy_client(served),
         _lengths(served),
         _usage(served),
+        _contradiction(served),
+        _cached(served),
         _pieces(served),
         _reasoning(served),
         _short(served),
@@ -38,18 +40,25 @@ def reasons_text(failed: dict[str, int]) -> str:
 
 def _failed(served: Served) -> Caveat | None:
     around = [phase for phase in (served.ramp_up, served.drain) if phase is not None and phase.attempts_failed]
-    if not served.attempts_failed and not around and served.failed_fraction == 0:
+    if not served.attempts_failed and not around and served.failed_fraction == 0 and served.retry_wait_s == 0:
         return None
     inside = reasons_text(served.attempts_failed) or "none"
     beside = sum(sum(phase.attempts_failed.values()) for phase in around)
-    energy = "" if served.failed_energy_j is None else f"{served.failed_energy_j:.4g} J, "
     return Caveat(
         code="requests-failed",
         message=f"Attempts that failed in the window: {inside}; {served.attempts_retried} were tried again, "
         f"{served.requests_given_up} requests given up; {beside} failed while the load came on or went off. What they "
-        f"drew is left out of the figure: {energy}{served.failed_fraction:.1%} of the window, estimated by their share "
-        "of the time in flight (known to within ±100 % of itself).",
+        f"drew is left out of the figure and kept apart: {energy_text(served.failed_energy_j)} in flight, estimated by "
+        f"their {served.failed_fraction:.1%} of the time in flight (known to within ±100 % of itself), and "
+        f"{energy_text(served.retry_wait_energy_j)} in {served.retry_wait_s:.3g} s of waits with nothing in flight, at "
+        "idle power (more if the server went on with what had failed). A wait while others are in flight draws "
+        "nothing of its own; that fewer were answered at once is in the figure.",
     )
+
+
+def energy_text(energy_j: float | None) -> str:
+    """4.2 J, or that it is not measured."""
+    return "energy not measured" if energy_j is None else f"{energy_j:.4g} J"
 
 
 def _not_kept(served: Served) -> Caveat | None:
@@ -125,6 +134,35 @@ def _usage(served: Served) -> Caveat | None:
         code="no-usage",
         message=f"{served.without_usage} of {served.requests_answered} answers came without usage: their output tokens "
         "are the pieces that were counted, which may be too few, and their input tokens are not known.",
+    )
+
+
+def _contradiction(served: Served) -> Caveat | None:
+    if not served.contradicting_usage and not served.fewer_than_pieces:
+        return None
+    told = []
+    if served.contradicting_usage:
+        told.append(
+            f"{served.contradicting_usage} of {served.requests_answered} answers state in usage what cannot be (no "
+            "tokens though some came, more than asked for, or fewer than of their reasoning): their output tokens are "
+            "the pieces that were counted, and an input of no tokens is taken as not told."
+        )
+    if served.fewer_than_pieces:
+        told.append(
+            f"{served.fewer_than_pieces} of {served.requests_answered} answers state fewer output tokens than pieces "
+            "came: tokens are counted by usage, and the time between pieces is shorter than between tokens."
+        )
+    return Caveat(code="usage-contradicts", message=" ".join(told))
+
+
+def _cached(served: Served) -> Caveat | None:
+    if not served.cached_tokens:
+        return None
+    of = "" if served.input_tokens is None else f" of {served.input_tokens}"
+    return Caveat(
+        code="prefix-cached",
+        message=f"At least {served.cached_tokens}{of} input tokens came from the server's prefix cache: reading a new "
+        "prompt costs more. Switch it off at the server (vLLM: --no-enable-prefix-caching).",
     )
 
 

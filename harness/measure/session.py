@@ -17,8 +17,9 @@ from harness.measure.delays import GOLDEN_FRACTION, SpreadPlan, spread_plan
 from harness.measure.period import keeps_phase, with_seen_period
 from harness.measure.run_caveats import run_caveats
 from harness.measure.served import Account
-from harness.measure.served_assembly import Rest, assembled_steady, pooled
+from harness.measure.served_assembly import Rest, assembled_steady, broken_load
 from harness.measure.served_caveats import served_caveats
+from harness.measure.served_pooling import pooled
 from harness.measure.siblings import with_strays_rejected
 from harness.measure.steady import metered_steady
 from harness.measure.stopping import enough, gross_j, relative_halfwidth, repeats_interval, seconds_left
@@ -28,7 +29,7 @@ from harness.power.base import PowerSource, ReferenceMeter, ReferenceReading
 from harness.power.profiles import unseen_fraction
 from harness.power.sampler import Sampler
 from harness.power.trace import PowerTrace
-from harness.records import Caveat, IdlePower, Measurement, Served, SourceInfo, WarmUp, WorkCounts
+from harness.records import Caveat, IdlePower, Measurement, Served, ServedPhase, SourceInfo, WarmUp, WorkCounts
 from harness.specs import MeasureSpec
 from harness.stats import Estimate
 
@@ -79,6 +80,7 @@ class Session:
     own_pids: Callable[[], frozenset[int]] = frozenset  # processes that work for us although we did not start them
     kept: tuple[tuple[Measurement, ...], PowerTrace] | None = None  # what there is, also when run() failed
     kept_served: Served | None = None
+    kept_load: ServedPhase | None = None  # the load that failed
 
     def run(self) -> SessionResult:
         """Measure.
@@ -99,7 +101,8 @@ class Session:
         self.sampler.start()
         try:
             self.report(Progress("idle"))
-            before = self._idle_window(self.spec.idle_s)
+            self._first_null = self._null_window(self.spec.idle_s)
+            before = self._idles(self._first_null)
             self.report(Progress("warm-up"))
             warmed, batch_s, caveats = self._warm_up(lead)
             self._worked_until_s = self.clock.now_s()
@@ -108,7 +111,7 @@ class Session:
             repeats = self._repeat(batch_s)
             self.report(Progress("idle after load"))
             self.clock.sleep_s(self._worked_until_s + self.spec.settle_s - self.clock.now_s())
-            after = self._idle_window(self.spec.idle_s)
+            after = self._idles(self._null_window(self.spec.idle_s))
             preparation = self._prepare_metered() if self.spec.meter_preparation else ()
         finally:
             trace = self.sampler.stop()
@@ -136,7 +139,9 @@ class Session:
     def _warm_up(self, lead: PowerSource) -> tuple[WarmUp, float, list[Caveat]]:
         given = self.sources, lead, self.clock, self.spec
         if isinstance(self.workload, ServedWorkload):
-            warmed, caveats = warm_up_served(*given, self.workload, self._trace_covering, self.report)
+            warmed, caveats = warm_up_served(
+                *given, self.workload, self._trace_covering, self.report, self._keep_broken_load
+            )
             return warmed, 0.0, caveats
         return warm_up(*given, self.workload, self._trace_covering, self.report)
 
@@ -147,8 +152,7 @@ class Session:
             self.clock.sleep_s(duration_s)
         return window.readings
 
-    def _idle_window(self, duration_s: float) -> Idles:
-        null = self._null_window(duration_s)
+    def _idles(self, null: WindowReadings) -> Idles:
         trace = self._trace_covering(null)
         powers: Idles = []
         for info in self._infos:
@@ -272,7 +276,13 @@ class Session:
             meter.start()
         window_s = max(self.spec.window_s, self._shortest_busy_s)
         steady = metered_steady(
-            self.sources, self.clock, workload, window_s, self._use_counter, self._follow_host_counters
+            self.sources,
+            self.clock,
+            workload,
+            window_s,
+            self._use_counter,
+            self._follow_host_counters,
+            self._keep_broken_load,
         )
         self._worked_until_s = steady.worked_s[1]
         other_tools = tuple(meter.stop() for meter in self.references)
@@ -290,6 +300,15 @@ class Session:
             self._truth_of,
         )
         return _Repeat(measurement, idles, other_tools, account)
+
+    def _keep_broken_load(self, began_s: float, ended_s: float) -> None:
+        """The run fails with it: what it drew is kept, apart from every window."""
+        assert isinstance(self.workload, ServedWorkload)
+        shown_s = max(2 * info.sensor_period_s + info.sensor_window_s for info in self._infos if info.runs_model)
+        around_s = began_s - shown_s / 2, ended_s + shown_s  # where readings tell of rest again
+        readings = WindowReadings(*around_s, ((began_s, ended_s),), {}, None, None)
+        account, trace = self.workload.account(began_s, ended_s, False), self._trace_covering(readings)
+        self.kept_load = broken_load(readings, account, self._first_null, trace, self._infos, self._truth_of)
 
     def _served(self, measurements: Sequence[Measurement]) -> Served | None:
         """What the server did in all accepted windows."""

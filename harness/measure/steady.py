@@ -7,15 +7,18 @@ that was asked for is on and closes before it is taken off; what ramp-up and dra
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.clock import Clock
+from harness.errors import HarnessError
 from harness.measure.base import ServedWorkload
 from harness.measure.window import POLL_S, WindowReadings, between_edges, find_edge, leading
 from harness.power.base import PowerSource
 
 LOOK_S = 5.0  # between two looks at what must be followed while the load is held
+Broke = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ def metered_steady(
     window_s: float,
     use_counter: bool = True,
     follow: Callable[[], None] = lambda: None,
+    broke: Broke = lambda began_s, ended_s: None,
 ) -> SteadyReadings:
     """Meter a load from rest to rest.
 
@@ -51,6 +55,7 @@ def metered_steady(
         window_s: How long the load is held between the inner edges, at least.
         use_counter: False leaves edges unaligned, for energy by sampling alone.
         follow: Called every few seconds while the load is held.
+        broke: Told from when to when there was a load that failed, before the failure goes on.
 
     Raises:
         HarnessError: The load could not be put on, or its requests do not end.
@@ -59,7 +64,7 @@ def metered_steady(
     active = [source.info for source in sources if source.info.runs_model]
     rest = find_edge(sources, lead, clock, POLL_S)
     began_s = clock.now_s()
-    try:
+    with _taken_off(workload, clock, broke):
         reached = workload.begin()
         opened = find_edge(sources, lead, clock, POLL_S)
         own_cpu_s = time.process_time()
@@ -69,8 +74,6 @@ def metered_steady(
             follow()
         closed = find_edge(sources, lead, clock, POLL_S)
         own_cpu_s = time.process_time() - own_cpu_s
-    finally:
-        workload.end()
     ended_s = max(closed.at_s, clock.now_s())
     # What ends with the work is shown up to a period later, and may be counted another period after that.
     clock.sleep_s(max((2 * info.sensor_period_s + info.sensor_window_s for info in active), default=0.0))
@@ -83,3 +86,17 @@ def metered_steady(
         reached=reached,
         own_cpu_fraction=own_cpu_s / (closed.at_s - opened.at_s),
     )
+
+
+@contextmanager
+def _taken_off(workload: ServedWorkload, clock: Clock, broke: Broke) -> Iterator[None]:
+    """Whatever happens to a load, it is taken off."""
+    began_s = clock.now_s()
+    try:
+        try:
+            yield
+        finally:
+            workload.end()
+    except HarnessError:
+        broke(began_s, clock.now_s())
+        raise

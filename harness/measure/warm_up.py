@@ -11,7 +11,7 @@ import numpy as np
 from harness.clock import Clock
 from harness.measure.base import Progress, ServedWorkload, Workload
 from harness.measure.quality import not_steady
-from harness.measure.steady import metered_steady
+from harness.measure.steady import Broke, metered_steady
 from harness.measure.window import WindowReadings, metered
 from harness.power.base import PowerSource
 from harness.power.trace import PowerTrace
@@ -86,12 +86,13 @@ def warm_up_served(
     workload: ServedWorkload,
     trace_covering: TraceCovering,
     report: Callable[[Progress], None],
+    broke: Broke,
 ) -> tuple[WarmUp, list[Caveat]]:
-    """The same under a load on a server, put on and taken off for each block."""
+    """The same under a load on a server, put on and taken off for each block; `broke` as `metered_steady` has it."""
 
     def block() -> Block:
         use_counter = spec.energy_method != "sampled"
-        readings = metered_steady(sources, clock, workload, spec.warm_up_block_s, use_counter).window
+        readings = metered_steady(sources, clock, workload, spec.warm_up_block_s, use_counter, broke=broke).window
         return Block(readings.end_s, _power_w(lead, readings, trace_covering), lead.read().temperature_c)
 
     return _until_steady(block, clock, spec, report)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from harness.stats import Estimate
 from harness.units import J_PER_KWH
 
 PER = 1000
+MOST_OF_A_TEMPLATE = 32  # letters of it that a table shows
 
 
 class Editions(Frozen):
@@ -46,6 +48,9 @@ class ResultRow(Frozen):
     prompts: str = Field("builtin", description="the prompt set: builtin, a file, or a hub dataset")
     batch_size: int
     load: str | None = Field(None, description="the load on a server, instead of a batch")
+    settings: dict[str, str] = Field(
+        {}, description="what else may tell runs of one model and task apart, as far as it applies to the run"
+    )
     gpu: str | None
     boundary: str | None
     windows: int = 0
@@ -93,6 +98,7 @@ def result_row(record: RunRecord, editions: Editions, accounting: Accounting | N
         task=spec.task,
         batch_size=spec.batch_size,
         load=spec.load_label if spec.server is not None else None,
+        settings=_settings(record),
         gpu=gpu,
         boundary=boundary,
         caveats=all_caveats(record),
@@ -128,6 +134,37 @@ def result_row(record: RunRecord, editions: Editions, accounting: Accounting | N
             "power_w": summary.power_w,
         }
     )
+
+
+def _settings(record: RunRecord) -> dict[str, str]:
+    """By the name a table gives them; what was left open is "-", what does not apply is not there."""
+    spec, text, image = record.spec, record.spec.text, record.spec.image
+    found: dict[str, object] = {"max words": spec.prompts.max_words}
+    if spec.prompts.picture_size is not None:
+        found["picture size"] = "{} x {}".format(*spec.prompts.picture_size)
+    if text is not None:
+        found["max input tokens"] = text.max_input_tokens
+        if any(window.work.output_tokens for window in record.measurements):
+            asked = record.template or text.template
+            found |= {"new tokens": text.new_tokens, "beams": text.beams, "chat": "yes" if text.chat else None}
+            found["asked"] = None if asked is None else textwrap.shorten(asked, MOST_OF_A_TEMPLATE, placeholder="...")
+    if image is not None:
+        found |= {"steps": image.steps, "guidance": image.guidance, "image size": f"{image.width} x {image.height}"}
+    if spec.server is not None:
+        found["api"] = spec.server.api
+    found |= {name: getattr(spec, name) for name in ("dtype", "attention", "compile", "quantization", "seed")}
+    found["device map"] = spec.device_map
+    return {name: "-" if value is None else str(value) for name, value in found.items()}
+
+
+def told_apart_by(rows: Sequence[ResultRow]) -> tuple[str, ...]:
+    """The settings in which rows of one task differ."""
+    names = dict.fromkeys(name for row in rows for name in row.settings)
+    values = {(row.task, name): set[str]() for row in rows for name in names}
+    for row in rows:
+        for name, value in row.settings.items():
+            values[row.task, name].add(value)
+    return tuple(name for name in names if any(len(values[row.task, name]) > 1 for row in rows))
 
 
 def boards_text(record: RunRecord) -> tuple[str | None, str | None]:

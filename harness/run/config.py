@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import types
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from harness.engines.architectures import preset
 from harness.errors import HarnessError, UserInputError
 from harness.power.profiles import read_profile
+from harness.run.combinations import Clash, check_combination
+from harness.run.nested import copied, fields_at, merged_over, set_at, value_at
 from harness.run.yaml_lines import KeyPath, Where, read_yaml
 from harness.simulation.profiles import board
 from harness.specs import RunSpec
 from harness.tasks.catalog import SECTIONS, TASKS, TaskInfo, task_info
-from harness.tasks.files import file_sha256
-from harness.tasks.prompts import input_sha256, refuse_foreign_options
+from harness.tasks.files import READABLE, file_sha256
+from harness.tasks.prompts import input_sha256, load_requests
 
 TOP_KEYS = ("campaign", "defaults", "runs")
 # Fields that may be a list in a config: one run for each value.
@@ -94,14 +95,6 @@ def _is_folder_name(name: Any) -> bool:
     return plain and 0 < len(name) <= 100 and not name.startswith(".")
 
 
-class _Clash(UserInputError):
-    """Parts of a run that do not go together; `key` is where to look."""
-
-    def __init__(self, key: KeyPath, message: str, hint: str) -> None:
-        super().__init__(message, hint)
-        self.key = key
-
-
 # --- one entry -> its runs ------------------------------------------------------------------------------
 
 
@@ -124,24 +117,24 @@ def _expand(run: dict[str, Any], defaults: dict[str, Any], where: Where, index: 
     if "replay" in own or "replay" in base:
         place: KeyPath = ("runs", index, "replay") if "replay" in own else ("defaults", "replay")
         raise where.error(place, "'replay' cannot be written in a config", "Use harness run CONFIG --replay.")
-    merged = _merge(base, own)
+    merged = merged_over(base, own)
     _fill(merged, info)
-    swept = [(key, value) for key in SWEEPS if isinstance(value := _get(merged, key), list)]
+    swept = [(key, value) for key in SWEEPS if isinstance(value := value_at(merged, key), list)]
     for key, value in swept:
         if not value:
             raise where.error(("runs", index, *key), f"'{'.'.join(key)}' is an empty list")
     for values in itertools.product(*(value for _, value in swept)):
-        content = _copy(merged)
+        content = copied(merged)
         for (key, _), value in zip(swept, values, strict=True):
-            _set(content, key, _long_form(key, value))
+            set_at(content, key, _long_form(key, value))
         yield _validated(content, where, index)
 
 
 def _long_forms(mapping: dict[str, Any]) -> dict[str, Any]:
-    content: dict[str, Any] = _copy(mapping)
+    content: dict[str, Any] = copied(mapping)
     for key in SHORT_FORMS:
-        if isinstance(value := _get(content, key), str):
-            _set(content, key, _long_form(key, value))
+        if isinstance(value := value_at(content, key), str):
+            set_at(content, key, _long_form(key, value))
     return content
 
 
@@ -182,7 +175,7 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
         first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
         key = tuple(part for part in first["loc"] if part != "function-after[_complete(), PromptSpec]")
         if first["type"] == "extra_forbidden":
-            raise where.unknown(place(key), _fields_at(RunSpec, key[:-1])) from error
+            raise where.unknown(place(key), fields_at(RunSpec, key[:-1])) from error
         if first["type"] == "missing":
             raise where.error(place(key[:-1]), f"'{'.'.join(map(str, key))}' is missing") from error
         name, given = ".".join(map(str, key)), first.get("input")
@@ -200,122 +193,13 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
                     f"A {spec.sources.node.gpu} cannot idle at {idle_w:g} W: its limit is {limit_w:g} W.",
                     "Lower sources.node.idle_w, or leave it out.",
                 )
-        _check_combination(spec)
+        check_combination(spec)
+        _refuse_foreign_inputs(spec)
     except HarnessError as error:
-        key = error.key if isinstance(error, _Clash) else ("model",)
+        key = error.key if isinstance(error, Clash) else ("model",)
+        key = key if place(key) in where.lines else key[:1]
         raise where.error(place(key), error.message.rstrip("."), error.hint) from error
     return spec
-
-
-def _check_combination(spec: RunSpec) -> None:
-    wanted = TASKS[spec.task].engine
-    if spec.engine == "openai":
-        _check_served(spec)
-    elif spec.engine not in (wanted, "simulated"):
-        raise _Clash(("engine",), f"The engine {spec.engine} cannot do {spec.task}.", f"Use engine: {wanted}.")
-    virtual = spec.on_virtual_clock
-    if spec.engine == "simulated" and spec.sources.kind != "simulated":
-        raise _Clash(("sources",), "The simulated engine needs simulated sources.", "Set sources: simulated.")
-    if virtual and spec.engine != "simulated":
-        raise _Clash(
-            ("sources", "node", "clock"),
-            f"A virtual clock does not wait for a real engine ({spec.engine}).",
-            "Use engine: simulated, or clock: real.",
-        )
-    if virtual and spec.measure.cross_check:
-        raise _Clash(
-            ("measure", "cross_check"),
-            "Other tools read the real clock, so a run on the virtual clock cannot be cross-checked.",
-            "Remove cross_check, or use clock: real.",
-        )
-    if spec.measure.meter_preparation and (virtual or spec.server is not None):
-        raise _Clash(
-            ("measure", "meter_preparation"),
-            "Preparing takes no virtual time, and a server prepares inputs itself.",
-            "Leave measure.meter_preparation out.",
-        )
-    if spec.engine not in ("simulated", "openai") and len(spec.sources.gpus) > 1 and spec.device_map is None:
-        raise _Clash(
-            ("sources", "gpus"),
-            f"{spec.engine} puts the model on one GPU, and sources.gpus names {len(spec.sources.gpus)}.",
-            "Name the one that runs it (every other GPU of the machine is metered beside it), or spread the model over "
-            "all of them with device_map: balanced.",
-        )
-    _check_loading(spec)
-    asked = spec.text.template if spec.text is not None else None
-    if asked is not None and ("{context}" in asked) != (TASKS[spec.task].inputs == "question"):
-        raise _Clash(
-            ("text", "template"),
-            f"A template for {spec.task} {'lacks' if '{context}' not in asked else 'has no use for'} {{context}}",
-            "In question-answering it stands for the text in which the answer is to be found; elsewhere there is none.",
-        )
-    try:
-        refuse_foreign_options(spec.prompts, spec.task)
-    except UserInputError as error:
-        raise _Clash(("prompts",), error.message.rstrip("."), error.hint) from error
-    node = spec.sources.node
-    if node is not None:
-        for gpu in spec.sources.gpus:
-            if isinstance(gpu, int) and not 0 <= gpu < node.gpu_count:
-                raise _Clash(
-                    ("sources", "gpus"),
-                    f"There is no GPU {gpu}: the simulated node has {node.gpu_count}.",
-                    "Set sources.node.gpu_count, or choose another index.",
-                )
-
-
-def _check_loading(spec: RunSpec) -> None:
-    """Ways of loading a model that do not go with the rest."""
-    if spec.device_map is not None and spec.device == "cpu":
-        raise _Clash(("device_map",), "A model on the CPU is not spread over GPUs.", "Leave device_map out.")
-    if spec.engine == "diffusers" and spec.device_map not in (None, "balanced"):
-        raise _Clash(("device_map",), "Image pipelines are spread by device_map: balanced only.", "Use balanced.")
-    if spec.model.weights == "random":
-        for key in ("device_map", "quantization"):
-            if getattr(spec, key) is not None:
-                raise _Clash(
-                    (key,),
-                    f"'{key}' needs a model that is loaded from files, and {spec.model.id} is built here at random.",
-                    "Save it once with save_pretrained(), and give the folder.",
-                )
-
-
-def _check_served(spec: RunSpec) -> None:
-    """What a server cannot be asked, or is asked elsewhere."""
-    assert spec.server is not None
-    if spec.task != "text-generation":
-        raise _Clash(("engine",), f"The engine openai cannot do {spec.task}.", "It does text-generation.")
-    if spec.batch_size != 1:
-        raise _Clash(
-            ("batch_size",),
-            "A server makes its batches itself.",
-            "Set server.concurrency or server.request_rate_hz instead of batch_size.",
-        )
-    if spec.measure.requests_per_window is not None:
-        raise _Clash(
-            ("measure", "requests_per_window"),
-            "A served window is as long as it is, whatever is answered in it.",
-            "Set measure.window_s.",
-        )
-    if spec.text is not None and spec.text.max_input_tokens is not None:
-        raise _Clash(
-            ("text", "max_input_tokens"),
-            "A server is sent text, so it cannot be cut by tokens.",
-            "Set prompts.max_words instead.",
-        )
-    for key in ("attention", "device_map", "compile", "quantization"):
-        if getattr(spec, key) not in (None, "default"):
-            raise _Clash((key,), f"A server loads its model itself: '{key}' is not passed on.", "Set server.command.")
-    if spec.text is not None and (spec.text.template or spec.text.chat or spec.text.beams != 1):
-        raise _Clash(
-            ("text",),
-            "A server is sent prompts as they are: template, chat and beams are not passed on.",
-            "Use server.api: chat for a chat model.",
-        )
-    if spec.model.weights == "random" and not spec.server.command:
-        raise _Clash(
-            ("model", "weights"), "A running server has its weights.", "Leave 'weights' out, or give server.command."
-        )
 
 
 def _resolve_model_folder(content: dict[str, Any], where: Where) -> None:
@@ -334,16 +218,38 @@ def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Ca
     if not isinstance(prompts, dict) or prompts.get("kind") != "file" or not isinstance(prompts.get("path"), str):
         return
     path = where.path.parent / prompts["path"]
-    if not path.is_file() and not (path.is_dir() and _looks_at_pictures(content)):
-        key = place(("prompts", "path")) if place(("prompts", "path")) in where.lines else place(("prompts",))
+    key = place(("prompts", "path")) if place(("prompts", "path")) in where.lines else place(("prompts",))
+    info = task_info(content.get("task"))
+    looks = info is not None and info.inputs == "picture"
+    if looks and path.is_file():
+        told = f"prompts.path: {content['task']} looks at pictures, and {path} is a file"
+        raise where.error(key, told, "Give a folder of JPEG or PNG files.")
+    if not looks and path.is_dir():
+        told = f"prompts.path: {content.get('task')} reads texts, and {path} is a folder"
+        raise where.error(key, told, f"Give one file: {', '.join(READABLE)}.")
+    if not path.exists():
         raise where.error(key, f"there is no prompt file {path}", "Paths are taken from the config's folder.")
     prompts["path"] = str(path)
-    prompts["sha256"] = input_sha256(path)
+    try:
+        prompts["sha256"] = input_sha256(path)
+    except HarnessError as error:
+        raise where.error(key, f"prompts.path: {error.message.rstrip('.')}", error.hint) from error
 
 
-def _looks_at_pictures(content: dict[str, Any]) -> bool:
-    info = task_info(content.get("task"))
-    return info is not None and info.inputs == "picture"
+def _refuse_foreign_inputs(spec: RunSpec) -> None:
+    """A file that does not hold what its task is given, as its first row shows.
+
+    Raises:
+        Clash: With the key to look at.
+    """
+    if spec.prompts.kind != "file":
+        return
+    changes = {"count": 1, "sha256": None, "picture_size": None}  # hashed a moment ago; nothing is decoded here
+    first = spec.prompts.model_copy(update=changes)
+    try:
+        load_requests(first, spec.task)
+    except UserInputError as error:
+        raise Clash(("prompts", "path"), f"prompts.path: {error.message}", error.hint) from error
 
 
 def _resolve_sensor_profile(content: dict[str, Any], where: Where, place: typing.Callable[[KeyPath], KeyPath]) -> None:
@@ -358,54 +264,3 @@ def _resolve_sensor_profile(content: dict[str, Any], where: Where, place: typing
         raise where.error(place(key), error.message.rstrip("."), error.hint) from error
     sources["sensor_profile"] = str(path)
     sources["sensor_profile_sha256"] = file_sha256(path)
-
-
-# --- nested mappings ------------------------------------------------------------------------------------
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
-def _get(mapping: dict[str, Any], key: tuple[str, ...]) -> Any:
-    value: Any = mapping
-    for part in key:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(part)
-    return value
-
-
-def _set(mapping: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
-    for part in key[:-1]:
-        mapping = mapping[part]
-    mapping[key[-1]] = value
-
-
-def _fields_at(model: type[BaseModel], key: KeyPath) -> list[str]:
-    """Names of the fields that are valid under a key."""
-    for part in key:
-        field = model.model_fields.get(str(part))
-        nested = _model_in(field.annotation) if field else None
-        if nested is None:
-            break
-        model = nested
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)
-    return None

@@ -1,4 +1,4 @@
-"""One RunSpec in one process: the only place where power, tasks and engines meet.
+"""One RunSpec in one process: the only place where power, tasks and engines meet (who answers: run/engine_choice).
 
 `run_task` runs it, tells its progress as JSON lines on a pipe, and leaves record.json and trace.parquet in the scratch
 folder named in the task. Whatever goes wrong becomes a Failure there.
@@ -21,8 +21,6 @@ from typing import Any
 
 from harness.engines.base import Engine, Loadable
 from harness.engines.openai import OpenAIEngine
-from harness.engines.replay import ReplayEngine
-from harness.engines.simulated import LoadingEngine, SimulatedEngine, load_gpus
 from harness.errors import HarnessError, MeasurementInvalid, StoreError
 from harness.frozen import Frozen
 from harness.measure.base import Progress, ServedWorkload
@@ -41,9 +39,10 @@ from harness.records import (
     SourceInfo,
     WorkCounts,
 )
+from harness.run.doubts import of_engine, of_prompts, of_references
+from harness.run.engine_choice import cuda_version_of, engine_of, save_images, template_of
 from harness.run.environment import describe_environment
 from harness.run.sources import OpenedSources, opened_sources, refuse_shared, served_pids
-from harness.simulation.costs import utilisation_of
 from harness.specs import RunSpec
 from harness.store.files import write_run
 from harness.tasks.base import Request, endless_batches
@@ -151,7 +150,7 @@ def failed_record(
     attempts = None
     if session is not None and isinstance(session.workload, ServedWorkload):
         sent, failed = session.workload.totals()
-        attempts = Attempts(sent=sent, failed=failed)
+        attempts = Attempts(sent=sent, failed=failed, last_load=session.kept_load)
     return RunRecord(
         run_id=spec.run_id,
         campaign=campaign,
@@ -180,10 +179,10 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
         report(Progress("read prompts"))
         requests = (Request(0, ""),) if spec.replay else load_requests(spec.prompts, spec.task)  # a replay asks nothing
         report(Progress("load model"))
-        engine = _engine(spec, opened, scratch)
+        engine = engine_of(spec, opened, scratch)
         try:
             engine.load()
-            run.environment = run.environment.model_copy(update={"cuda": _cuda_version(spec)})
+            run.environment = run.environment.model_copy(update={"cuda": cuda_version_of(spec)})
             references = _reference_meters(spec, run.sources)
             try:
                 run.session = _session(spec, opened, engine, requests, references, scratch, report)
@@ -191,8 +190,8 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
             finally:
                 for meter in references:
                     meter.close()
-            _save_images(spec, engine, requests, scratch)
-            return _complete(run, opened, engine, result, references)
+            save_images(spec, engine, requests, scratch)
+            return _complete(run, opened, engine, result, references, len(requests))
         finally:
             engine.close()
 
@@ -226,77 +225,18 @@ def _session(
     )
 
 
-def _engine(spec: RunSpec, opened: OpenedSources, scratch: Path) -> Engine | OpenAIEngine:
-    """The engine by name; on a simulated node it drives the simulated GPU's load."""
-    if spec.engine == "openai":
-        return _served_engine(spec, opened, scratch)
-    if spec.engine == "simulated":
-        assert opened.node is not None
-        if spec.replay is not None:
-            return ReplayEngine(spec, spec.replay, opened.node, _indices(opened)[0])
-        return SimulatedEngine(spec, opened.node, _indices(opened))
-    if opened.node is None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(opened.gpu_uuids)
-    else:
-        # One thread leaves the other cores to the sampler and to whatever else a CI machine runs; threads that wait
-        # for each other on busy cores make the timing of small models worthless.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-    engine: Engine
-    if spec.engine == "transformers":
-        from harness.engines.transformers import TransformersEngine
-
-        engine = TransformersEngine(spec)
-    else:
-        from harness.engines.diffusers import DiffusersEngine
-
-        engine = DiffusersEngine(spec)
-    return engine if opened.node is None else LoadingEngine(engine, opened.node, _indices(opened))
-
-
-def _served_engine(spec: RunSpec, opened: OpenedSources, scratch: Path) -> OpenAIEngine:
-    """A server; on a simulated node the requests in flight are the board's load, as a batch of so many would be."""
-    node = opened.node
-    if node is None:
-        return OpenAIEngine(spec, scratch, opened.clock, opened.gpu_uuids, lambda count: None)
-    indices = _indices(opened)
-
-    def loaded(count: int) -> None:
-        load_gpus(node, indices, utilisation_of(count) if count else 0.0)
-
-    return OpenAIEngine(spec, scratch, opened.clock, (), loaded)
-
-
-def _cuda_version(spec: RunSpec) -> str | None:
-    if spec.engine in ("simulated", "openai"):  # a server's CUDA is its own
-        return None
-    from harness.engines.loading import cuda_version
-
-    return cuda_version()
-
-
-def _indices(opened: OpenedSources) -> tuple[int, ...]:
-    assert opened.node is not None
-    return tuple(opened.node.gpu_by_uuid(uuid).index for uuid in opened.gpu_uuids)
-
-
 def _reference_meters(spec: RunSpec, sources: Sequence[SourceInfo]) -> list[ReferenceMeter]:
     gpu_count = sum(info.kind == "gpu" for info in sources)
     return [CodeCarbonMeter(gpu_count) for name in spec.measure.cross_check if name == "codecarbon"]
 
 
-def _save_images(spec: RunSpec, engine: Loadable, requests: Sequence[Request], scratch: Path) -> None:
-    """One extra batch after all metering, so that a person can see what was generated."""
-    if spec.image is None or not spec.image.save_images:
-        return
-    inner = engine.inner if isinstance(engine, LoadingEngine) else engine
-    from harness.engines.diffusers import DiffusersEngine
-
-    if isinstance(inner, DiffusersEngine):
-        inner.save_images(inner.prepare(requests[: spec.batch_size]), scratch / "images")
-
-
 def _complete(
-    run: _Run, opened: OpenedSources, engine: Loadable, result: SessionResult, references: Sequence[ReferenceMeter]
+    run: _Run,
+    opened: OpenedSources,
+    engine: Loadable,
+    result: SessionResult,
+    references: Sequence[ReferenceMeter],
+    prompt_count: int,
 ) -> RunRecord:
     spec, sources = run.spec, result.sources
     summary = summarize(result.measurements, sources, opened.host_missing, spec.measure.target_relative_halfwidth)
@@ -310,6 +250,7 @@ def _complete(
         finished_at_utc=_utc_now(),
         status="complete",
         parameter_count=engine.parameter_count,
+        template=template_of(spec, engine),
         sources=sources,
         idle=result.idle,
         warm_up=result.warm_up,
@@ -321,7 +262,13 @@ def _complete(
         served=result.served,
         summary=summary,
         preparation=_preparation(result, opened, spec),
-        caveats=(*opened.caveats, *_of_engine(opened, engine), *result.caveats, *_of_references(result)),
+        caveats=(
+            *opened.caveats,
+            *of_engine(opened, engine),
+            *of_prompts(spec, prompt_count),
+            *result.caveats,
+            *of_references(result),
+        ),
     )
 
 
@@ -335,36 +282,6 @@ def _preparation(result: SessionResult, opened: OpenedSources, spec: RunSpec) ->
     except MeasurementInvalid:
         return Preparation(windows=result.preparation)
     return Preparation(windows=result.preparation, summary=summary)
-
-
-def _of_engine(opened: OpenedSources, engine: Loadable) -> list[Caveat]:
-    if isinstance(engine, OpenAIEngine):
-        return [*engine.caveats, *_shared_gpu(opened, engine.pids())]
-    return _shared_gpu(opened, frozenset())
-
-
-def _shared_gpu(opened: OpenedSources, own_pids: frozenset[int]) -> list[Caveat]:
-    """Others on the machine's GPUs, as far as that can be told: their energy is in the figures."""
-    found = []
-    for source in opened.sources:
-        pids, name = source.foreign_processes(), source.info.device_name
-        pids = tuple(pid for pid in pids if pid not in own_pids) if pids else pids
-        shown = ", ".join(map(str, (pids or ())[:5]))
-        if pids is None and source.info.runs_model and source.info.kind == "gpu":
-            told = f"Whether other processes use {name} cannot be told here (hidden process ids, as in containers)."
-            found.append(Caveat(code="sharing-unknown", message=told))
-        elif pids and source.info.runs_model:
-            told = f"Other processes used {name}, and their energy is included: {shown}."
-            found.append(Caveat(code="shared-gpu", message=told))
-        elif pids:
-            told = f"Other processes used {name} beside the run (pid {shown}): the node's energy includes theirs."
-            found.append(Caveat(code="node-shared", message=told))
-    return found
-
-
-def _of_references(result: SessionResult) -> list[Caveat]:
-    """What other tools said of their own readings, each once."""
-    return list(dict.fromkeys(c for window in result.references for reading in window for c in reading.caveats))
 
 
 def _cross_check(
@@ -397,7 +314,13 @@ def _sum_known(values: Sequence[float | None]) -> float | None:
 
 
 def _failure_of(error: HarnessError, phase: str) -> Failure:
-    return Failure(kind=error.kind, message=error.message, hint=error.hint, phase=phase)
+    """What is said of it, and whole what a library said that it comes from."""
+    causes, cause = [], error.__cause__
+    while cause is not None:
+        causes += f"{type(cause).__name__}: {cause}".splitlines()
+        cause = cause.__cause__
+    tail = "\n".join(causes[:TRACEBACK_LINES])
+    return Failure(kind=error.kind, message=error.message, hint=error.hint, phase=phase, stderr_tail=tail)
 
 
 def _origin(spec: RunSpec) -> Any:

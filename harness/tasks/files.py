@@ -38,7 +38,7 @@ def file_texts(spec: PromptSpec, wanted: Column) -> Iterable[str]:
     if suffix not in _READERS:
         raise UserInputError(
             f"Cannot read prompts from {path}: the ending {suffix or '(none)'} is not known.",
-            f"Known are {', '.join(_READERS)}.",
+            f"Known are {', '.join(READABLE)}.",
         )
     refuse_changed(path, spec.sha256, file_sha256)
     return _READERS[suffix](path, wanted)
@@ -178,3 +178,4 @@ _READERS: dict[str, Callable[[Path, Column], Iterable[str]]] = {
     ".csv": _csv_texts,
     ".parquet": _parquet_texts,
 }
+READABLE: tuple[str, ...] = tuple(_READERS)

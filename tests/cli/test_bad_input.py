@@ -128,9 +128,9 @@ def test_a_config_that_is_not_there_is_named_with_the_nearest_one(tmp_path: Path
     assert "config.yaml" in answer.err
 
 
-def test_an_empty_prompt_set_becomes_a_failed_record(tmp_path: Path) -> None:
-    (tmp_path / "empty.txt").write_text("\n  \n", encoding="utf-8")
-    text = QUICK.replace("batch_size: 4", "prompts: empty.txt")
+def test_a_prompt_set_that_breaks_further_down_becomes_a_failed_record(tmp_path: Path) -> None:
+    (tmp_path / "broken.jsonl").write_text('"the first is what is looked at"\n{broken\n', encoding="utf-8")
+    text = QUICK.replace("batch_size: 4", "prompts: broken.jsonl")
     answer = harness("run", config(tmp_path, text), cwd=tmp_path)
     assert answer.code == 1
     records = {run.record.status: run.record for run in find_runs([tmp_path / "results"])}
@@ -138,7 +138,7 @@ def test_an_empty_prompt_set_becomes_a_failed_record(tmp_path: Path) -> None:
     failure = records["failed"].failure
     assert failure is not None
     assert failure.kind == "invalid_input"
-    assert "empty.txt" in failure.message
+    assert "Line 2 of" in failure.message
 
 
 REAL = """\

@@ -83,6 +83,7 @@ def test_a_failed_attempt_is_tried_again_and_counted(bad: Behaviour, reason: str
         assert served.attempts_failed == {reason: 1}
         assert (served.attempts_retried, served.requests_given_up) == (1, 0)
         assert 0 < served.failed_fraction < 1
+        assert served.retry_wait_s > 0
         assert server.asked[0] == server.asked[1]  # the same request
         assert keeper.totals()[1] == {reason: 1}
 

@@ -6,22 +6,24 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from harness.engines.loading import memory_shortage_named  # noqa: E402
-from harness.errors import OutOfMemory  # noqa: E402
+from harness.engines.loading import load_failure_named, memory_shortage_named  # noqa: E402
+from harness.errors import ModelUnavailable, OutOfMemory  # noqa: E402
 from harness.specs import RunSpec  # noqa: E402
+
+SPEC = RunSpec.model_validate(
+    {
+        "task": "text-generation",
+        "engine": "transformers",
+        "model": {"id": "tiny-gpt2", "weights": "random"},
+        "batch_size": 64,
+        "dtype": "float32",
+        "device": "cpu",
+    }
+)
 
 
 def test_running_out_of_memory_is_named_and_says_what_to_lower() -> None:
-    spec = RunSpec.model_validate(
-        {
-            "task": "text-generation",
-            "engine": "transformers",
-            "model": {"id": "tiny-gpt2", "weights": "random"},
-            "batch_size": 64,
-            "dtype": "float32",
-            "device": "cpu",
-        }
-    )
+    spec = SPEC
     with (
         pytest.raises(OutOfMemory, match="batch_size 64 in float32 does not fit") as caught,
         memory_shortage_named(spec),
@@ -32,3 +34,27 @@ def test_running_out_of_memory_is_named_and_says_what_to_lower() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
     with pytest.raises(RuntimeError, match="unrelated"), memory_shortage_named(spec):
         raise RuntimeError("unrelated")
+
+
+def test_what_a_load_failed_of_is_told_with_its_cause() -> None:
+    cases = {
+        "tiny-gpt2 cannot be loaded: Error(s) in state_dict of X: size mismatch for wte.": RuntimeError(
+            "Error(s) in state_dict of X:\n\tsize mismatch for wte. And more.\n\tsize mismatch for wpe."
+        ),
+        "cannot be loaded: Could not do it, because of OSError: disk full.": caused("Could not do it. Why not?"),
+        "cannot be loaded: The disk full made it stop.": caused("The disk full made it stop."),
+        "cannot be loaded: RuntimeError.": RuntimeError(),
+    }
+    for told, error in cases.items():
+        with pytest.raises(ModelUnavailable) as caught, load_failure_named(SPEC):
+            raise error
+        assert told in caught.value.message
+
+
+def caused(message: str) -> ValueError:
+    try:
+        raise OSError("disk full")
+    except OSError as cause:
+        error = ValueError(message)
+        error.__cause__ = cause
+        return error

@@ -29,10 +29,11 @@ def test_pieces_are_stamped_and_tokens_are_those_of_usage(chat: bool) -> None:
     assert attempt.reasoning_tokens is None
 
 
-def test_reasoning_tokens_are_kept_apart() -> None:
-    usage = {"prompt_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 3}}
+def test_reasoning_and_cached_tokens_are_kept_apart() -> None:
+    usage = {"completion_tokens_details": {"reasoning_tokens": 3}, "prompt_tokens_details": {"cached_tokens": 6}}
     attempt = asked(Behaviour(tokens=5, reasoning=3, usage=usage), chat=True)
     assert (attempt.output_tokens, attempt.reasoning_tokens, attempt.reasoning_pieces) == (5, 3, 3)
+    assert (attempt.input_tokens, attempt.cached_tokens) == (None, 6)
 
 
 def test_without_usage_tokens_are_the_pieces_and_input_is_unknown() -> None:
@@ -80,6 +81,13 @@ def test_a_broken_answer_is_named(behaviour: Behaviour, reason: str) -> None:
 def test_an_answer_that_does_not_end_is_a_timeout() -> None:
     with pytest.raises(AttemptFailed, match="timeout"):
         asked(Behaviour(tokens=100, token_s=0.1), timeout_s=0.25)
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["a line", "the length of a chunk"])
+def test_bytes_that_trickle_in_without_a_line_do_not_renew_the_time_that_is_allowed(chunked: bool) -> None:
+    headers = (("Transfer-Encoding", "chunked"),) if chunked else ()
+    with pytest.raises(AttemptFailed, match="timeout"):  # the server ends after 1.2 s, which would be closed-midway
+        asked(Behaviour(raw=b"0" * 60, trickle_s=0.02, headers=headers), timeout_s=0.2)
 
 
 def test_nobody_there_is_connection_refused() -> None:

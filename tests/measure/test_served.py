@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from harness.measure.served import Account, Attempt, account
-from harness.measure.served_assembly import pooled
 from harness.measure.served_caveats import served_caveats
+from harness.measure.served_pooling import pooled
 from harness.records import Caveat
 from harness.serving import ServerOptions
 
@@ -110,6 +110,40 @@ def test_without_usage_pieces_count_and_input_is_unknown_not_zero() -> None:
     assert "no-usage" in codes(found)
 
 
+@pytest.mark.parametrize(
+    ("changes", "tokens", "contradicting"),
+    [
+        ({"output_tokens": 0}, 4, 1),
+        ({"output_tokens": 900}, 4, 1),
+        ({"reasoning_tokens": 5}, 4, 1),
+        ({"input_tokens": 0}, 4, 1),
+        ({"output_tokens": 12, "reasoning_tokens": 9}, 12, 0),  # a server that bounds what follows the reasoning
+        ({"output_tokens": 6, "asked_tokens": 3}, 6, 0),  # the stream went on as well: other-length tells of it
+        ({"output_tokens": 3}, 3, 0),  # more pieces than tokens
+    ],
+)
+def test_usage_that_cannot_be_is_not_believed(changes: dict[str, int], tokens: int, contradicting: int) -> None:
+    found = counted(answered(11.0, **({"asked_tokens": 4} | changes)), answered(11.0, asked_tokens=4))
+    assert found.served.output_tokens == tokens + 4
+    assert found.served.contradicting_usage == contradicting
+    assert found.served.fewer_than_pieces == (tokens < 4)
+    assert ("usage-contradicts" in codes(found)) is (contradicting > 0 or tokens < 4)
+    assert found.served.input_tokens == (None if changes.get("input_tokens") == 0 else 20)
+    assert (found.served.reasoning_tokens or 0) <= found.served.output_tokens
+
+
+def test_tokens_from_a_prefix_cache_are_said_and_missing_is_not_none() -> None:
+    found = counted(answered(11.0, cached_tokens=8), answered(11.0), answered(8.5, cached_tokens=9))
+    assert (found.served.input_tokens, found.served.cached_tokens) == (20, 8)  # the last was read before the window
+    assert "At least 8 of 20 input tokens" in caveat(found, "prefix-cached").message
+    told_none, untold = counted(answered(11.0, cached_tokens=0)), counted(answered(11.0))
+    assert (told_none.served.cached_tokens, untold.served.cached_tokens) == (0, None)
+    assert "prefix-cached" not in codes(told_none) | codes(untold)
+    run = pooled([found, untold], (4, {}))
+    assert run is not None
+    assert (run.cached_tokens, run.input_tokens) == (8, 30)
+
+
 def test_reasoning_is_part_of_the_output_and_by_pieces_where_it_is_not_told() -> None:
     told = counted(answered(11.0, reasoning_tokens=3))
     assert (told.served.reasoning_tokens, told.served.reasoning_by_pieces) == (3.0, False)
@@ -152,6 +186,14 @@ def test_a_harness_that_is_too_busy_to_read_says_so() -> None:
 def test_the_board_had_work_whenever_anything_was_in_flight() -> None:
     spans = counted(answered(8.0), answered(11.0), failed(16.0, 17.0), answered(18.0)).loaded_s
     assert spans == ((10.0, 15.0), (16.0, 17.0), (18.0, 20.0))
+
+
+def test_a_wait_counts_only_while_nothing_is_in_flight() -> None:
+    # In flight 11 to 15 and 18 to 18.5. Waits from 13 to 16, and from 18.5 to after the window.
+    found = counted(answered(11.0), failed(12.0, 13.0, waited_s=16.0), failed(18.0, 18.5, waited_s=30.0))
+    assert found.waits_s == ((15.0, 16.0), (18.5, 20.0))
+    assert found.served.retry_wait_s == 2.5
+    assert found.served.failed_fraction == pytest.approx(1.5 / 5.5)
 
 
 def test_windows_are_pooled_by_their_times_not_their_percentiles() -> None:

@@ -83,27 +83,62 @@ class FakeServed:
         return 10, {"http-500": 3} if self.failing else {}
 
 
+@dataclass
+class WaitingServed(FakeServed):
+    """One slot, answers of half a second at 300 W; after each the next fails at once and waits as long, at 100 W."""
+
+    def begin(self) -> bool:
+        self._began_s = self.clock.now_s()
+        for number in range(9):
+            self.sources[0].draw(BUSY_W, self._began_s + number)
+            self.sources[0].draw(IDLE_W, self._began_s + number + ANSWER_S)
+        self.clock.sleep_s(RAMP_S)
+        return True
+
+    def end(self) -> None:
+        self.clock.sleep_s(self._began_s + 9 - self.clock.now_s())
+
+    def account(self, start_s: float, end_s: float, reached: bool) -> Account:
+        attempts = []
+        for number in range(9):
+            sent_s = self._began_s + number
+            ended_s = sent_s + ANSWER_S
+            pieces_s = [sent_s + ANSWER_S * (k + 1) / 50 for k in range(50)]
+            attempts.append(Attempt(sent_s, sent_s, pieces_s=pieces_s, ended_s=ended_s, output_tokens=50))
+            attempts.append(Attempt(ended_s, ended_s, ended_s=ended_s, failure="http-429", waited_s=sent_s + 1))
+        return account(attempts, (), start_s, end_s, OPTIONS, 50, reached)
+
+
 def measured(  # type: ignore[no-untyped-def]
-    clock: VirtualClock | None = None, source: dict | None = None, own_pids: tuple[int, ...] = (), **served
+    clock: VirtualClock | None = None,
+    source: dict | None = None,
+    own_pids: tuple[int, ...] = (),
+    load: type[FakeServed] = FakeServed,
+    **served,
 ) -> tuple[SessionResult, Summary]:
     clock = clock or VirtualClock(0.037)
     sources = [FakeSource(clock, **(source or {}))]
+    result = session_of(clock, sources, load(clock, sources, **served), own_pids).run()
+    return result, summarize(result.measurements, result.sources, None, 0.02)
+
+
+def session_of(
+    clock: VirtualClock, sources: list[FakeSource], workload: FakeServed, own_pids: tuple[int, ...] = ()
+) -> Session:
     spec = MeasureSpec(
         window_s=4.0, null_window_s=1.0, idle_s=1.0, settle_s=1.0, warm_up_block_s=1.0, min_repeats=3, max_repeats=5
     )
-    session = Session(
+    return Session(
         sources=sources,
         sampler=VirtualSampler(sources, clock, spec.sample_period_s),
         clock=clock,
         spec=spec,
-        workload=FakeServed(clock, sources, **served),
+        workload=workload,
         seed=0,
         batch_size=1,
         own_pids=lambda: frozenset(own_pids),
         truth=lambda source_id, start_s, end_s: sources[0].true_energy_j(start_s, end_s),
     )
-    result = session.run()
-    return result, summarize(result.measurements, result.sources, None, 0.02)
 
 
 def test_a_held_load_is_metered_between_edges_inside_the_work() -> None:
@@ -159,6 +194,24 @@ def test_what_failed_requests_drew_is_kept_apart() -> None:
     assert all(c.code != "requests-failed" for window in clean.measurements for c in window.caveats)
 
 
+def test_waits_to_try_again_are_kept_apart_at_idle_power() -> None:
+    result, summary = measured(load=WaitingServed)
+    # 300 W for half a second an answer; the other half, 100 W with nothing in flight, is the failures'.
+    assert summary.gpu_energy_j.value == pytest.approx(150, rel=0.03)
+    assert summary.gpu_idle_j.value == pytest.approx(50, rel=0.03)
+    assert summary.true_gpu_energy_j == pytest.approx(150, rel=0.03)
+    assert summary.power_w == pytest.approx(300, rel=0.01)
+    assert result.served is not None
+    assert result.served.retry_wait_s == pytest.approx(result.served.duration_s / 2, rel=0.03)
+    assert result.served.retry_wait_energy_j == pytest.approx(100 * result.served.retry_wait_s, rel=0.01)
+    assert result.served.failed_energy_j == pytest.approx(0.0, abs=1e-9)
+    (source,) = result.measurements[0].sources
+    (term,) = [term for term in source.budget if term.name == "failed requests"]  # up to the 300 W of the rest
+    assert term.standard_uncertainty_j == pytest.approx(2 * source.gap_energy_j / 3**0.5, rel=0.02)
+    told = next(caveat.message for caveat in result.caveats if caveat.code == "requests-failed")
+    assert f"{result.served.retry_wait_energy_j:.4g} J in {result.served.retry_wait_s:.3g} s of waits" in told
+
+
 def test_energy_by_sampling_alone_agrees() -> None:
     _, summary = measured(source={"info": source_info(counter_step_j=None)})
     assert summary.gpu_energy_j.value == pytest.approx(300 / 4, rel=0.01)
@@ -173,6 +226,30 @@ def test_a_server_that_ends_meanwhile_keeps_the_windows_before() -> None:
     clock = VirtualClock(0.037)
     with pytest.raises(MeasurementInvalid, match="gone"):
         measured(clock, broken=MeasurementInvalid("gone"))
+
+
+def test_what_a_load_drew_that_failed_is_kept() -> None:
+    clock = VirtualClock(0.037)
+    sources = [FakeSource(clock)]
+
+    class Breaking(FakeServed):
+        def begin(self) -> bool:
+            super().begin()
+            clock.sleep_s(2.0)
+            raise MeasurementInvalid("gone")
+
+    session = session_of(clock, sources, Breaking(clock, sources))
+    with pytest.raises(MeasurementInvalid, match="gone"):
+        session.run()
+    kept = session.kept_load
+    assert kept is not None
+    assert kept.duration_s == pytest.approx(RAMP_S + 2.0 + DRAIN_S)
+    assert kept.true_energy_j == pytest.approx(300 * kept.duration_s)
+    assert kept.energy_j is not None
+    assert kept.uncertainty_j is not None
+    assert kept.energy_j == pytest.approx(kept.true_energy_j, abs=2 * kept.uncertainty_j)
+    assert kept.uncertainty_j < 0.1 * kept.energy_j
+    assert kept.output_tokens > 0
 
 
 def test_the_servers_own_processes_are_not_foreign() -> None:

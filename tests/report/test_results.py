@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import re
 from typing import Any
 
 import pytest
 from fakes import measurement_of, run_spec, source_energy_of, source_info
+from rich.console import Console
 
+from harness.cli.tables import print_results
 from harness.errors import UserInputError
 from harness.measure.run_caveats import all_caveats
 from harness.measure.summary import summarize
 from harness.records import Caveat, Failure, RunRecord, WorkCounts
-from harness.report.results import Editions, ResultRow, caveat_lines, result_row
+from harness.report.results import Editions, ResultRow, caveat_lines, result_row, told_apart_by
 
 EDITIONS = Editions(phone="epa-current", car="epa-current", grid="usa-2023")
 GPU = source_info(device_name="NVIDIA A100-SXM4-80GB")
@@ -200,6 +204,35 @@ def test_caveat_lines_count_runs_and_not_windows():
         row_of(*[measurement_of(caveats=(SLOWER,))] * 5, caveats=(WARM,)),
     ]
     assert caveat_lines(rows) == [("throttled", 2, SLOW.message), ("not-steady", 2, WARM.message)]
+
+
+def test_runs_of_one_task_are_told_apart_by_what_they_differ_in_and_nothing_else():
+    text = [
+        row_of(*[measurement_of()] * 5, spec=run_spec(**changes), run_id=str(changes))
+        for changes in (
+            {"text": {"new_tokens": 10}},
+            {"text": {"new_tokens": 50}},
+            {"text": {"new_tokens": 10}, "prompts": {"max_words": 8}},
+        )
+    ]
+    image = [
+        row_of(
+            *[measurement_of(work=WorkCounts(requests=100, images=100))] * 5,
+            spec=run_spec(task="text-to-image", text=None, image={"steps": 4, "width": width}),
+            run_id=f"image {width}",
+        )
+        for width in (64, 512)
+    ]
+    assert told_apart_by([*text, *image]) == ("max words", "new tokens", "image size")
+    assert told_apart_by([text[0], image[0]]) == ()  # steps say nothing of texts
+    assert [row.settings["image size"] for row in image] == ["64 x 512", "512 x 512"]
+    shown = io.StringIO()
+    print_results([*text, *image], Console(file=shown, width=200))
+    assert re.search(r"batch ┃ max words ┃ new tokens ┃ image size ┃ +kWh per 1,000", shown.getvalue())
+    assert re.search(r"│ *1 │ *8 │ *10 │ *│", shown.getvalue())
+    plain = io.StringIO()
+    print_results([text[0], image[0]], Console(file=plain, width=200))
+    assert re.search(r"batch ┃ +kWh per 1,000", plain.getvalue())  # one table, as ever
 
 
 def test_runs_without_caveats_have_no_lines():

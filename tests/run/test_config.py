@@ -238,6 +238,7 @@ def test_a_run_without_a_number_of_words_keeps_the_name_it_had(tmp_path: Path) -
         ("sources: {kind: nvml, gpus: [0, 1]}", "spread the model over all of them with device_map: balanced"),
         ("device: cpu, device_map: auto", "A model on the CPU is not spread over GPUs"),
         ("model: {id: gpt2, weights: random}, quantization: 4bit", "'quantization' needs a model that is loaded"),
+        ("task: text-to-image, device: cpu, quantization: 8bit", "quantised on a GPU only"),
         ("prompts: {picture_size: [64, 64]}", "'picture_size' does not apply to text-generation"),
         ("prompts: {context_column: a}", "'context_column' does not apply to text-generation"),
         ("text: {template: hello}", "a template needs {text}"),
@@ -248,10 +249,40 @@ def test_a_run_without_a_number_of_words_keeps_the_name_it_had(tmp_path: Path) -
 )  # fmt: skip
 def test_options_that_do_not_go_together_are_refused_with_their_line(tmp_path: Path, line: str, words: str) -> None:
     model = "" if "model:" in line else "model: m, "
+    task = "" if "task:" in line else "task: text-generation, "
     with pytest.raises(UserInputError) as caught:
-        plan(tmp_path, f"runs: [{{task: text-generation, {model}{line}}}]\n")
+        plan(tmp_path, f"runs: [{{{task}{model}{line}}}]\n")
     assert words in f"{caught.value.message} {caught.value.hint}"
     assert "line 1" in caught.value.message or ":1" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "told"),
+    [
+        ("image-classification", "a.txt", r"prompts\.path: image-classification looks at pictures, and .* is a file"),
+        ("image-to-text", "empty", r"prompts\.path: There is no picture in"),
+        ("text-classification", "empty", r"prompts\.path: text-classification reads texts, and .* is a folder"),
+        ("text-classification", "a.png", r"prompts\.path: .*the ending \.png is not known"),
+        ("question-answering", "a.txt", r"prompts\.path: .*cannot hold two columns"),
+        ("question-answering", "a.csv", r"prompts\.path: Cannot tell which column .* texts in which answers"),
+        ("question-answering", "a.jsonl", r"prompts\.path: Cannot tell which column .* texts in which answers"),
+        ("text-generation", "blank.txt", r"prompts\.path: There is no prompt in"),
+    ],
+)
+def test_inputs_that_are_not_the_task_s_are_refused_with_file_line_and_key(
+    tmp_path: Path, task: str, given: str, told: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for name, content in (
+        ("a.txt", "one\n"),
+        ("a.png", "no picture"),
+        ("a.csv", "question,id\nWhy?,7\n"),
+        ("a.jsonl", '{"question": "Why?", "id": "7"}\n'),
+        ("blank.txt", "\n"),
+    ):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UserInputError, match=rf"c\.yaml:2: {told}"):
+        plan(tmp_path, f"defaults:\n  prompts: {given}\nruns:\n  - {{task: {task}, model: m}}\n")
 
 
 def test_an_image_pipeline_is_spread_in_one_way_only(tmp_path: Path) -> None:

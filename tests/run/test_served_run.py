@@ -149,4 +149,10 @@ def test_a_server_that_answers_only_500_is_a_named_failure(tmp_path: Path) -> No
     assert record.attempts is not None  # what failed is counted where nothing could be measured
     assert record.attempts.sent >= 1
     assert record.attempts.failed == {"http-500": record.attempts.sent}
+    load = record.attempts.last_load
+    assert load is not None
+    assert load.energy_j is not None
+    assert load.uncertainty_j is not None
+    assert load.true_energy_j is not None
+    assert load.energy_j == pytest.approx(load.true_energy_j, abs=2 * load.uncertainty_j)
     assert record.served is None

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from harness.run.executors import SubprocessExecutor
-from harness.specs import ImageOptions, MeasureSpec, ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+from harness.specs import (
+    ImageOptions,
+    MeasureSpec,
+    ModelSpec,
+    PromptSpec,
+    RunSpec,
+    SimulatedNodeSpec,
+    SourcesSpec,
+    TextOptions,
+)
 from harness.store.files import read_trace
 
 SHORT = MeasureSpec(
@@ -30,7 +39,8 @@ SHORT = MeasureSpec(
             task="text-generation",
             model=ModelSpec(id="tiny-gpt2", weights="random"),
             engine="transformers",
-            text=TextOptions(new_tokens=10),
+            text=TextOptions(new_tokens=10, template="Go on: {text}"),
+            prompts=PromptSpec(count=3),
             batch_size=4,
             device="cpu",
             dtype="float32",
@@ -60,6 +70,13 @@ def test_a_real_model_on_a_simulated_gpu_is_measured_within_the_stated_interval(
     assert summary is not None
     assert summary.true_gpu_energy_j is not None
     assert summary.gpu_energy_j.low <= summary.true_gpu_energy_j <= summary.gpu_energy_j.high
+
+    # How it was asked is kept; a batch of four from three prompts is said, one of two from a thousand is none.
+    assert record.template == ("Go on: {text}" if spec.text is not None else None)
+    repeats = [caveat.message for caveat in record.caveats if caveat.code == "prompts-repeat"]
+    assert [told.partition(":")[0] for told in repeats] == (
+        ["The set has 3 prompts, and 4 are answered at once"] if spec.text is not None else []
+    )
 
     # Every request yields exactly what was asked.
     for window in record.measurements:
