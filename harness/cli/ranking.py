@@ -268,8 +268,8 @@ def _print_signs(runs: Sequence[RankedRun], look: Look, dropped: Mapping[str, No
         )
     if "stars" in shown and look.ratings:
         out.print(
-            "stars: 5 for the least energy; the range of the models on one board in five equal parts; by fifths: every "
-            "fifth of the models. 3-4 behind them: the interval reaches from 3 to 4.",
+            "stars: 5 for the least energy; the range of the models on one board, each by its best run, in five equal "
+            "parts; by fifths: every fifth of the models. 3-4 behind them: the interval reaches from 3 to 4.",
             soft_wrap=True,
         )
     missing = sum(run.folder not in look.shapes for run in runs)
