@@ -12,6 +12,7 @@ from rich.table import Table
 from harness.cli.bars import sparkline
 from harness.cli.served_tables import phase_text, print_served
 from harness.cli.tables import console, estimate_text, print_results
+from harness.errors import StoreError
 from harness.measure.stopping import gross_j
 from harness.records import Preparation, RunRecord
 from harness.report.results import ResultRow
@@ -123,7 +124,8 @@ def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
 def _print_power(run: StoredRun, out: Console) -> None:
     """How power ran over the whole run, idle and warm-up included; without a trace that is said."""
     boards = [index for index, source in enumerate(run.record.sources) if source.runs_model]
-    shape = power_shapes({run.folder: boards}, STRETCHES, broken := []).get(run.folder)
+    broken: list[StoreError] = []
+    shape = power_shapes({run.folder: boards}, STRETCHES, broken).get(run.folder)
     if shape is not None:
         line = sparkline(shape.power_w, shape.peak_w)
         mark = f", {run.record.mark}" if run.record.mark else ""

@@ -62,8 +62,10 @@ class Column:
     justify: Literal["left", "right"] = "left"
 
 
-def show_ranking(stored: StoredRuns, names: Sequence[str], chosen: Editions, all_rows: bool, as_json: bool) -> None:
-    """The ranking of these runs, as tables or one JSON document, which has all rows."""
+def show_ranking(
+    stored: StoredRuns, names: Sequence[str], chosen: Editions, all_rows: bool, as_json: bool
+) -> list[StoreError]:
+    """The ranking of these runs, as tables or one JSON document with all rows; returns errors of broken traces."""
     one_kwh = per_kwh(chosen)
     ratings = stored_ratings(stored, names)
     unplaced = left_out(stored, one_kwh, names)
@@ -75,12 +77,12 @@ def show_ranking(stored: StoredRuns, names: Sequence[str], chosen: Editions, all
             "factors": [factor.model_dump(mode="json") for factor in one_kwh.factors],
         }
         print(json.dumps(document, indent=2))
-        return
+        return []
     ranked = ranking(stored, one_kwh, names, None if all_rows else BEST, WORST)
     broken: list[StoreError] = []
     shapes = power_shapes({run.folder: run.boards for run in ranked}, STRETCHES, broken)
     print_ranking(ranked, unplaced, one_kwh, ratings, shapes, console())
-    stored.unreadable.extend(broken)
+    return broken
 
 
 def _document(run: RankedRun, ratings: Mapping[tuple[tuple[str, ...], Way], Rating]) -> dict[str, object]:
@@ -268,8 +270,8 @@ def _print_signs(runs: Sequence[RankedRun], look: Look, dropped: Mapping[str, No
         )
     if "stars" in shown and look.ratings:
         out.print(
-            "stars: 5 for the least energy; the range of the models on one board in five equal parts; by fifths: every "
-            "fifth of the models. 3-4 behind them: the interval reaches from 3 to 4.",
+            "stars: 5 for the least energy; the range of the models on one board, each by its best run, in five equal "
+            "parts; by fifths: every fifth of the models. 3-4 behind them: the interval reaches from 3 to 4.",
             soft_wrap=True,
         )
     missing = sum(run.folder not in look.shapes for run in runs)

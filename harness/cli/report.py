@@ -119,10 +119,7 @@ def _collect(what: list[str], results: Path, one_kwh: Equivalents, found: _Found
         found.folders.append(run.folder)
         for caveat in run.caveats:
             found.wordings.setdefault(caveat.code, caveat.message)
-    own = [str(results / name) for name in names]  # where campaigns are named, what lies in the others is not asked for
-    found.unreadable.extend(
-        error for error in stored.unreadable if not names or any(folder in error.message for folder in own)
-    )
+    found.unreadable.extend(stored.unreadable(names))
 
 
 def _content(

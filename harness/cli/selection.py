@@ -30,6 +30,7 @@ def select_runs(what: list[str], results: Path, unreadable: list[StoreError]) ->
     if not what:
         return find_runs([results], unreadable) if results.exists() else []
     stored, names, folders = _meant(what, results)
+    unreadable.extend(stored.unreadable(names) if names else [])
     return find_runs([*(folder for name in names for folder in stored.named(name)), *folders], unreadable)
 
 
@@ -49,7 +50,7 @@ def _meant(what: list[str], results: Path) -> tuple[StoredRuns, list[str], list[
     from harness.store.files import record_files
 
     stored = stored_runs([results] if results.exists() else [])
-    names = [name for name in what if stored.named(name)]
+    names = [name for name in what if stored.named(name) or (name and stored.unreadable([name]))]
     folders = [Path(name) for name in what if name not in names]
     for folder in folders:
         if not folder.exists() or next(record_files(folder), None) is None:

@@ -73,12 +73,11 @@ def show_command(
         return
     stored, names = select_stored(what or [], results)
     count = stored.count(names)
-    if table or counted or count == 1:
+    if count == 1 or ((table or counted) and (count or as_json)):
         runs = select_runs(what or [], results, unreadable)
         show_runs(runs, [result_row(run.record, chosen, counted) for run in runs], as_json)
-    elif count or as_json or stored.unreadable:
-        show_ranking(stored, names, chosen, all_rows, as_json)
-        unreadable = [] if names else stored.unreadable
+    elif count or as_json or stored.unreadable():
+        unreadable = [*stored.unreadable(names), *show_ranking(stored, names, chosen, all_rows, as_json)]
     elif not show_imports([str(results)] if results.exists() else [], results, as_json):
         told = f"No results under {results} yet. Start with: harness run configs/quickstart.yaml"
         console().print(told, soft_wrap=True, markup=False)
@@ -155,7 +154,7 @@ def _run_rows(results: Path, unreadable: list[StoreError]) -> list[dict[str, obj
     from harness.report.stored import stored_runs
 
     stored = stored_runs([results] if results.exists() else [])
-    unreadable.extend(stored.unreadable)
+    unreadable.extend(stored.unreadable())
     return stored.listing() + import_rows(results, unreadable)
 
 

@@ -74,13 +74,15 @@ Keep = Callable[[RunRecord], Kept]
 DEFAULT = Keeping()
 
 
-def indexed(folders: Sequence[Path], keep: Keep, unreadable: list[StoreError], keeping: Keeping = DEFAULT) -> Table:
+def indexed(
+    folders: Sequence[Path], keep: Keep, unreadable: dict[Path, StoreError], keeping: Keeping = DEFAULT
+) -> Table:
     """A table with a row for each record under these folders that can be read, all of them current.
 
     Args:
         folders: Of results, of campaigns or of runs; or record files.
         keep: Says what is kept of a record. It may depend on nothing but the record and the harness's code.
-        unreadable: Errors of records that cannot be read are put here.
+        unreadable: Errors of records that cannot be read are put here, by the run's folder.
         keeping: When the index is kept.
 
     Raises:
@@ -94,7 +96,7 @@ def indexed(folders: Sequence[Path], keep: Keep, unreadable: list[StoreError], k
     return tables[0]
 
 
-def _indexed(folder: Path, keep: Keep, unreadable: list[StoreError], keeping: Keeping) -> Table:
+def _indexed(folder: Path, keep: Keep, unreadable: dict[Path, StoreError], keeping: Keeping) -> Table:
     code = code_hash()
     states = {str(state[0]): state for state in _states(folder)}
     worth_keeping = len(states) >= keeping.from_records
@@ -138,12 +140,13 @@ def _load(files: Sequence[Path], folder: Path) -> Table:
     return table
 
 
-def _row(folder: Path, state: State, keep: Keep, unreadable: list[StoreError]) -> Row | None:
+def _row(folder: Path, state: State, keep: Keep, unreadable: dict[Path, StoreError]) -> Row | None:
     """What is kept of one record, without its place; None if it cannot be read."""
+    path = folder / str(state[0])
     try:
-        record = read_record(folder / str(state[0]))
+        record = read_record(path)
     except StoreError as error:
-        unreadable.append(error)
+        unreadable[path.parent] = error
         return None
     kept = keep(record)
     return dict(zip(STATE, state, strict=True)) | {

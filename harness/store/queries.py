@@ -39,7 +39,7 @@ class KeptRun:
 
 
 class StoredRuns:
-    """The runs under a folder, as they are now. Records that cannot be read are in `unreadable`."""
+    """The runs under some folders, as they are now."""
 
     def __init__(self, folders: Sequence[Path], keep: Keep, keeping: Keeping = DEFAULT) -> None:
         """Read the index of each folder, and whatever it does not know.
@@ -52,8 +52,16 @@ class StoredRuns:
         Raises:
             StoreError: A folder does not exist or cannot be listed.
         """
-        self.unreadable: list[StoreError] = []
-        self._table: Table = indexed(folders, keep, self.unreadable, keeping)
+        self._unreadable: dict[Path, StoreError] = {}
+        self._table: Table = indexed(folders, keep, self._unreadable, keeping)
+
+    def unreadable(self, names: Sequence[str] = ()) -> list[StoreError]:
+        """Why records cannot be read: those whose folders have these names of campaigns or runs; without names all."""
+        return [
+            error
+            for folder, error in self._unreadable.items()
+            if not names or any(folder.parent.name == name or folder.name.startswith(name) for name in names)
+        ]
 
     def listing(self) -> list[dict[str, object]]:
         """Campaign, run id, status, origin, task, start and kind of failure of every run, in the order of folders."""

@@ -53,7 +53,12 @@ def _shapes(files: Sequence[Path], runs: Mapping[Path, Sequence[int]], stretches
     found = {}
     for folder, of_run in means.items():
         each = [[of_run.get((source, stretch)) for source in runs[folder]] for stretch in range(stretches)]
-        power_w = tuple(None if None in boards or not boards else sum(filter(None, boards)) for boards in each)
-        if any(value is not None for value in power_w):
-            found[folder] = PowerShape(power_w)
+        together = tuple(_sum(boards) for boards in each)
+        if any(value is not None for value in together):
+            found[folder] = PowerShape(together)
     return found
+
+
+def _sum(boards: Sequence[float | None]) -> float | None:
+    known = [power_w for power_w in boards if power_w is not None]
+    return sum(known) if known and len(known) == len(boards) else None
