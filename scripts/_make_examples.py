@@ -1,4 +1,4 @@
-"""Runs configs/example.yaml and draws the pages of results/example-replay and results/study; keeps what has not changed.
+"""Runs configs/example.yaml, draws the pages of results/example-replay and results/study, keeps what has not changed.
 
 The example is a replay on a simulated node and a virtual clock, so that every run of this gives the same records,
 except for their dates and the machine's description: a record that differs in nothing else is left as it is.
