@@ -156,7 +156,8 @@ def table(result: dict[str, Any]) -> str:
     alone = result["ranking_alone"]
     low, high = alone["wall_range_s"]
     lines.append(
-        f"{'the ranking alone':26}{alone['wall_s']:7.2f} s ({low:.2f} to {high:.2f}), processor {alone['processor_s']:.2f} s"
+        f"{'the ranking alone':26}{alone['wall_s']:7.2f} s ({low:.2f} to {high:.2f}), "
+        f"processor {alone['processor_s']:.2f} s"
     )
     load = result["environment"]["load_average_before"][0], result["environment"]["load_average_after"][0]
     lines.append(
