@@ -74,7 +74,7 @@ def show_ranking(
             "ranking": [_document(run, ratings) for run in ranking(stored, one_kwh, names)],
             "left_out": [_document(run, ratings) for run in unplaced],
             "bands": [rating.model_dump(mode="json") for rating in ratings.values()],
-            "factors": [factor.model_dump(mode="json") for factor in one_kwh.factors],
+            "factors": [one_kwh.factor(kind).model_dump(mode="json") for kind in ("grid", "phone", "car")],
         }
         print(json.dumps(document, indent=2))
         return []

@@ -78,7 +78,7 @@ def show_command(
         show_runs(runs, [result_row(run.record, chosen, counted) for run in runs], as_json)
     elif count or as_json or stored.unreadable():
         unreadable = [*stored.unreadable(names), *show_ranking(stored, names, chosen, all_rows, as_json)]
-    elif not show_imports([str(results)] if results.exists() else [], results, as_json):
+    elif not (results.exists() and show_imports([str(results)], results, as_json)):
         told = f"No results under {results} yet. Start with: harness run configs/quickstart.yaml"
         console().print(told, soft_wrap=True, markup=False)
     tell_unreadable(unreadable)

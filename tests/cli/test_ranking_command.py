@@ -122,9 +122,15 @@ def test_json_has_the_same_rows_and_the_table_stays(results, tmp_path):
     assert rows[2]["caveats"][0]["message"] == "It never was steady."
     assert rows[0]["carbon_g_co2e"] == pytest.approx(4.73)
     assert [row["left_out"] for row in document["left_out"]] == ["failed: It took too long."]
+    assert [factor["kind"] for factor in document["factors"]] == ["grid", "phone", "car"]
     other = harness("show", "--results", results, "--json", "--grid", "100", cwd=tmp_path).document
     assert other["ranking"][0]["carbon_g_co2e"] == pytest.approx(1.0)
     table = harness("show", "--results", results, "--table", cwd=tmp_path).out
     assert "Energy per 1,000 generations, gross, with 95 % interval" in table
     one = harness("show", record_of("frugal", 36.0).run_id, "--results", results, cwd=tmp_path).out
     assert one.index("power, simulated: ▂  ▂  ▂") < one.index("█ from 0 to 400 W, from start to end")
+
+
+def test_no_results_say_how_to_start(tmp_path):
+    told = "No results under results yet. Start with: harness run configs/quickstart.yaml\n"
+    assert [harness("show", *option, cwd=tmp_path).out for option in ((), ("--table",))] == [told, told]
