@@ -40,7 +40,7 @@ def _print(shown: list[Article], claims: list[PressClaim]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.cli.tables import console, print_table
+    from harness.cli.tables import console, print_line, print_table
     from harness.study.press import CHECKED_TEXT, verdict_counts
     from harness.study.verdicts import items_text, number_text
 
@@ -71,12 +71,12 @@ def _print(shown: list[Article], claims: list[PressClaim]) -> None:
         own = [claim for claim in claims if claim.source == source]
         read = "; ".join(dict.fromkeys(CHECKED_TEXT[claim.checked] for claim in own))
         urls = " ".join(dict.fromkeys(claim.url for claim in own if claim.url))
-        out.print(f"{number:>3}  {source} [{read}] {urls}", markup=False, soft_wrap=True)
+        print_line(out, f"{number:>3}  {source} [{read}] {urls}")
     counts = verdict_counts(claims)
     out.print(f"{len(claims)} claims: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
-    out.print(
+    print_line(
+        out,
         "garbled: not what its source says (numbers or words moved, lost, inverted); outdated: an earlier edition of "
         "the source says it; inconsistent: recomputing gives another number; unsupported: no source, or a cause that "
-        "cannot carry it; (unverified): the original, or a factor without one, is from memory. Arithmetic, factors and addresses: harness claims --json",
-        soft_wrap=True,
+        "cannot carry it; (unverified): judged from memory. Arithmetic, factors and addresses: harness claims --json",
     )

@@ -141,7 +141,7 @@ def _print_result(result: Equivalents, subject: str, drawn: Water | None) -> Non
     from rich.table import Table
 
     from harness.cli.factor_tables import print_used
-    from harness.cli.tables import console, print_table
+    from harness.cli.tables import console, print_line, print_table
     from harness.footprint.equivalents import KIND_OF, QUANTITIES
     from harness.footprint.phrases import quantity_text, sentence, span_text
 
@@ -164,22 +164,22 @@ def _print_result(result: Equivalents, subject: str, drawn: Water | None) -> Non
     out = console()
     print_table(table, out)
     for name in rows[1:]:
-        out.print(sentence(result, name, subject), markup=False, soft_wrap=True)
+        print_line(out, sentence(result, name, subject))
     rest = "CO2e, car, flight, tree and person" if given == "energy_kwh" else "Energy and all that is an energy's"
     not_named = any(caveat.code == "grid-not-named" for caveat in result.caveats)
     rest += f" rest on the grid {result.factor('grid').edition}"
     rest += ", as none was named: their ranges are those of all grids on record" if not_named else ""
-    out.print(
+    print_line(
+        out,
         f"\n{rest}. Ranges are those of the factors; the amount is "
         "taken as exact; no range: none is known, which does not make it exact.\n",
-        soft_wrap=True,
     )
     if drawn is not None:
-        out.print(
+        print_line(
+            out,
             "Facility energy and water: the amount is taken as IT energy, and PUE counts once, in the water of making "
             "electricity; everything above them is of the amount as given, without PUE.\n",
-            soft_wrap=True,
         )
     print_used((*result.factors, *(drawn.factors if drawn is not None else ())))
     for caveat in result.caveats:
-        out.print(f"Caveat: {caveat.message}", markup=False, soft_wrap=True)
+        print_line(out, f"Caveat: {caveat.message}")

@@ -118,7 +118,7 @@ def _print(told: Outlook) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.cli.tables import console, print_table
+    from harness.cli.tables import console, print_line, print_table
     from harness.units import J_PER_KWH, J_PER_WH, format_mass, format_si
 
     out = console()
@@ -145,7 +145,7 @@ def _print(told: Outlook) -> None:
             table.add_row(when, *(cell if " to " in cell else f"{cell}, no range" for cell in cells))
         print_table(table, out)
         for said in told.assumptions:
-            out.print(f"- {said}", markup=False, soft_wrap=True)
+            print_line(out, f"- {said}")
         _print_doubts(out, "these ranges", told.years[-1].unknown, told.years[-1].unverified)
         _print_break_even(told, out)
     table = Table(title="Projection: published trends carried forward", title_justify="left")
@@ -164,27 +164,25 @@ def _print(told: Outlook) -> None:
     print_table(table, out)
     for forecast in told.forecasts:
         sources = "; ".join(dict.fromkeys(each.source for each in forecast.factors))
-        out.print(
+        print_line(
+            out,
             f"forecast, not measured: {forecast.name}: {forecast.says}; stated "
             f"{forecast.stated:,.4g}, ARK's trend of training cost gives {plain(forecast.recomputed)} "
             f"({forecast.arithmetic}). {sources}",
-            markup=False,
-            soft_wrap=True,
         )
     for lever in told.levers:
         state = "applied" if lever.applied else "not applied"
-        out.print(
+        print_line(
+            out,
             f"lever {lever.name}, {lever.claimed}: x {_count(lever.multiplier)} of {lever.of}; {state}. "
             f"{lever.factor.source} [{lever.factor.checked_text}]",
-            markup=False,
-            soft_wrap=True,
         )
 
 
 def _print_break_even(told: Outlook, out: Console) -> None:
     from rich.table import Table
 
-    from harness.cli.tables import print_table
+    from harness.cli.tables import print_line, print_table
 
     claimed = "; ".join(words for words in told.break_even[0].claimed) if told.break_even else ""
     table = Table(
@@ -206,12 +204,12 @@ def _print_break_even(told: Outlook, out: Console) -> None:
             "never" if each.days is None else _count(each.days),
         )
     print_table(table, out)
-    out.print(
+    print_line(
+        out,
         "Each training has the boundary of its source; both sides are of the node (CO2e: of the facility, PUE "
         "included). Ranges reach from today's energy per generation to that of hardware "
         f"{len(told.years) - 1} years on, by its published trend. "
         "That BLOOMz's trainings (Table 5 of the study) are of the GPUs alone is inferred.",
-        soft_wrap=True,
     )
     unknown = dict.fromkeys(name for each in told.break_even for name in each.unknown)
     unverified = dict.fromkeys(words for each in told.break_even for words in each.unverified)
@@ -219,10 +217,12 @@ def _print_break_even(told: Outlook, out: Console) -> None:
 
 
 def _print_doubts(out: Console, what: str, unknown: tuple[str, ...], unverified: tuple[str, ...]) -> None:
+    from harness.cli.tables import print_line
+
     if unknown:
-        out.print(f"No range is known in {what} of {', '.join(unknown)}: counted as exact.", soft_wrap=True)
+        print_line(out, f"No range is known in {what} of {', '.join(unknown)}: counted as exact.")
     if unverified:
-        out.print(f"From memory in {what}: {', '.join(unverified)}.", soft_wrap=True)
+        print_line(out, f"From memory in {what}: {', '.join(unverified)}.")
 
 
 def _count(ends: Range) -> str:

@@ -6,7 +6,7 @@
 [table 2 text-generation mean_kwh]          a number that the study prints (study_published.csv)
 [quoted sdxl-energy]                        a number that is quoted from the study (study_claims.csv)
 [claim C312 1]                              a number of a claim of the press, by its place (press_claims.csv)
-[input C309 needed]                         a number of a claim's source that only its arithmetic needs (press_inputs.csv)
+[input C309 needed]                         a number of a claim's source, for its arithmetic alone (press_inputs.csv)
 [paper models]                              how many models are in the paper
 [months KIND EDITION EDITION]               months between two factors' years
 [km per mile], [m per mile], [Wh per kWh]   exact units
