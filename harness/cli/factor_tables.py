@@ -42,7 +42,8 @@ def print_factors(factors: Sequence[Factor], defaults: Mapping[str, str]) -> Non
     print_line(
         out,
         "primary, secondary: read in the source, or where it is quoted; derived: computed from a sourced number; "
-        "unverified: from memory, never checked against the source named; the ends of a range are marked one by one.\n"
+        "unverified: from memory, never checked against the source named; "
+        "claimed: said in the press, no source found; the ends of a range are marked one by one.\n"
         "Sources:",
     )
     for number, source in enumerate(sources, 1):

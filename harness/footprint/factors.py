@@ -40,9 +40,9 @@ class Factor(Frozen):
     scope: str = Field(min_length=1, description="what the value covers, and what it leaves out")
     source: str = Field(min_length=1)
     url: str | None = None
-    verified: Literal["primary", "secondary", "derived", "unverified", "given"] = Field(
+    verified: Literal["primary", "secondary", "derived", "unverified", "claimed", "given"] = Field(
         description="value read in the primary source, read in a secondary one, computed from a sourced number, "
-        "from memory and never checked, or given by the user (never in the data file)"
+        "from memory and never checked, claimed in the press without a source, or given by the user (never in the data)"
     )
     unverified_ends: tuple[End, ...] = Field((), description="ends of the range that are from memory, value or not")
     boundary: Reach | None = Field(None, description="of a training: what its energy or CO2e is of; with PUE: facility")
@@ -80,13 +80,20 @@ class Factor(Frozen):
             "secondary": "read in a secondary source",
             "derived": "derived from the source",
             "unverified": "unverified, from memory",
+            "claimed": "claimed in the press, no source",
             "given": "given by you",
         }[self.verified]
-        return known if self.verified == "unverified" or not self.doubt_text else f"{known}, {self.doubt_text}"
+        return (
+            known
+            if self.verified in ("unverified", "claimed") or not self.doubt_text
+            else f"{known}, {self.doubt_text}"
+        )
 
     @property
     def doubt_text(self) -> str | None:
-        """What of it is from memory, value and range told apart; None where nothing is."""
+        """What of it is from memory, value and range told apart, or only claimed; None where nothing is."""
+        if self.verified == "claimed":
+            return "claimed, no source"
         if self.verified == "unverified":
             return "unverified"
         if not self.unverified_ends:
