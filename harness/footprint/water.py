@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field
 
@@ -44,6 +45,7 @@ class Water(Frozen):
     ranges: dict[str, Span] = Field(description="per quantity, from the factors' ranges; no entry: no range known")
     unverified: dict[str, tuple[str, ...]] = Field(description="per quantity, what behind it is from memory")
     formulas: dict[str, str]
+    boundaries: dict[str, Literal["IT", "facility"]] = Field(description="per quantity, whose energy it rests on")
     factors: tuple[Factor, ...]
 
 
@@ -72,5 +74,6 @@ def water(it_energy_kwh: float, named: Mapping[str, str]) -> Water:
         ranges={name: Span(low=line.low, high=line.high) for name, line in told.items() if line.low < line.high},
         unverified={name: line.unverified for name, line in told.items() if line.unverified},
         formulas={name: line.formula for name, line in told.items()},
+        boundaries={name: "IT" if name == "water_on_site_l" else "facility" for name in QUANTITIES},
         factors=tuple(choices[kind] for kind in KINDS),
     )
