@@ -94,12 +94,13 @@ def equivalents_command(
     named = {kind: each for kind, each in places.items() if each is not None}
     if named and parsed.energy_kwh is None:
         raise UserInputError(f"Water follows from an energy, and {words!r} is a mass.", "As in: 10kWh --pue 1.2")
-    drawn = water(parsed.energy_kwh, named) if named and parsed.energy_kwh is not None else None
+    place = None if grid is None else grid_of(grid)
+    drawn = water(parsed.energy_kwh, named, place) if named and parsed.energy_kwh is not None else None
     result = equivalents(
         parsed.energy_kwh,
         parsed.carbon_g_co2e,
         pue=drawn.factors[0] if drawn is not None else None,
-        grid=None if grid is None else grid_of(grid),
+        grid=place,
         phone=phone,
         car=car,
         household=household,
@@ -114,6 +115,7 @@ def equivalents_command(
             document["ranges"] |= more["ranges"]
             document["unverified"] |= more["unverified"]
             document["boundaries"] |= drawn.boundaries
+            document["caveats"] += more["caveats"]
             document["factors"] += more["factors"][1:]  # the PUE stands there already
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
@@ -154,13 +156,16 @@ def _print_result(result: Equivalents, subject: str, drawn: Water | None) -> Non
     table = Table()
     for column in ("what", "amount", "range", "factor", "edition"):
         table.add_column(column, justify="right" if column == "amount" else "left", overflow="fold")
+    by_pue = f" x PUE {drawn.factors[0].value_text}" if drawn is not None else ""
     for name in rows:
         used, span = result.factor(KIND_OF[name]), result.ranges.get(name)
         table.add_row(
             name.removesuffix("_kwh").removesuffix("_g_co2e").replace("_", " ").replace("carbon", "CO2e"),
             quantity_text(name, getattr(result, name)).removesuffix(" CO2e"),
             span_text(name, span) if span else "",
-            "as given" if name == given else f"{used.value_text} {used.unit}",
+            "as given"
+            if name == given
+            else f"{used.value_text} {used.unit}{by_pue if name == 'carbon_g_co2e' else ''}",
             "" if name == given else used.edition + (f" ({used.doubt_text})" if used.doubt_text else ""),
         )
     if drawn is not None:
@@ -173,7 +178,7 @@ def _print_result(result: Equivalents, subject: str, drawn: Water | None) -> Non
     rest = "CO2e, car, flight, tree and person" if given == "energy_kwh" else "Energy and all that is an energy's"
     not_named = any(caveat.code == "grid-not-named" for caveat in result.caveats)
     rest += f" rest on the grid {result.factor('grid').edition}"
-    rest += ", as none was named: their ranges are those of all grids on record" if not_named else ""
+    rest += ", as none was named: their ranges are those of all grids on record in CO2e" if not_named else ""
     print_line(
         out,
         f"\n{rest}. Ranges are those of the factors; the amount is "
@@ -187,5 +192,5 @@ def _print_result(result: Equivalents, subject: str, drawn: Water | None) -> Non
             "once: in water only for that of making electricity.\n",
         )
     print_used((*result.factors, *(drawn.factors[1:] if drawn is not None else ())))
-    for caveat in result.caveats:
+    for caveat in (*result.caveats, *(drawn.caveats if drawn is not None else ())):
         print_line(out, f"Caveat: {caveat.message}")

@@ -261,5 +261,5 @@ def _print_legend(rows: Sequence[ResultRow], out: Console) -> None:
                 f"{f' ({factor.range_text})' if factor.range_text else ''}"
                 f"{f', {factor.year}' if factor.year else ''} ({escape(factor.source)})"
                 f"{', [yellow]unverified, from memory[/]' if factor.verified == 'unverified' else ''}"
-                f"{'; no grid was named: the range is that of all on record' if unnamed_grid(factor) else ''}"
+                f"{'; no grid was named: the range is that of all on record in CO2e' if unnamed_grid(factor) else ''}"
             )

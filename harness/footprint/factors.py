@@ -226,9 +226,15 @@ def check_intensity(g_per_kwh: float) -> None:
         )
 
 
-def spanning(used: Factor) -> Factor:
-    """The same factor with a range that spans every edition of its kind in its unit: for a place nobody named."""
-    alike = [each for each in editions(used.kind) if each.unit == used.unit]
+def spanning(used: Factor, region: str | None = None) -> Factor:
+    """The same factor with a range that spans every edition of its kind in its unit: for a place nobody named.
+
+    With a region it spans those of the region, and is the factor itself where there is no other.
+    """
+    known = editions(used.kind)
+    alike = [each for each in known if each.unit == used.unit and region in (None, each.region)]
+    if len(alike) < 2:
+        return used
     ends = [
         (value, each.edition, remembered)
         for each in alike
@@ -240,7 +246,8 @@ def spanning(used: Factor) -> Factor:
         if value is not None
     ]
     low, high = min(ends, key=lambda end: (end[0], end[2])), max(ends, key=lambda end: (end[0], not end[2]))
-    note = f"{used.note or ''} The range spans all editions on record, {low[1]} to {high[1]}, since none was chosen."
+    which = f" of {region}" if region else "" if {each.unit for each in known} == {used.unit} else f" in {used.unit}"
+    note = f"{used.note or ''} The range spans all editions on record{which}, {low[1]} to {high[1]}: none was chosen."
     return used.model_copy(
         update={
             "low": low[0],

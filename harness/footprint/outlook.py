@@ -21,6 +21,7 @@ from harness.footprint.break_even import BreakEven, Training, Usage, asked, brea
 from harness.footprint.conversion import Boundary, Chain, energy_steps, impact_steps, joined
 from harness.footprint.factors import Factor, editions, factor
 from harness.footprint.grids import unnamed_grid
+from harness.footprint.places import stand_ins
 from harness.footprint.propagation import Input, Line, Step, evaluate, from_factor
 from harness.footprint.trends import Forecast, Range, Trend, forecasts, trends, yearly_change
 from harness.frozen import Frozen
@@ -268,6 +269,7 @@ def _assumptions(
         "Grid, price, PUE and water stay what they are today.",
         f"Factors: {'; '.join(map(_named, used))}.",
         *(words for each in used if each.kind == "grid" and (words := unnamed_grid(each))),
+        *(caveat.message for caveat in stand_ins(choices)),
         *(_lever_text(name, each, choices["pue"]) for name, each in levers.items()),
     )
 
