@@ -141,8 +141,8 @@ def _print(told: Explanation) -> None:
     if told.sentences:
         print_line(
             out,
-            f"\nThe {told.sentences_of} (not the node's, not the facility's) in other terms, measurement and factors "
-            f"together; by {', '.join(told.sentence_factors)}:",
+            "\nIn other terms, each with what it is of, measurement and factors together; by "
+            f"{', '.join(told.sentence_factors)}:",
         )
     for said in told.sentences:
         print_line(out, said)
