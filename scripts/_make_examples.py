@@ -1,6 +1,6 @@
-"""Runs configs/example.yaml and draws the pages of results/example and results/study; keeps what has not changed.
+"""Runs configs/example.yaml, draws the pages of results/example-replay and results/study, keeps what has not changed.
 
-The example's energies come from a simulated GPU on a virtual clock, so that every run of this gives the same records,
+The example is a replay on a simulated node and a virtual clock, so that every run of this gives the same records,
 except for their dates and the machine's description: a record that differs in nothing else is left as it is.
 """
 
@@ -19,9 +19,9 @@ from harness.cli.main import app
 from harness.store.files import RECORD, TRACE
 
 ROOT = Path(__file__).parent.parent
-EXAMPLE, STUDY = "results/example", "results/study"
+EXAMPLE, STUDY = "results/example-replay", "results/study"
 PASSING = ("environment", "started_at_utc", "finished_at_utc")
-TITLE = "An example: a simulated campaign, no model's energy"
+TITLE = "An example: eight models of the study of 88, replayed on a simulated node"
 
 
 def main() -> int:
@@ -42,16 +42,16 @@ def main() -> int:
 
 def run_example(made: Path, write: bool) -> Iterator[str]:
     """Run the campaign; yield, and write, runs that are not the committed ones."""
-    harness("run", ROOT / "configs/example.yaml", "--in-process", "--results", made)
+    harness("run", ROOT / "configs/example.yaml", "--replay", "--in-process", "--results", made)
     kept = ROOT / EXAMPLE
-    new, old = ({path.parent.name for path in folder.glob(f"*/{RECORD}")} for folder in (made / "example", kept))
+    new, old = ({path.parent.name for path in folder.glob(f"*/{RECORD}")} for folder in (made / "example-replay", kept))
     for name in sorted(new | old):
-        if name in new and name in old and same(made / "example" / name, kept / name):
+        if name in new and name in old and same(made / "example-replay" / name, kept / name):
             continue
         if write:
             shutil.rmtree(kept / name, ignore_errors=True)
             if name in new:
-                shutil.copytree(made / "example" / name, kept / name)
+                shutil.copytree(made / "example-replay" / name, kept / name)
         yield f"{EXAMPLE}/{name}"
 
 

@@ -31,16 +31,16 @@ def test_committed_pages_are_those_of_the_committed_records(made, tmp_path):
 
 
 def test_committed_records_are_whole_marked_and_small():
-    runs = find_runs([ROOT / "results" / "example"])
-    assert len(runs) == 9
-    assert {(run.record.status, run.record.mark) for run in runs} == {("complete", "simulated")}
-    files = [path for path in (ROOT / "results" / "example").rglob("*") if path.is_file()]
+    runs = find_runs([ROOT / "results" / "example-replay"])
+    assert len(runs) == 8
+    assert {(run.record.status, run.record.mark) for run in runs} == {("complete", "replay, simulated")}
+    files = [path for path in (ROOT / "results" / "example-replay").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 1_000_000
     assert all(run.record.run_id == run.record.spec.run_id == run.folder.name for run in runs)
 
 
 def test_a_run_is_the_same_whenever_and_wherever_it_ran(made, tmp_path):
-    run = min((ROOT / "results" / "example").glob("*/"))
+    run = min((ROOT / "results" / "example-replay").glob("*/"))
     other = shutil.copytree(run, tmp_path / "run")
     content = json.loads((other / RECORD).read_text())
     (other / RECORD).write_text(json.dumps(content | {"started_at_utc": "2030-01-01T00:00:00+00:00"}))

@@ -233,12 +233,7 @@ def read_trace(folder: Path, record: RunRecord) -> PowerTrace | None:
 
 
 def find_runs(paths: list[Path], unreadable: list[StoreError] | None = None) -> list[StoredRun]:
-    """Every record under these folders: as `each_run`, all of them at once."""
-    return list(each_run(paths, unreadable))
-
-
-def each_run(paths: list[Path], unreadable: list[StoreError] | None = None) -> Iterator[StoredRun]:
-    """Every record under these folders (results, campaign or run), one after the other, in a stable order.
+    """Every record under these folders (results, campaign or run), in a stable order.
 
     Args:
         paths: Folders, or record files.
@@ -247,20 +242,17 @@ def each_run(paths: list[Path], unreadable: list[StoreError] | None = None) -> I
     Raises:
         StoreError: A path does not exist; or a record cannot be read and `unreadable` is not given.
     """
-    found: set[Path] = set()
-    for path in paths:
-        for record_path in map(Path, record_files(path)):
-            if record_path.parent in found:
-                continue
-            try:
-                record = read_record(record_path)
-            except StoreError as error:
-                if unreadable is None:
-                    raise
-                unreadable.append(error)
-                continue
-            found.add(record_path.parent)
-            yield StoredRun(record_path.parent, record)
+    found: dict[Path, StoredRun] = {}
+    for record_path in (Path(name) for path in paths for name in record_files(path)):
+        if record_path.parent in found:
+            continue
+        try:
+            found[record_path.parent] = StoredRun(record_path.parent, read_record(record_path))
+        except StoreError as error:
+            if unreadable is None:
+                raise
+            unreadable.append(error)
+    return list(found.values())
 
 
 def record_files(path: Path) -> Iterator[str]:
