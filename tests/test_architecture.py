@@ -152,6 +152,7 @@ footprint.codecarbon_tables
 footprint.hourly
 footprint.cloud_regions
 footprint.grids
+footprint.places
 footprint.amounts
 footprint.equivalents
 footprint.phrases

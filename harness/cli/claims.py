@@ -20,16 +20,15 @@ def claims_command(
 ) -> None:
     """The 69 statements of five press articles: stated, recomputed, original source, verdict, and why."""
     import json
-    from collections import Counter
 
-    from harness.study.press import articles, press_claims
+    from harness.study.press import articles, press_claims, verdict_counts
 
     claims = press_claims(article)
     shown = [each for each in articles() if any(claim.article == each.id for claim in claims)]
     if as_json:
         document = {
             "articles": [each.model_dump(mode="json") for each in shown],
-            "verdicts": dict(Counter(claim.verdict for claim in claims)),
+            "verdicts": verdict_counts(claims),
             "claims": [claim.model_dump(mode="json") for claim in claims],
         }
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
@@ -38,13 +37,11 @@ def claims_command(
 
 
 def _print(shown: list[Article], claims: list[PressClaim]) -> None:
-    from collections import Counter
-
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.cli.tables import console, print_table
-    from harness.study.press import CHECKED_TEXT
+    from harness.cli.tables import console, print_line, print_table
+    from harness.study.press import CHECKED_TEXT, verdict_counts
     from harness.study.verdicts import items_text, number_text
 
     out = console()
@@ -65,7 +62,7 @@ def _print(shown: list[Article], claims: list[PressClaim]) -> None:
                 escape(f"{items_text(claim.stated)} ({claim.unit})"),
                 computed if computed.strip("-; ") else "",
                 escape(f"{items_text(claim.original) or 'none'}{source_number}"),
-                claim.verdict + ("\nunverified" if claim.checked == "unverified" else ""),
+                claim.verdict_text.replace(" ", "\n"),
                 escape(claim.why),
             )
         print_table(table, out)
@@ -74,12 +71,12 @@ def _print(shown: list[Article], claims: list[PressClaim]) -> None:
         own = [claim for claim in claims if claim.source == source]
         read = "; ".join(dict.fromkeys(CHECKED_TEXT[claim.checked] for claim in own))
         urls = " ".join(dict.fromkeys(claim.url for claim in own if claim.url))
-        out.print(f"{number:>3}  {source} [{read}] {urls}", markup=False, soft_wrap=True)
-    counts = Counter(claim.verdict for claim in claims)
-    out.print(f"{len(claims)} claims: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()))
-    out.print(
+        print_line(out, f"{number:>3}  {source} [{read}] {urls}")
+    counts = verdict_counts(claims)
+    out.print(f"{len(claims)} claims: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    print_line(
+        out,
         "garbled: not what its source says (numbers or words moved, lost, inverted); outdated: an earlier edition of "
         "the source says it; inconsistent: recomputing gives another number; unsupported: no source, or a cause that "
-        "cannot carry it. Arithmetic, factors and addresses: harness claims --json",
-        soft_wrap=True,
+        "cannot carry it; (unverified): judged from memory. Arithmetic, factors and addresses: harness claims --json",
     )

@@ -47,7 +47,9 @@ def equivalents_command(
     per: Annotated[float, typer.Option("--per", metavar="N", help="With --over: of how many things.")] = 1.0,
     pue: Annotated[
         str | None,
-        typer.Option("--pue", metavar="PUE", help="Tell the water too, the amount being IT energy: PUE, as 1.2."),
+        typer.Option(
+            "--pue", metavar="PUE", help="The amount is IT energy: tell CO2e of the facility, and water. PUE, as 1.2."
+        ),
     ] = None,
     on_site: Annotated[
         str | None, typer.Option("--wue-on-site", metavar="WUE", help="Water on site, l per kWh of IT, or an edition.")
@@ -88,21 +90,23 @@ def equivalents_command(
     parsed = shared(parse_amount(words), over, per)
     if over is not None:
         words = f"{per:,.15g} of {over:,.15g}"
+    places = {"pue": pue, "wue-onsite": on_site, "wue-offsite": off_site}
+    named = {kind: each for kind, each in places.items() if each is not None}
+    if named and parsed.energy_kwh is None:
+        raise UserInputError(f"Water follows from an energy, and {words!r} is a mass.", "As in: 10kWh --pue 1.2")
+    place = None if grid is None else grid_of(grid)
+    drawn = water(parsed.energy_kwh, named, place) if named and parsed.energy_kwh is not None else None
     result = equivalents(
         parsed.energy_kwh,
         parsed.carbon_g_co2e,
-        grid=None if grid is None else grid_of(grid),
+        pue=drawn.factors[0] if drawn is not None else None,
+        grid=place,
         phone=phone,
         car=car,
         household=household,
         flight=flight,
         per_capita=person,
     )
-    places = {"pue": pue, "wue-onsite": on_site, "wue-offsite": off_site}
-    named = {kind: each for kind, each in places.items() if each is not None}
-    if named and parsed.energy_kwh is None:
-        raise UserInputError(f"Water follows from an energy, and {words!r} is a mass.", "As in: 10kWh --pue 1.2")
-    drawn = water(result.energy_kwh, named) if named else None
     if as_json:
         document = result.model_dump(mode="json")
         if drawn is not None:
@@ -110,7 +114,9 @@ def equivalents_command(
             document |= {name: more[name] for name in QUANTITIES}
             document["ranges"] |= more["ranges"]
             document["unverified"] |= more["unverified"]
-            document["factors"] += more["factors"]
+            document["boundaries"] |= drawn.boundaries
+            document["caveats"] += more["caveats"]
+            document["factors"] += more["factors"][1:]  # the PUE stands there already
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         _print_result(result, subject or words, drawn)
@@ -141,7 +147,7 @@ def _print_result(result: Equivalents, subject: str, drawn: Water | None) -> Non
     from rich.table import Table
 
     from harness.cli.factor_tables import print_used
-    from harness.cli.tables import console, print_table
+    from harness.cli.tables import console, print_line, print_table
     from harness.footprint.equivalents import KIND_OF, QUANTITIES
     from harness.footprint.phrases import quantity_text, sentence, span_text
 
@@ -150,13 +156,16 @@ def _print_result(result: Equivalents, subject: str, drawn: Water | None) -> Non
     table = Table()
     for column in ("what", "amount", "range", "factor", "edition"):
         table.add_column(column, justify="right" if column == "amount" else "left", overflow="fold")
+    by_pue = f" x PUE {drawn.factors[0].value_text}" if drawn is not None else ""
     for name in rows:
         used, span = result.factor(KIND_OF[name]), result.ranges.get(name)
         table.add_row(
             name.removesuffix("_kwh").removesuffix("_g_co2e").replace("_", " ").replace("carbon", "CO2e"),
             quantity_text(name, getattr(result, name)).removesuffix(" CO2e"),
             span_text(name, span) if span else "",
-            "as given" if name == given else f"{used.value_text} {used.unit}",
+            "as given"
+            if name == given
+            else f"{used.value_text} {used.unit}{by_pue if name == 'carbon_g_co2e' else ''}",
             "" if name == given else used.edition + (f" ({used.doubt_text})" if used.doubt_text else ""),
         )
     if drawn is not None:
@@ -164,22 +173,24 @@ def _print_result(result: Equivalents, subject: str, drawn: Water | None) -> Non
     out = console()
     print_table(table, out)
     for name in rows[1:]:
-        out.print(sentence(result, name, subject), markup=False, soft_wrap=True)
+        of = {"as given": "", "IT": ", of its IT energy", "facility": ", of its facility"}[result.boundaries[name]]
+        print_line(out, sentence(result, name, subject) + of)
     rest = "CO2e, car, flight, tree and person" if given == "energy_kwh" else "Energy and all that is an energy's"
     not_named = any(caveat.code == "grid-not-named" for caveat in result.caveats)
     rest += f" rest on the grid {result.factor('grid').edition}"
-    rest += ", as none was named: their ranges are those of all grids on record" if not_named else ""
-    out.print(
+    rest += ", as none was named: their ranges are those of all grids on record in CO2e" if not_named else ""
+    print_line(
+        out,
         f"\n{rest}. Ranges are those of the factors; the amount is "
         "taken as exact; no range: none is known, which does not make it exact.\n",
-        soft_wrap=True,
     )
     if drawn is not None:
-        out.print(
-            "Facility energy and water: the amount is taken as IT energy, and PUE counts once, in the water of making "
-            "electricity; everything above them is of the amount as given, without PUE.\n",
-            soft_wrap=True,
+        print_line(
+            out,
+            f"The amount is taken as IT energy. CO2e, car, flight, tree and person are of the facility, x PUE "
+            f"{drawn.factors[0].value_text}; the other things of an energy are of the IT energy as given. PUE counts "
+            "once: in water only for that of making electricity.\n",
         )
-    print_used((*result.factors, *(drawn.factors if drawn is not None else ())))
-    for caveat in result.caveats:
-        out.print(f"Caveat: {caveat.message}", markup=False, soft_wrap=True)
+    print_used((*result.factors, *(drawn.factors[1:] if drawn is not None else ())))
+    for caveat in (*result.caveats, *(drawn.caveats if drawn is not None else ())):
+        print_line(out, f"Caveat: {caveat.message}")

@@ -124,7 +124,7 @@ def named_factors(grid: Factor | None, pue: str | None, others: list[str] | None
 
 
 def _print(told: Explanation) -> None:
-    from harness.cli.tables import console
+    from harness.cli.tables import console, print_line
 
     out = console()
     mark = f", {told.mark}" if told.mark else ""
@@ -132,28 +132,27 @@ def _print(told: Explanation) -> None:
     out.print(f"{told.run_id}: {told.generations:,} {unit}{mark}", markup=False, style="bold")
     for line in told.lines:
         marked = f"  [{told.mark}]" if told.mark else ""
-        out.print(f"\n{line.label}: {line_text(line)}{marked}", markup=False, soft_wrap=True, style="bold")
-        out.print(f"  {line.name} = {line.formula}", markup=False, soft_wrap=True)
+        print_line(out, f"\n{line.label}: {line_text(line)}{marked}", style="bold")
+        print_line(out, f"  {line.name} = {line.formula}")
         for each in line.used:
-            out.print(f"    {input_text(each)}", markup=False, soft_wrap=True)
+            print_line(out, f"    {input_text(each)}")
     for name, reason in told.missing.items():
-        out.print(f"\nnot told: {name}: {reason}", markup=False, soft_wrap=True)
+        print_line(out, f"\nnot told: {name}: {reason}")
     if told.sentences:
-        out.print(
-            f"\nThe {told.sentences_of} (not the node's, not the facility's) in other terms, measurement and factors "
-            f"together; by {', '.join(told.sentence_factors)}:",
-            markup=False,
-            soft_wrap=True,
+        print_line(
+            out,
+            "\nIn other terms, each with what it is of, measurement and factors together; by "
+            f"{', '.join(told.sentence_factors)}:",
         )
     for said in told.sentences:
-        out.print(said, markup=False, soft_wrap=True)
-    out.print(
+        print_line(out, said)
+    print_line(
+        out,
         "\nRanges: every input anywhere in its own range (of measured ones: the 95 % interval). u: standard "
         "uncertainty, each input varied alone, in quadrature; an input used twice moves once.",
-        soft_wrap=True,
     )
     for caveat in told.caveats:
-        out.print(f"Caveat: {caveat.message}", markup=False, soft_wrap=True)
+        print_line(out, f"Caveat: {caveat.message}")
 
 
 def line_text(line: ExplainedLine) -> str:

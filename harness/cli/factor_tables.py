@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def print_factors(factors: Sequence[Factor], defaults: Mapping[str, str]) -> None:
     """Every factor with value, range, unit, year and scope; sources once each, numbered; * marks the defaults."""
-    from harness.cli.tables import console, print_table
+    from harness.cli.tables import console, print_line, print_table
 
     sources = list(dict.fromkeys(each.source for each in factors))
     table = Table(title="Conversion factors", title_justify="left")
@@ -39,28 +39,28 @@ def print_factors(factors: Sequence[Factor], defaults: Mapping[str, str]) -> Non
     print_table(table, out)
     if any(defaults.get(each.kind) == each.edition for each in factors):
         out.print("* default", markup=False)
-    out.print(
+    print_line(
+        out,
         "primary, secondary: read in the source, or where it is quoted; derived: computed from a sourced number; "
-        "unverified: from memory, never checked against the source named; the ends of a range are marked one by one.\n"
+        "unverified: from memory, never checked against the source named; "
+        "claimed: said in the press, no source found; the ends of a range are marked one by one.\n"
         "Sources:",
-        soft_wrap=True,
     )
     for number, source in enumerate(sources, 1):
-        out.print(f"{number:>3}  {source}", soft_wrap=True, markup=False)
+        print_line(out, f"{number:>3}  {source}")
     out.print("Notes and addresses: the same command with --json", markup=False)
 
 
 def print_used(factors: Sequence[Factor]) -> None:
     """The factors behind a result: value, source, address, how known, note."""
-    from harness.cli.tables import console
+    from harness.cli.tables import console, print_line
 
     out = console()
     for used in factors:
         year = f", {used.year}" if used.year else ""
         ends = f" ({used.range_text})" if used.range_text else ""
-        out.print(
+        print_line(
+            out,
             f"{used.name}: {used.value_text} {used.unit}{ends}{year}; {used.scope}. "
             + " ".join(part for part in (used.source, f"[{used.checked_text}]", used.url, used.note) if part),
-            markup=False,
-            soft_wrap=True,
         )

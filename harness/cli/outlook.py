@@ -27,12 +27,15 @@ def outlook_command(
     run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Take the energy of a run.")] = None,
     results: Results = Path("results"),
     boundary: Annotated[
-        str, typer.Option(metavar="NAME", help="What ENERGY is of: device (GPUs), node or facility.")
-    ] = "node",
+        str | None,
+        typer.Option(metavar="NAME", help="What ENERGY is of: device (GPUs), node (if not said) or facility."),
+    ] = None,
     per_day: Annotated[
         str | None, typer.Option("--per-day", metavar="N", help="Generations a day today; default: web searches.")
     ] = None,
-    growth: Annotated[str, typer.Option(metavar="G", help="Of use in a year: 20%, x1.2, or 10%..40%.")] = "0%",
+    growth: Annotated[
+        str, typer.Option(metavar="G", help="Of use in a year: 10%..40%; 20% is from none to that.")
+    ] = "0%",
     years: Annotated[int, typer.Option(metavar="N", help="How far to look ahead, up to 30.")] = 5,
     lever: Annotated[
         list[str] | None, typer.Option("--lever", metavar="NAME", help="Apply a claimed lever; the list names them.")
@@ -70,20 +73,25 @@ def outlook_command(
         _print(told)
 
 
-def _of_amount(text: str, boundary: str) -> tuple[Boundary, Input]:
+def _of_amount(text: str, boundary: str | None) -> tuple[Boundary, Input]:
     from harness.errors import UserInputError
     from harness.footprint.amounts import parse_amount
     from harness.footprint.conversion import Boundary
     from harness.footprint.propagation import Input
 
     known: tuple[Boundary, ...] = get_args(Boundary)
-    found = next((each for each in known if each == boundary), None)
+    found = next((each for each in known if each == (boundary or "node")), None)
     if found is None:
         raise UserInputError(f"There is no boundary {boundary!r}.", f"Choose from {', '.join(known)}.")
     amount = parse_amount(text)
     if amount.energy_kwh is None:
         raise UserInputError(f"An outlook starts from an energy, and {text!r} is a mass.", "As in: 0.34Wh")
     source = "given by the user"
+    if boundary is None:
+        source += (
+            "; no --boundary was given: taken as the node's, so that PUE comes on top; a maker's figure may hold PUE "
+            "already (--boundary facility) or be of the GPUs alone (--boundary device)"
+        )
     label = "energy per generation"
     return found, Input(
         name="energy_kwh", label=label, value=amount.energy_kwh, unit="kWh", origin="given", source=source
@@ -118,7 +126,7 @@ def _print(told: Outlook) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.cli.tables import console, print_table
+    from harness.cli.tables import console, print_line, print_table
     from harness.units import J_PER_KWH, J_PER_WH, format_mass, format_si
 
     out = console()
@@ -140,12 +148,15 @@ def _print(told: Outlook) -> None:
         for year in told.years:
             grams = [format_mass(end) for end in (year.carbon.low, year.carbon.high)]
             litres = [f"{_number(end / 1000)} m³" for end in (year.water.low, year.water.high)]
-            when = "at today's use" if year.year == 0 else f"+{year.year}"
+            when = "today's use" if year.year == 0 else f"+{year.year}"
             cells = (_count(year.generations), wh(year.energy), plain(year.cost), _ends(*grams), _ends(*litres))
-            table.add_row(when, *(cell if " to " in cell else f"{cell}, no range" for cell in cells))
+            tails = (", held" if year.year else ", no range", *[", no range"] * 4)
+            table.add_row(
+                when, *(cell if " to " in cell else cell + tail for cell, tail in zip(cells, tails, strict=True))
+            )
         print_table(table, out)
         for said in told.assumptions:
-            out.print(f"- {said}", markup=False, soft_wrap=True)
+            print_line(out, f"- {said}")
         _print_doubts(out, "these ranges", told.years[-1].unknown, told.years[-1].unverified)
         _print_break_even(told, out)
     table = Table(title="Projection: published trends carried forward", title_justify="left")
@@ -156,7 +167,7 @@ def _print(told: Outlook) -> None:
             trend.name,
             trend.says,
             f"{_number(trend.from_value)} {trend.unit} ({trend.from_year})",
-            f"{plain(trend.if_it_goes_on)} after {trend.years} years"
+            f"{plain(trend.if_it_goes_on)} after {trend.years} year{'s' if trend.years > 1 else ''}"
             + (", no range published" if trend.if_it_goes_on.low == trend.if_it_goes_on.high else ""),
             plain(trend.projection),
             escape("; ".join(dict.fromkeys(f"{each.source} [{each.checked_text}]" for each in trend.factors))),
@@ -164,28 +175,27 @@ def _print(told: Outlook) -> None:
     print_table(table, out)
     for forecast in told.forecasts:
         sources = "; ".join(dict.fromkeys(each.source for each in forecast.factors))
-        out.print(
+        print_line(
+            out,
             f"forecast, not measured: {forecast.name}: {forecast.says}; stated "
             f"{forecast.stated:,.4g}, ARK's trend of training cost gives {plain(forecast.recomputed)} "
             f"({forecast.arithmetic}). {sources}",
-            markup=False,
-            soft_wrap=True,
         )
     for lever in told.levers:
         state = "applied" if lever.applied else "not applied"
-        out.print(
+        print_line(
+            out,
             f"lever {lever.name}, {lever.claimed}: x {_count(lever.multiplier)} of {lever.of}; {state}. "
             f"{lever.factor.source} [{lever.factor.checked_text}]",
-            markup=False,
-            soft_wrap=True,
         )
 
 
 def _print_break_even(told: Outlook, out: Console) -> None:
     from rich.table import Table
 
-    from harness.cli.tables import print_table
+    from harness.cli.tables import print_line, print_table
 
+    years = len(told.years) - 1
     claimed = "; ".join(words for words in told.break_even[0].claimed) if told.break_even else ""
     table = Table(
         title="Projection: break-even, generations until inference has used what training did"
@@ -206,12 +216,12 @@ def _print_break_even(told: Outlook, out: Console) -> None:
             "never" if each.days is None else _count(each.days),
         )
     print_table(table, out)
-    out.print(
+    print_line(
+        out,
         "Each training has the boundary of its source; both sides are of the node (CO2e: of the facility, PUE "
         "included). Ranges reach from today's energy per generation to that of hardware "
-        f"{len(told.years) - 1} years on, by its published trend. "
+        f"{years} year{'s' if years > 1 else ''} on, by its published trend. "
         "That BLOOMz's trainings (Table 5 of the study) are of the GPUs alone is inferred.",
-        soft_wrap=True,
     )
     unknown = dict.fromkeys(name for each in told.break_even for name in each.unknown)
     unverified = dict.fromkeys(words for each in told.break_even for words in each.unverified)
@@ -219,10 +229,12 @@ def _print_break_even(told: Outlook, out: Console) -> None:
 
 
 def _print_doubts(out: Console, what: str, unknown: tuple[str, ...], unverified: tuple[str, ...]) -> None:
+    from harness.cli.tables import print_line
+
     if unknown:
-        out.print(f"No range is known in {what} of {', '.join(unknown)}: counted as exact.", soft_wrap=True)
+        print_line(out, f"No range is known in {what} of {', '.join(unknown)}: counted as exact.")
     if unverified:
-        out.print(f"From memory in {what}: {', '.join(unverified)}.", soft_wrap=True)
+        print_line(out, f"From memory, or claimed without a source, in {what}: {', '.join(unverified)}.")
 
 
 def _count(ends: Range) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -29,6 +30,16 @@ def console() -> Console:
     """Standard output; wide enough for the tables where it is a file or a pipe."""
     out = Console(highlight=False)
     return out if out.is_terminal else Console(highlight=False, width=max(MIN_WIDTH, out.width))
+
+
+def print_line(out: Console, text: str, style: str = "") -> None:
+    """A line of plain words: wrapped on a terminal with its indent kept, whole in a file or a pipe."""
+    if not out.is_terminal:
+        out.print(text, markup=False, soft_wrap=True, style=style)
+        return
+    for line in text.split("\n"):
+        words = line.lstrip(" ")
+        out.print(Padding.indent(Text(words, style=style), len(line) - len(words)))
 
 
 def print_table(table: Table, out: Console) -> None:
@@ -289,5 +300,5 @@ def print_factors(factors: Sequence[Factor], out: Console) -> None:
                 f"{f' ({factor.range_text})' if factor.range_text else ''}"
                 f"{f', {factor.year}' if factor.year else ''} ({escape(factor.source)})"
                 f"{', [yellow]unverified, from memory[/]' if factor.verified == 'unverified' else ''}"
-                f"{'; no grid was named: the range is that of all on record' if unnamed_grid(factor) else ''}"
+                f"{'; no grid was named: the range is that of all on record in CO2e' if unnamed_grid(factor) else ''}"
             )

@@ -22,6 +22,8 @@ from harness import units
 from harness.errors import UserInputError
 from harness.footprint.defaults import DEFAULTS
 from harness.footprint.factors import Factor, chosen, factor, nearest, spanning
+from harness.footprint.grids import unnamed_grid
+from harness.footprint.places import own_water
 from harness.footprint.propagation import Input, Step, from_factor
 
 Boundary = Literal["device", "node", "facility"]
@@ -67,6 +69,7 @@ def choose(named: Mapping[str, str | Factor]) -> dict[str, Factor]:
     """The factor of every kind: those that a user names, defaults for the others.
 
     A default of a place (PUE, grid, water, price) stands for a place that nobody named: its range spans all editions.
+    Where a grid is named, the water of its electricity is that of its country, if it is on record (footprint/places).
 
     Raises:
         UserInputError: A kind that no chain uses, or an edition that does not exist.
@@ -87,6 +90,8 @@ def choose(named: Mapping[str, str | Factor]) -> dict[str, Factor]:
         elif kind in DEFAULTS:
             default = factor(kind, DEFAULTS[kind])
             found[kind] = spanning(default) if kind in _OF_A_PLACE else default
+    if "wue-offsite" not in named and not unnamed_grid(found["grid"]):
+        found["wue-offsite"] = own_water(found["grid"]) or found["wue-offsite"]
     for kind in ("server-lifetime", "server-gpus"):
         if found[kind].value == 0:
             raise UserInputError(f"The {kind} must be above 0.")

@@ -19,7 +19,8 @@ DEFAULTS = {
     "pue": "uptime-2025",
     "wue-onsite": "usa-lbnl-2023",
     "wue-offsite": "world-ecologits",
-    "electricity-price": "oregon-industrial-2023",
+    # The middle of the customers in the USA: between households and industry, of which Oregon's pays least of all.
+    "electricity-price": "usa-commercial-2024",
     "embodied-server": "8gpu-host-2024",
     "server-gpus": "8gpu-host-2024",
     "server-lifetime": "ecologits-2024",

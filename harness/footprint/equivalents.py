@@ -36,8 +36,12 @@ KINDS = (
     "per-capita",
 )
 
+# Whose energy a quantity rests on: the amount itself, or with a PUE the IT equipment's or the whole facility's.
+Boundary = Literal["as given", "IT", "facility"]
+
 # What one of a factor's unit is in the units of the formulas below.
 _SCALES = {
+    "ratio": 1.0,
     "g CO2e/kWh": 1.0,
     "g CO2/kWh": 1.0,
     "kWh/charge": 1.0,
@@ -88,6 +92,9 @@ KIND_OF = {step.name: step.needs[-1] for step in _STEPS} | {
 }
 
 
+_OF_CARBON = frozenset({"carbon_g_co2e", "car_km"} | {step.name for step in _STEPS if step.needs[0] == "carbon_g_co2e"})
+
+
 class Span(Frozen):
     """Two ends, in the unit of the quantity they belong to."""
 
@@ -123,6 +130,9 @@ class Equivalents(Frozen):
     unverified: dict[str, tuple[str, ...]] = Field(
         description="per quantity, factors behind it whose value or range is from memory; no entry: none is"
     )
+    boundaries: dict[str, Boundary] = Field(
+        {}, description="per quantity; with a PUE, CO2e and what follows from it are the facility's, the rest is IT's"
+    )
     factors: tuple[Factor, ...]
     caveats: tuple[Caveat, ...] = ()
 
@@ -143,6 +153,7 @@ def equivalents(
     carbon_g_co2e: float | None = None,
     *,
     interval: tuple[float, float] | None = None,
+    pue: Factor | None = None,
     **editions: str | Factor | None,
 ) -> Equivalents:
     """Convert an energy or a mass of CO2e. The grid links the two, in either direction.
@@ -151,6 +162,7 @@ def equivalents(
         energy_kwh: The amount, if it is an energy.
         carbon_g_co2e: The amount, if it is a mass. Give exactly one of the two.
         interval: Low and high end of the amount as measured, in its own unit.
+        pue: The energy is of IT equipment, and CO2e and what follows from it are the facility's: x PUE.
         editions: By kind (grid, phone, car, household, flight, per_capita ...) the edition as `harness list factors`
             names it, a number in the unit of that kind, or a factor; None and the others: the default.
 
@@ -164,7 +176,9 @@ def equivalents(
         raise UserInputError("Give either an energy or a mass of CO2e, not both and not neither.")
     _check_amount(amount, interval)
     named = {kind.replace("_", "-"): each for kind, each in editions.items() if each is not None}
-    used = _factors(named, given)
+    if pue is not None and given == "mass":
+        raise UserInputError("A PUE turns the energy of IT equipment into its facility's; a mass of CO2e has none.")
+    used = (*_factors(named, given), *([pue] if pue is not None else []))
     # Everything is proportional to the amount: the graph is computed once, for one kWh or gram.
     lines = _of_one(given, used)
     values = {name: line.value * amount for name, line in lines.items()}
@@ -180,6 +194,9 @@ def equivalents(
         ranges={name: span for name, span in ranges.items() if span.low < span.high},
         intervals=measured,
         unverified={name: line.unverified for name, line in lines.items() if line.unverified},
+        boundaries={
+            name: "as given" if pue is None else "facility" if name in _OF_CARBON else "IT" for name in QUANTITIES
+        },
         factors=used,
         caveats=_caveats(used),
     )
@@ -209,8 +226,8 @@ def _of_one(given: Literal["energy", "mass"], used: tuple[Factor, ...]) -> dict[
     one = Input(name="amount", label="amount", value=1.0, low=1.0, high=1.0, unit="", origin="given", source="as given")
     if given == "energy":
         first = Step("energy_kwh", "energy", "kWh", "amount", ("amount",), lambda energy: energy)
-        needs = ("energy_kwh", "grid")
-        linked = Step("carbon_g_co2e", "CO2e", "g", "energy_kwh x grid", needs, lambda energy, grid: energy * grid)
+        needs = ("energy_kwh", "grid", *(["pue"] if any(each.kind == "pue" for each in used) else []))
+        linked = Step("carbon_g_co2e", "CO2e", "g", " x ".join(needs), needs, lambda *parts: math.prod(parts))
     else:
         first = Step("carbon_g_co2e", "CO2e", "g", "amount", ("amount",), lambda mass: mass)
         needs = ("carbon_g_co2e", "grid")

@@ -22,6 +22,7 @@ from harness.footprint.equivalents import KIND_OF, equivalents
 from harness.footprint.factors import Factor
 from harness.footprint.grids import unnamed_grid
 from harness.footprint.phrases import sentence
+from harness.footprint.places import stand_ins
 from harness.footprint.propagation import Input, Line, Origin, Step, evaluate, from_estimate
 from harness.frozen import Frozen
 from harness.records import Caveat, RunRecord, Summary
@@ -41,6 +42,8 @@ NUMBERS = {
     "sci-1000": "sci_g_co2e_per_1000",
 }
 _SAID = ("phone_charges", "car_km", "kettle_litres", "streaming_hours", "tree_years")
+_SAID_OF_CARBON = ("car_km", "tree_years")
+_SENTENCES_OF = "device energy; car and tree: CO2e of the facility"
 
 
 class ExplainedLine(Line):
@@ -58,8 +61,8 @@ class Explanation(Frozen):
     generations: int = Field(description="that the chain is for")
     lines: tuple[ExplainedLine, ...]
     missing: dict[str, str] = Field(description="lines that cannot be told, with the reason; they are not zero")
-    sentences: tuple[str, ...] = Field(description="what a person would say of the energy of sentences_of")
-    sentences_of: str = Field("", description="the energy that sentences rest on, and no wider one; empty without any")
+    sentences: tuple[str, ...] = Field(description="what a person would say, each with the boundary it is of")
+    sentences_of: str = Field("", description="the energy and the CO2e that sentences rest on; empty without any")
     sentence_factors: tuple[str, ...] = Field((), description="ids of the factors that the sentences use")
     caveats: tuple[Caveat, ...]
 
@@ -98,7 +101,7 @@ def explain(
         ExplainedLine(**line.model_dump(), used=tuple(by_name[name] for name in line.needs if name in by_name))
         for line in lines.values()
     )
-    said, factors = _sentences(record, lines["device_energy_kwh"], choices["grid"], generations)
+    said, factors = _sentences(record, lines["device_energy_kwh"], lines["carbon_g_co2e"], choices["grid"], generations)
     missing = dict(chain.missing)
     if summary.node_energy_j is None:
         missing["metered_kwh"] = f"{summary.node_missing or 'not measured'}; modelled instead"
@@ -110,9 +113,9 @@ def explain(
         lines=explained,
         missing=missing,
         sentences=said,
-        sentences_of=lines["device_energy_kwh"].label if said else "",
+        sentences_of=_SENTENCES_OF if said else "",
         sentence_factors=factors,
-        caveats=_caveats(chain.inputs),
+        caveats=(*_caveats(chain.inputs), *stand_ins(choices)),
     )
 
 
@@ -135,7 +138,9 @@ def leading_to(explanation: Explanation, number: str) -> Explanation:
             open_names += by_name[name].needs
     lines = tuple(line for line in explanation.lines if line.name in kept)
     used = {each.name: each for line in lines for each in line.used}
-    caveats = _caveats(list(used.values()))
+    kinds = {each.factor.kind for each in used.values() if each.factor is not None}
+    placed = [each for each in explanation.caveats if each.code.removesuffix("-stands-in") in kinds]
+    caveats = (*_caveats(list(used.values())), *placed)
     unsaid = {"sentences": (), "sentences_of": "", "sentence_factors": ()}
     return explanation.model_copy(update={"lines": lines, "caveats": caveats, **unsaid})
 
@@ -235,18 +240,30 @@ def _per_generation(name: str, label: str, energy: str) -> Step:
 
 
 def _sentences(
-    record: RunRecord, device: Line, grid: Factor, generations: int
+    record: RunRecord, device: Line, carbon: Line, grid: Factor, generations: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Of the GPUs that ran it, as in the results table: 1,000 images = 35 phone charges (32-37); ids of the factors."""
+    """1,000 images = 35 phone charges (32-37), device energy; ids of the factors.
+
+    What is an energy's is of the GPUs that ran it, as in the results table; what is CO2e's is of the CO2e line.
+    """
     if device.value <= 0:
         return (), ()
     kind = "images" if record.spec.task == "text-to-image" else "generations"
     subject = f"{generations:,} {kind if generations != 1 else kind.removesuffix('s')}"
     mark = f" [{record.mark}]" if record.mark else ""
-    same = equivalents(device.value, interval=(max(0.0, device.low), device.high), grid=grid)
+    drawn = equivalents(device.value, interval=(max(0.0, device.low), device.high), grid=grid)
+    emitted = equivalents(carbon_g_co2e=carbon.value, interval=(max(0.0, carbon.low), carbon.high))
+    doubts = {name: (*emitted.unverified.get(name, ()), *carbon.unverified) for name in _SAID_OF_CARBON}
+    emitted = emitted.model_copy(update={"unverified": doubts})
     kinds = {"grid", *(KIND_OF[name] for name in _SAID)}
-    used = tuple(each.id for each in same.factors if each.kind in kinds)
-    return tuple(sentence(same, name, subject) + mark for name in _SAID), used
+    used = tuple(each.id for each in drawn.factors if each.kind in kinds)
+    said = [
+        f"{sentence(emitted, name, subject)}, CO2e of the facility{mark}"
+        if name in _SAID_OF_CARBON
+        else f"{sentence(drawn, name, subject)}, device energy{mark}"
+        for name in _SAID
+    ]
+    return tuple(said), used
 
 
 def _caveats(inputs: Sequence[Input]) -> tuple[Caveat, ...]:
@@ -268,6 +285,12 @@ def _caveats(inputs: Sequence[Input]) -> tuple[Caveat, ...]:
         if each.unit.startswith("g CO2/"):
             words = f"{each.name} counts CO2 and no other greenhouse gas."
             found.append(Caveat(code="co2-only", message=words))
+    if any(each.name == "lifetime_yr" for each in inputs):
+        words = (
+            "Embodied carbon takes a host of eight GPUs for any machine, and spreads what making it emitted as if it "
+            "were busy for all its lifetime (100 % utilisation): at 50 % a generation's share is twice as much."
+        )
+        found.append(Caveat(code="embodied-assumed", message=words))
     silent = [each.name for each in inputs if not each.range_known]
     if silent:
         words = f"No range is known of {', '.join(silent)}: counted as exact, though nothing says they are."

@@ -40,9 +40,9 @@ class Factor(Frozen):
     scope: str = Field(min_length=1, description="what the value covers, and what it leaves out")
     source: str = Field(min_length=1)
     url: str | None = None
-    verified: Literal["primary", "secondary", "derived", "unverified", "given"] = Field(
+    verified: Literal["primary", "secondary", "derived", "unverified", "claimed", "given"] = Field(
         description="value read in the primary source, read in a secondary one, computed from a sourced number, "
-        "from memory and never checked, or given by the user (never in the data file)"
+        "from memory and never checked, claimed in the press without a source, or given by the user (never in the data)"
     )
     unverified_ends: tuple[End, ...] = Field((), description="ends of the range that are from memory, value or not")
     boundary: Reach | None = Field(None, description="of a training: what its energy or CO2e is of; with PUE: facility")
@@ -80,13 +80,20 @@ class Factor(Frozen):
             "secondary": "read in a secondary source",
             "derived": "derived from the source",
             "unverified": "unverified, from memory",
+            "claimed": "claimed in the press, no source",
             "given": "given by you",
         }[self.verified]
-        return known if self.verified == "unverified" or not self.doubt_text else f"{known}, {self.doubt_text}"
+        return (
+            known
+            if self.verified in ("unverified", "claimed") or not self.doubt_text
+            else f"{known}, {self.doubt_text}"
+        )
 
     @property
     def doubt_text(self) -> str | None:
-        """What of it is from memory, value and range told apart; None where nothing is."""
+        """What of it is from memory, value and range told apart, or only claimed; None where nothing is."""
+        if self.verified == "claimed":
+            return "claimed, no source"
         if self.verified == "unverified":
             return "unverified"
         if not self.unverified_ends:
@@ -219,9 +226,15 @@ def check_intensity(g_per_kwh: float) -> None:
         )
 
 
-def spanning(used: Factor) -> Factor:
-    """The same factor with a range that spans every edition of its kind in its unit: for a place nobody named."""
-    alike = [each for each in editions(used.kind) if each.unit == used.unit]
+def spanning(used: Factor, region: str | None = None) -> Factor:
+    """The same factor with a range that spans every edition of its kind in its unit: for a place nobody named.
+
+    With a region it spans those of the region, and is the factor itself where there is no other.
+    """
+    known = editions(used.kind)
+    alike = [each for each in known if each.unit == used.unit and region in (None, each.region)]
+    if len(alike) < 2:
+        return used
     ends = [
         (value, each.edition, remembered)
         for each in alike
@@ -233,7 +246,8 @@ def spanning(used: Factor) -> Factor:
         if value is not None
     ]
     low, high = min(ends, key=lambda end: (end[0], end[2])), max(ends, key=lambda end: (end[0], not end[2]))
-    note = f"{used.note or ''} The range spans all editions on record, {low[1]} to {high[1]}, since none was chosen."
+    which = f" of {region}" if region else "" if {each.unit for each in known} == {used.unit} else f" in {used.unit}"
+    note = f"{used.note or ''} The range spans all editions on record{which}, {low[1]} to {high[1]}: none was chosen."
     return used.model_copy(
         update={
             "low": low[0],

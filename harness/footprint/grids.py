@@ -90,7 +90,7 @@ def _no_region(region: CloudRegion, installed: Grids) -> UserInputError:
 
 @functools.cache
 def default_grid() -> Factor:
-    """What stands in where nobody named a grid: the world's average, with the range of all grids on record."""
+    """What stands in where nobody named a grid: the world's average, with the range of all on record in CO2e."""
     return spanning(factor("grid", DEFAULTS["grid"]))
 
 
@@ -99,7 +99,7 @@ def unnamed_grid(grid: Factor) -> str | None:
     if grid != default_grid():
         return None
     return (
-        f"No grid was named: {grid.edition} stands in, and its range is that of all grids on record, "
+        f"No grid was named: {grid.edition} stands in, and its range is that of all grids on record in CO2e, "
         f"{grid.range_text} {grid.unit}. Name yours: --grid france, us-oregon."
     )
 
@@ -115,10 +115,16 @@ def _shipped_names(each: Factor) -> set[str]:
     names = {found[1], found[1].removeprefix("gcp-")}
     if (each.region or "").lower() == f"{found[1]}, usa":
         names.add(f"us-{found[1]}")
-    code = re.fullmatch(r"grid-(?:codecarbon(?:231)?|ecologits)-([a-z]{3})", each.id)
+    code = country_code(each)
     if code is not None:
-        names |= {code[1], (each.region or "").lower().replace(" ", "-")}
+        names |= {code, (each.region or "").lower().replace(" ", "-")}
     return names
+
+
+def country_code(grid: Factor) -> str | None:
+    """Three letters (ISO 3166-1) of the country whose average a grid is, as the tables it is from have them."""
+    found = re.fullmatch(r"grid-(?:codecarbon(?:231)?|ecologits)-([a-z]{3})(?:-\d{4})?", grid.id)
+    return found[1] if found else None
 
 
 def _longest(installed: Grids, wanted: Factor) -> str:

@@ -21,6 +21,7 @@ from harness.footprint.break_even import BreakEven, Training, Usage, asked, brea
 from harness.footprint.conversion import Boundary, Chain, energy_steps, impact_steps, joined
 from harness.footprint.factors import Factor, editions, factor
 from harness.footprint.grids import unnamed_grid
+from harness.footprint.places import stand_ins
 from harness.footprint.propagation import Input, Line, Step, evaluate, from_factor
 from harness.footprint.trends import Forecast, Range, Trend, forecasts, trends, yearly_change
 from harness.frozen import Frozen
@@ -71,11 +72,13 @@ class Outlook(Frozen):
 
 
 def parse_growth(text: str) -> tuple[float, float]:
-    """Yearly growth of use as two ends: "20%", "0.2", "10%..40%", "-5%", "x1.2" for 1.2 times as much.
+    """Yearly growth of use as two ends: "10%..40%", "20%", "0.2", "-5%", "x1.2" for 1.2 times as much.
+
+    A single growth is one end, and no growth the other: nobody knows whether it lasts. "0%" holds use at today's.
 
     Raises:
-        UserInputError: No number, not finite, a loss of more than everything, or a bare number above 1, which could be
-            a percentage as well as a share.
+        UserInputError: No number, not finite, a loss of more than everything, two ends that are the same, or a bare
+            number above 1, which could be a percentage as well as a share.
     """
     ends = []
     for part in re.split(r"\.\.|\bto\b", text):
@@ -96,6 +99,13 @@ def parse_growth(text: str) -> tuple[float, float]:
     if len(ends) > 2 or not all(-1 <= end <= 100 for end in ends):
         raise UserInputError(
             f"The growth {text!r} is not between -100% and 10,000% a year.", "Write it as in: 20%, 0.2, 10%..40%"
+        )
+    if len(ends) == 1:
+        ends.append(0.0)
+    elif ends[0] == ends[1]:
+        raise UserInputError(
+            f"The growth {text!r} has no range, and nobody knows a growth to come so well.",
+            "Write two ends, or one: 20% reaches from none to that.",
         )
     return min(ends), max(ends)
 
@@ -249,19 +259,32 @@ def _assumptions(
     choices: Mapping[str, Factor],
 ) -> tuple[str, ...]:
     trend = factor("trend", "hardware-efficiency")
-    low, high = usage.growth
-    growth = f"{low:+.0%}" if math.isclose(low, high) else f"{low:+.0%} to {high:+.0%}"
     joules = start.value * units.J_PER_KWH
     return (
         f"One generation today: {units.format_si(joules, 'J', 4)} of the {boundary} ({start.origin}; {start.source}).",
-        f"{usage.per_day.value_text} generations a day today ({usage.per_day.source}), growing by {growth} a year.",
+        f"{usage.per_day.value_text} generations a day today ({usage.per_day.source}); {_growth_text(usage.growth)}.",
+        "The first row is a year at today's use and no projection: where no input has a known range, it has none.",
         "Energy per generation: from staying what it is to falling with hardware efficiency, "
         f"{trend.value:+.0%} a year ({trend.source}; {trend.checked_text}).",
         "Grid, price, PUE and water stay what they are today.",
         f"Factors: {'; '.join(map(_named, used))}.",
         *(words for each in used if each.kind == "grid" and (words := unnamed_grid(each))),
+        *(caveat.message for caveat in stand_ins(choices)),
         *(_lever_text(name, each, choices["pue"]) for name, each in levers.items()),
     )
+
+
+def _growth_text(growth: tuple[float, float]) -> str:
+    low, high = growth
+    if low == high == 0:
+        return "use is held at today's, so that the rows below foretell efficiency and not demand (--growth)"
+    if low == 0 or high == 0:
+        return f"growing from not at all to {_percent(low or high)} a year"
+    return f"growing by {_percent(low)} to {_percent(high)} a year"
+
+
+def _percent(share: float) -> str:
+    return f"{share:+.0%}" if math.isclose(share, round(share, 2)) else f"{share * 100:+.3g}%"
 
 
 def _lever_text(name: str, claimed: Factor, pue: Factor) -> str:

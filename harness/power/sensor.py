@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from harness.power.profiles import SensorProfile
 from harness.stats import FloatArray
 
 HELD = "Before the truth's first sample its first value is held, after its last sample the last one."
+
+IndexArray = np.ndarray[Any, np.dtype[np.intp]]
 
 _BLOCK = 500.0  # time constants per block of the scan: exp(500) is still a float
 _FORGOTTEN = 40.0  # a step of so many time constants leaves nothing (1e-18) of what was before
@@ -34,23 +37,22 @@ class BoxcarResponse:
             power_w: True power there, watts, shape (n,).
         """
         self._t_s, self._power_w = t_s, power_w
+        self._half_slope = _slopes(t_s, power_w) / 2
         steps_j = (power_w[1:] + power_w[:-1]) / 2 * np.diff(t_s)
         self._energy_j = np.concatenate([[0.0], np.cumsum(steps_j)])
 
-    def energy_j(self, at_s: FloatArray) -> FloatArray:
-        """Energy since the first sample, joules; negative before it."""
-        t_s, power_w = self._t_s, self._power_w
-        left = np.clip(np.searchsorted(t_s, at_s, side="right") - 1, 0, len(t_s) - 1)
-        since_s = at_s - t_s[left]
-        right = np.minimum(left + 1, len(t_s) - 1)
-        inside = (right > left) & (since_s > 0)
-        step_s = np.where(inside, t_s[right] - t_s[left], 1.0)
-        slope = np.where(inside, (power_w[right] - power_w[left]) / step_s, 0.0)
-        return self._energy_j[left] + (power_w[left] + slope * since_s / 2) * since_s
+    def energy_j(self, at_s: FloatArray, left: IndexArray | None = None) -> FloatArray:
+        """Energy since the first sample, joules; negative before it. `left`: `samples_before` these times, if known."""
+        left = samples_before(self._t_s, at_s) if left is None else left
+        since_s = at_s - self._t_s[left]
+        energy_j: FloatArray = (
+            self._energy_j[left] + (self._power_w[left] + self._half_slope[left] * np.maximum(since_s, 0.0)) * since_s
+        )
+        return energy_j
 
-    def at(self, at_s: FloatArray, width_s: float) -> FloatArray:
+    def at(self, at_s: FloatArray, width_s: float, left: IndexArray | None = None) -> FloatArray:
         """Mean power over [at - width, at], watts, shape of `at_s`."""
-        mean_w: FloatArray = (self.energy_j(at_s) - self.energy_j(at_s - width_s)) / width_s
+        mean_w: FloatArray = (self.energy_j(at_s, left) - self.energy_j(at_s - width_s)) / width_s
         return mean_w
 
 
@@ -59,22 +61,31 @@ class FirstOrderResponse:
 
     def __init__(self, t_s: FloatArray, power_w: FloatArray, tau_s: float) -> None:
         """Filter the truth once. Arguments as BoxcarResponse; `tau_s` > 0."""
-        self._t_s, self._power_w, self._tau_s = t_s, power_w, tau_s
-        self._lag_w = _lag(t_s, power_w, tau_s)
+        self._t_s, self._tau_s = t_s, tau_s
+        self._slope = _slopes(t_s, power_w)
+        behind_w = self._slope * tau_s  # how far a ramp that lasts stays behind
+        self._ramp_w, self._decay_w = power_w - behind_w, _lag(t_s, power_w, tau_s) + behind_w
 
-    def at(self, at_s: FloatArray) -> FloatArray:
-        """Filtered power, watts, shape of `at_s`."""
-        t_s, power_w, tau_s = self._t_s, self._power_w, self._tau_s
-        left = np.clip(np.searchsorted(t_s, at_s, side="right") - 1, 0, len(t_s) - 1)
-        right = np.minimum(left + 1, len(t_s) - 1)
-        since_s = np.maximum(at_s - t_s[left], 0.0)
-        inside = right > left
-        slope = np.where(inside, power_w[right] - power_w[left], 0.0) / np.where(inside, t_s[right] - t_s[left], 1.0)
-        behind_w = slope * tau_s  # how far a ramp that lasts stays behind
+    def at(self, at_s: FloatArray, left: IndexArray | None = None) -> FloatArray:
+        """Filtered power, watts, shape of `at_s`. `left`: `samples_before` these times, if known."""
+        left = samples_before(self._t_s, at_s) if left is None else left
+        since_s = np.maximum(at_s - self._t_s[left], 0.0)
         answer_w: FloatArray = (
-            power_w[left] + slope * since_s - behind_w + (self._lag_w[left] + behind_w) * np.exp(-since_s / tau_s)
+            self._ramp_w[left] + self._slope[left] * since_s + self._decay_w[left] * np.exp(-since_s / self._tau_s)
         )
         return answer_w
+
+
+def samples_before(t_s: FloatArray, at_s: FloatArray) -> IndexArray:
+    """For every time the last sample that is not later; the first one where there is none."""
+    left: IndexArray = np.maximum(np.searchsorted(t_s, at_s, side="right") - 1, 0)
+    return left
+
+
+def _slopes(t_s: FloatArray, power_w: FloatArray) -> FloatArray:
+    """Watts per second from every sample to the next; 0 after the last."""
+    slopes: FloatArray = np.append(np.diff(power_w) / np.diff(t_s), 0.0)
+    return slopes
 
 
 def _lag(t_s: FloatArray, power_w: FloatArray, tau_s: float) -> FloatArray:
@@ -88,14 +99,13 @@ def _lag(t_s: FloatArray, power_w: FloatArray, tau_s: float) -> FloatArray:
     if len(steps) == 0 or steps.min() > _FORGOTTEN:
         return pushed_w
     age = (t_s - t_s[0]) / tau_s
-    block = np.floor(age / _BLOCK).astype(np.int64)
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(block)) + 1, [len(t_s)]])
+    starts = np.unique(np.append(np.searchsorted(age, np.arange(0.0, age[-1], _BLOCK)), len(t_s)))
     lag_w = np.empty_like(pushed_w)
     carry_w, carry_age = 0.0, 0.0
     for start, end in itertools.pairwise(starts):
-        within = age[start:end] - age[start]
+        grown = np.exp(age[start:end] - age[start])
         carry_w *= float(np.exp(carry_age - age[start]))
-        lag_w[start:end] = np.exp(-within) * (carry_w + np.cumsum(pushed_w[start:end] * np.exp(within)))
+        lag_w[start:end] = (carry_w + np.cumsum(pushed_w[start:end] * grown)) / grown
         carry_w, carry_age = float(lag_w[end - 1]), float(age[end - 1])
     return lag_w
 

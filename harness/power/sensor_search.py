@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.frozen import Kernel
-from harness.power.sensor import BoxcarResponse, FirstOrderResponse
+from harness.power.sensor import BoxcarResponse, FirstOrderResponse, IndexArray, samples_before
 from harness.stats import FloatArray
 
 KERNELS: tuple[Kernel, ...] = ("boxcar", "first_order")
@@ -29,7 +29,7 @@ EDGE_S = 0.05  # what stands before the truth is the mean of its first 50 ms
 MEAN_WINDOWS = 10
 MEND_S, MEND_STEP_S = 0.004, 0.0002  # delays tried beside the first one while the clock rate is mended
 
-Response = Callable[[FloatArray], FloatArray]
+Response = Callable[[FloatArray, IndexArray | None], FloatArray]  # of times, and where they lie in the truth
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class FitProblem:
         self._boxcar = BoxcarResponse(t_s, power_w)
         self._filtered: dict[float, FirstOrderResponse] = {}  # the last few: the search comes back to its centre
         self.at_s, self.readings_w = at_s, readings_w
+        self._found: dict[bytes, IndexArray] = {}
 
     def thinned(self, count: int) -> FitProblem:
         """The same truth with about `count` of the readings, evenly chosen."""
@@ -72,13 +73,13 @@ class FitProblem:
 
     def _with(self, at_s: FloatArray, readings_w: FloatArray) -> FitProblem:
         other = copy.copy(self)  # shares the truth and what was computed from it
-        other.at_s, other.readings_w = at_s, readings_w
+        other.at_s, other.readings_w, other._found = at_s, readings_w, {}
         return other
 
     def response(self, kernel: Kernel, window_s: float) -> Response:
         """The kernel's output as a function of time."""
         if kernel == "boxcar":
-            return lambda at_s: self._boxcar.at(at_s, window_s)
+            return lambda at_s, left=None: self._boxcar.at(at_s, window_s, left)
         if window_s not in self._filtered:
             if len(self._filtered) > 8:
                 self._filtered.pop(next(iter(self._filtered)))
@@ -91,11 +92,19 @@ class FitProblem:
         """Kernel output at every reading for every delay, shape (delays, readings)."""
         response = self.response(kernel, window_s)
         ends_s = self.at_s[None, :] - delays_s[:, None]
-        seen_w = response(ends_s.ravel())
+        seen_w = response(ends_s.ravel(), self._left(delays_s, ends_s))
         for back in range(1, mean_of):
-            seen_w = seen_w + response(ends_s.ravel() - back * period_s)
+            seen_w = seen_w + response(ends_s.ravel() - back * period_s, None)
         shaped: FloatArray = (seen_w / mean_of).reshape(ends_s.shape)
         return shaped
+
+    def _left(self, delays_s: FloatArray, ends_s: FloatArray) -> IndexArray:
+        """Where these times lie in the truth: the grid over delays is the same for most windows and both kernels."""
+        key = delays_s.tobytes()
+        if key not in self._found:
+            self._found.clear()
+            self._found[key] = samples_before(self._t_s, ends_s.ravel())
+        return self._found[key]
 
     def misfit(self, predictors_w: FloatArray) -> FloatArray:
         """Mean squared residual after the best gain and offset, W², for every row."""
@@ -243,6 +252,6 @@ def mended_rate(problem: FitProblem, fit: KernelFit, period_s: float, period_u_s
     misfits = []
     for rate in rates:
         ends_s = problem.stretched(rate).at_s[None, :] - delays_s[:, None]
-        misfits.append(float(problem.misfit(response(ends_s.ravel()).reshape(ends_s.shape)).min()))
+        misfits.append(float(problem.misfit(response(ends_s.ravel(), None).reshape(ends_s.shape)).min()))
     rate = rates[int(np.argmin(misfits))]
     return problem.stretched(rate), rate

@@ -6,6 +6,7 @@
 [table 2 text-generation mean_kwh]          a number that the study prints (study_published.csv)
 [quoted sdxl-energy]                        a number that is quoted from the study (study_claims.csv)
 [claim C312 1]                              a number of a claim of the press, by its place (press_claims.csv)
+[input C309 needed]                         a number of a claim's source, for its arithmetic alone (press_inputs.csv)
 [paper models]                              how many models are in the paper
 [months KIND EDITION EDITION]               months between two factors' years
 [km per mile], [m per mile], [Wh per kWh]   exact units
@@ -101,6 +102,9 @@ def _look_up(name: str, factors: list[Factor]) -> float:
     if words[0] == "claim" and len(words) == 3:
         stated = next(row["stated"] for row in read_data("press_claims.csv") if row["id"] == words[1])
         return float(stated.split(";")[int(words[2]) - 1])
+    if words[0] == "input" and len(words) == 3:
+        rows_of = {(row["claim"], row["name"]): row["value"] for row in read_data("press_inputs.csv")}
+        return float(rows_of[words[1], words[2]])
     if words[0] == "months" and len(words) == 4:
         pair = [factor(words[1], edition) for edition in words[2:]]
         factors.extend(pair)

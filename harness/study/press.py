@@ -7,11 +7,14 @@ The statements, their sources and the arithmetic are data (harness/data/press_cl
     inconsistent  it repeats its source, or gives a number of its own, and recomputing gives another
     unsupported   no source was found and nothing on record lets it be computed, or a cause that cannot carry the effect
     holds         none of these
+
+A verdict against an original that nobody opened, or of a number that rests on a factor from memory, is "(unverified)".
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -68,6 +71,18 @@ class Article(Frozen):
     published: str = Field(description="where and when, as far as the copy tells")
 
 
+class SourceInput(Frozen):
+    """A number of the source that no factor holds, named in a claim's arithmetic."""
+
+    claim: str
+    name: str
+    value: float
+    unit: str
+    what: str
+    source: str
+    checked: Checked
+
+
 class PressClaim(Frozen):
     """One statement and what became of it."""
 
@@ -86,9 +101,21 @@ class PressClaim(Frozen):
     earlier_edition: str | None
     recomputed: tuple[Recomputed | None, ...] = Field(description="one per stated number; None where it cannot be")
     verdict: Verdict
+    unverified: bool = Field(description="the verdict rests on memory: no original was opened, or a factor was not")
     why: str
     checked: Checked
     factors: tuple[Factor, ...]
+    inputs: tuple[SourceInput, ...] = Field((), description="what the arithmetic names as [input CLAIM NAME]")
+
+    @property
+    def verdict_text(self) -> str:
+        """The verdict as it is shown and counted: one that rests on memory is never counted with the others."""
+        return f"{self.verdict} (unverified)" if self.unverified else self.verdict
+
+
+def verdict_counts(claims: Sequence[PressClaim]) -> dict[str, int]:
+    """How many claims have each verdict, the most common first; verdicts from memory apart."""
+    return dict(Counter(claim.verdict_text for claim in claims).most_common())
 
 
 def articles() -> tuple[Article, ...]:
@@ -125,6 +152,9 @@ def _claim(row: dict[str, str]) -> PressClaim:
     digits = _digits(row["last_digit"], len(stated))
     used: list[Factor] = []
     recomputed = _recomputed(row["recompute"], stated, digits, relation, used)
+    from_memory = row["checked"] == "unverified" or (
+        not original and any(each.verified == "unverified" for each in used)
+    )
     for cell in row["original"].split(";"):
         used += compute(cell).factors if cell.strip().startswith("[") else ()
     differs = diagnose(stated, original) if original and not all_same(stated, original, digits, relation) else None
@@ -150,9 +180,13 @@ def _claim(row: dict[str, str]) -> PressClaim:
         earlier_edition=row["earlier_edition"] or None,
         recomputed=recomputed,
         verdict=verdict,
+        unverified=from_memory,
         why=_why(verdict, row, differs, stated, original, recomputed) + _from_memory(used),
         checked=next(each for each in CHECKED_TEXT if each == row["checked"]),
         factors=tuple(dict.fromkeys(used)),
+        inputs=tuple(
+            SourceInput.model_validate(each) for each in read_data("press_inputs.csv") if each["claim"] == row["id"]
+        ),
     )
 
 

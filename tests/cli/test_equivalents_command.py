@@ -93,11 +93,29 @@ def test_water_takes_the_pue_once() -> None:
     assert [found[name] for name in names] == pytest.approx([12, 3, 36, 39])  # 10 x 0.3 + 12 x 3.0
     assert found["energy_kwh"] == 10
     shown = run(*asked).stdout
+    assert "CO2e, car, flight, tree and person are of the facility, x PUE 1.2" in shown
     assert "39.0 l" in shown
     assert "PUE counts once" in shown
     spanned = document("10kWh", "--pue", "1.2")["ranges"]["water_l"]  # type: ignore[index]
     assert spanned["low"] == pytest.approx(10 * 0.09 + 12 * 1.947)  # Microsoft's on site, Germany's electricity
     assert "water_l" not in document("10kWh")
+
+
+def test_co2e_is_of_the_facility_once_a_pue_is_given() -> None:
+    found = document("10kWh", "--pue", "1.2", "--grid", "100", "--phone", "0.02", "--car", "400")
+    assert (found["energy_kwh"], found["facility_energy_kwh"], found["phone_charges"]) == pytest.approx((10, 12, 500))
+    assert (found["carbon_g_co2e"], found["car_miles"]) == pytest.approx((1200, 3))  # 12 kWh x 100 g, / 400 g
+    bounds = found["boundaries"]
+    assert isinstance(bounds, dict)
+    assert [bounds[name] for name in ("energy_kwh", "phone_charges", "carbon_g_co2e", "car_km", "tree_years")] == [
+        *("IT", "IT", "facility", "facility", "facility")
+    ]
+    factors = found["factors"]
+    assert isinstance(factors, list)
+    assert [each["kind"] for each in factors].count("pue") == 1
+    assert "= 1.20 kg CO2e on the grid given, of its facility" in run("10kWh", "--pue", "1.2", "--grid", "100").stdout
+    plain = document("10kWh", "--grid", "100")
+    assert (plain["carbon_g_co2e"], set(plain["boundaries"].values())) == (1000, {"as given"})  # type: ignore[attr-defined]
 
 
 def test_list_names_editions_with_value_year_and_source() -> None:

@@ -30,7 +30,9 @@ def test_the_chain_is_printed_with_formula_factor_and_source(folder: Path) -> No
         "SCI (ISO/IEC 21031)",
         "grid-not-named",
         "1,000 generations = ",
-        "The device energy (not the node's, not the facility's) in other terms",
+        "In other terms, each with what it is of, measurement and factors together",
+        "CO2e of the facility [simulated]",
+        "at 50 % a generation's share is twice as much",
         "phone-charge-kwh-epa-current",
     ):
         assert words in shown.out.replace("Caveat: No grid was named", "grid-not-named")
@@ -44,7 +46,7 @@ def test_json_has_formula_inputs_factor_and_source_per_line(folder: Path) -> Non
     assert lines["carbon_g_co2e"]["value"] == pytest.approx(lines["facility_energy_kwh"]["value"] * 138.75)
     assert lines["facility_energy_kwh"]["value"] == pytest.approx(lines["node_energy_kwh"]["value"] * 1.2)
     assert told["mark"] == "simulated"
-    assert told["sentences_of"] == "device energy"
+    assert told["sentences_of"] == "device energy; car and tree: CO2e of the facility"
     assert "grid-study-implied" in told["sentence_factors"]
 
 

@@ -26,6 +26,10 @@ def test_years_break_even_trends_and_levers_are_printed(tmp_path: Path) -> None:
         "/ its PUE 1.1",
         "No range is known in break-even of training, training_pue, energy_kwh",
         "unverified",
+        "lever liquid-cooling claimed, no source",
+        "[claimed in the press, no source]",
+        "2 years on",
+        "no --boundary was given: taken as the node's, so that PUE comes on top",
         "+10% to +40% a year",
     ):
         assert words in shown.out
@@ -40,6 +44,9 @@ def test_json_is_ranges_marked_as_a_projection(tmp_path: Path) -> None:
     assert found["years"][0]["carbon"] == {"low": pytest.approx(175_320), "high": pytest.approx(175_320), "unit": "g"}
     assert set(found["years"][1]["energy"]) == {"low", "high", "unit"}
     assert len(found["years"]) == 6
+    shown = harness(*asked, "--boundary", "node", "--years", "1", cwd=tmp_path).out
+    assert ("after 1 year" in shown, "1 years" in shown, "no --boundary" in shown) == (True, False, False)
+    assert "365,000, held" in shown
 
 
 @pytest.mark.parametrize(

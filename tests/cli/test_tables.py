@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+from command import harness
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -75,3 +79,17 @@ def test_tasks_are_named_where_the_table_would_not_tell_them_apart():
     assert not needs_tasks(rows(("gpt2", "text-generation"), ("gpt2", "text-generation"), ("sd", "text-to-image")))
     assert needs_tasks(rows(("t5", "summarization"), ("t5", "text-classification")))
     assert needs_tasks(rows(("a", "summarization"), ("b", "fill-mask"), ("c", "text-to-image")))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["equivalents", "10kWh", "--pue", "1.2"], ["outlook", "1Wh"], ["claims", "--article", "004"]]
+)
+def test_no_line_is_longer_than_a_narrow_terminal(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, as rich sees it
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", harness(*arguments, cwd=tmp_path).out)
+    assert max(map(len, shown.splitlines())) <= 60
+    monkeypatch.delenv("FORCE_COLOR")
+    assert max(map(len, harness(*arguments, cwd=tmp_path).out.splitlines())) > 140  # whole in a pipe

@@ -18,6 +18,7 @@ from harness.footprint.conversion import (
 )
 from harness.footprint.factors import factor
 from harness.footprint.grids import unnamed_grid
+from harness.footprint.places import stand_ins
 from harness.footprint.propagation import Input, Line, evaluate
 
 
@@ -84,6 +85,22 @@ def test_a_place_that_nobody_named_spans_all_editions_and_a_named_one_does_not()
     assert (named.low, named.high) == (471, 473)
     assert "30.08 to 713.4 g CO2e/kWh" in (unnamed_grid(unnamed) or "")
     assert unnamed_grid(named) is None
+
+
+def test_a_named_grid_brings_its_own_water_and_a_price_of_elsewhere_is_said() -> None:
+    water = {place: choose({"grid": place})["wue-offsite"].value for place in ("france-2024", "sweden-2023")}
+    assert water == {"france-2024": 3.6737, "sweden-2023": 6.0315}
+    assert choose({"grid": "france-2024", "wue-offsite": "2"})["wue-offsite"].value == 2
+    usa, oregon = choose({"grid": "usa-2024"}), choose({"grid": "oregon-2016"})
+    assert (usa["wue-offsite"].low, usa["wue-offsite"].high) == (3.1321, 3.142)  # its two editions
+    assert (oregon["wue-offsite"].low, oregon["wue-offsite"].high) == (1.947, 6.0315)  # no state's: all editions
+    codes = {name: [each.code for each in stand_ins(choose({"grid": name}))] for name in ("france-2024", "usa-2024")}
+    assert codes == {"france-2024": ["electricity-price-stands-in"], "usa-2024": []}
+    assert [each.message.split(":")[0] for each in stand_ins(oregon)] == [
+        "No water in making electricity of Oregon, USA is on record"
+    ]
+    assert len(stand_ins(choose({"grid": "400"}))) == 2  # of a number nobody knows the place
+    assert stand_ins(choose({})) == ()
 
 
 def test_embodied_carbon_of_eight_gpus_and_their_server() -> None:

@@ -124,8 +124,14 @@ def test_a_failed_run_has_nothing_to_explain() -> None:
 def test_simulated_energy_is_marked_and_sentences_say_so() -> None:
     told = explain(record(origin="simulated"), choose({}))
     assert told.mark == "simulated"
-    assert told.sentences[0] == "1,000 generations = 0.42 phone charges (0.36-0.68) [simulated]"
-    assert told.sentences_of == "device energy"
+    assert told.sentences[0] == "1,000 generations = 0.42 phone charges (0.35-0.69), device energy [simulated]"
+    assert told.sentences_of == "device energy; car and tree: CO2e of the facility"
+    plain = explain(record(), choose(PLAIN)).sentences  # 5.8 g / 393 g a mile x 1,609 m; by the device alone 13 m
+    assert plain[1].startswith("1,000 generations = 23.8 m by car (epa-current) (")
+    assert plain[1].endswith(", CO2e of the facility")
+    assert [said.rpartition(", ")[2] for said in plain] == [
+        *("device energy", "CO2e of the facility", "device energy", "device energy", "CO2e of the facility")
+    ]
     kinds = {each.id: each.kind for each in load_factors()}
     used = [kinds[name] for name in told.sentence_factors]
     assert used == ["grid", "phone", "car", "kettle", "streaming", "tree"]
@@ -137,7 +143,16 @@ def test_simulated_energy_is_marked_and_sentences_say_so() -> None:
 
 def test_a_grid_that_nobody_named_is_a_caveat() -> None:
     codes = [caveat.code for caveat in explain(record(), choose({})).caveats]
-    assert codes == ["factor-unverified", *["range-unverified"] * 2, "grid-not-named"]
+    assert codes == [
+        *(["factor-unverified"] * 2),  # the price, and what making an A100 emitted
+        *(["range-unverified"] * 2),
+        *("grid-not-named", "embodied-assumed", "range-unknown"),
+    ]
+    own = explain(record(), choose({"grid": "france-2024"}))
+    assert [each.code for each in own.caveats if each.code.endswith("stands-in")] == ["electricity-price-stands-in"]
+    for number, found in {"cost": True, "water": False}.items():
+        told = [each.code for each in leading_to(own, number).caveats]
+        assert ("electricity-price-stands-in" in told) is found
     assert "grid-not-named" not in [caveat.code for caveat in explain(record(), choose(PLAIN)).caveats]
     of_co2 = explain(record(), choose(PLAIN | {"grid": "oregon-2016"})).caveats
     assert [each.message for each in of_co2 if each.code == "co2-only"] == [

@@ -133,15 +133,15 @@ def test_a_counter_that_sees_what_the_readings_miss_is_told_from_one_that_adds_t
 
 
 def test_a_sensor_that_sees_all_of_the_time_cannot_tell_what_its_counter_adds_up():
-    recording = recording_of(sensor("boxcar", 0.1, 0.1))
-    found = findings_of(recording, kernel_of(recording))
+    whole = sensor("boxcar", 0.1, 0.1)
+    _, fit = known(QUADRO)
+    found = findings_of(recording_of(whole), replace(fit, best=replace(fit.best, window_s=whole.window_s)))
     assert (found.counter_integrates, found.counter_follows) == (None, None)
     assert "counter-undecided" in [caveat.code for caveat in caveats_of(found, has_counter=True)]
 
 
 def test_idle_before_right_after_and_settled_and_the_time_between_are_those_of_the_board():
-    recording = recording_of(sensor("boxcar", 0.1, 0.02), uplift_w=40.0)
-    found = findings_of(recording, kernel_of(recording))
+    found = findings_of(recording_of(QUADRO, uplift_w=40.0), known(QUADRO)[1])
     assert found.idle_before_w.value == pytest.approx(50.0, abs=0.7)
     assert found.load_w.value == pytest.approx(350.0, abs=0.7)
     assert found.idle_settled_w.value == pytest.approx(50.0, abs=0.7)
@@ -185,12 +185,12 @@ def test_a_board_without_a_counter_has_none_of_its_figures():
 
 
 def test_looks_that_come_too_seldom_are_a_caveat():
-    recording, _ = known(QUADRO)
+    recording, fit = known(QUADRO)
     seldom = slice(None, None, 19)  # every 32 ms
     thin = replace(
         recording, t_s=recording.t_s[seldom], power_w=recording.power_w[seldom], energy_j=recording.energy_j[seldom]
     )
-    found = findings_of(thin, kernel_of(thin))
+    found = findings_of(thin, fit)
     assert found.update_period_s.value == pytest.approx(0.1, rel=1e-3)
     assert "slow-polling" in [caveat.code for caveat in caveats_of(found, has_counter=True)]
 

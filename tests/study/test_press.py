@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.errors import UserInputError
 from harness.study.catalog import read_data
 from harness.study.formulas import compute
-from harness.study.press import PressClaim, articles, press_claims
+from harness.study.press import PressClaim, articles, press_claims, verdict_counts
 from harness.study.verdicts import Recomputed, all_same, diagnose, items, judge, number_text, same
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -57,8 +57,9 @@ def test_every_statement_of_the_shared_list_is_there_and_no_verdict_is_written_d
     theirs |= {"unsupported": "unsupported", "unverified": "unsupported", "distorted": "garbled"}
     computed = {name: claims[name].verdict for name, row in shared.items() if row["verdict"] in theirs}
     others = {name: verdict for name, verdict in computed.items() if verdict != theirs[shared[name]["verdict"]]}
-    # Two that the list calls ok although its own remark says otherwise: an earlier edition; the price of another board.
-    assert others == {"C311": "outdated", "C307": "garbled"}
+    # Three that the list calls ok although its own remark says otherwise: an earlier edition; the price of another
+    # board; a grid that the article's other distances do not have.
+    assert others == {"C311": "outdated", "C307": "garbled", "C407": "inconsistent"}
 
 
 def test_prices_fell_over_twenty_three_months_and_not_eighteen(claims: dict[str, PressClaim]) -> None:
@@ -101,6 +102,7 @@ def test_what_was_lost_or_renamed_on_the_way_does_not_hold(claims: dict[str, Pre
     )
     assert "405B model alone" in claims["C008"].why
     assert value(claims["C309"], 1) == 530e9  # 600 - (4 x 10 + 6 x 5)
+    assert [each.value for each in claims["C309"].inputs] == [600e9, 4, 10e9, 6, 5e9]
     assert claims["C309"].why.startswith("Other words than the source's; it has four 10 and six 5 billion")
     assert claims["C312"].why.startswith("Other numbers and words than the source's; it has 4.2 billion; 6.6 billion")
     assert all("from memory, no source was opened: unverified" in claims[name].why for name in ("C312", "C313"))
@@ -132,6 +134,8 @@ def test_other_arithmetic_by_hand(claims: dict[str, PressClaim]) -> None:
     assert value(claims["C403"]) == 88
     assert (claims["C108"].verdict, claims["C314"].verdict) == ("inconsistent", "inconsistent")
     assert "-77 % a year" in claims["C108"].why
+    assert value(claims["C108"], 1) == pytest.approx(-0.99993, abs=5e-6)  # 0.3^8 = 0.0000656
+    assert "-99.99 %; compute units alone, at -57 %, would be -99.9 %" in claims["C108"].why
     assert claims["C316"].verdict == "unsupported"
 
 
@@ -147,6 +151,24 @@ def test_garbled_numbers_are_diagnosed(claims: dict[str, PressClaim]) -> None:
     }.items():
         assert claims[name].verdict == "garbled"
         assert words in claims[name].why.lower(), name
+
+
+def test_a_verdict_from_memory_is_counted_apart(claims: dict[str, PressClaim]) -> None:
+    # Five originals that nobody opened, and a number of the article's own that rests on 390 g a mile from memory.
+    assert {name for name, claim in claims.items() if claim.unverified} == {
+        *("C010", "C011", "C312", "C313", "C315", "C407")
+    }
+    assert claims["C010"].verdict_text == "holds (unverified)"
+    counts = verdict_counts(list(claims.values()))
+    assert sum(counts.values()) == 69
+    assert (counts["holds"], counts["holds (unverified)"], counts["garbled (unverified)"]) == (34, 3, 2)
+
+
+def test_half_a_metre_fits_one_grid_of_four_and_not_that_of_its_article(claims: dict[str, PressClaim]) -> None:
+    claim = claims["C407"]
+    assert claim.verdict == "inconsistent"
+    assert value(claim) == pytest.approx(0.0003 * 138.75 / 390)  # 0.000107 miles
+    assert "it would be 0.00023, at the world's 473 0.00036; of the four tried only" in claim.why
 
 
 def test_what_is_from_memory_says_so(claims: dict[str, PressClaim]) -> None:
