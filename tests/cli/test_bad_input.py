@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import QUICK, config, environment, harness, harness_apart
+from command import QUICK, config, environment, harness
 
 from harness.errors import ModelUnavailable
 from harness.specs import PromptSpec
@@ -159,16 +159,6 @@ def test_a_model_folder_without_weights_becomes_a_failed_record(tmp_path: Path) 
     assert run.record.failure is not None
     assert run.record.failure.kind == "model_unavailable"
     assert "has no weights" in run.record.failure.message
-
-
-def test_a_hub_id_without_network_becomes_a_failed_record(tmp_path: Path) -> None:
-    env = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
-    answer = harness_apart("run", config(tmp_path, REAL.format(model="some/model")), cwd=tmp_path, env=env)
-    assert answer.code == 1
-    (run,) = find_runs([tmp_path / "results"])
-    assert run.record.failure is not None
-    assert run.record.failure.kind == "model_unavailable"
-    assert "some/model" in run.record.failure.message
 
 
 def test_a_dataset_that_cannot_be_had_stops_before_anything_runs(

@@ -11,7 +11,7 @@ from harness.store.files import find_runs
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("runs")
-    assert harness("run", config(where), "--results", where / "results", cwd=where).code == 0
+    assert harness("run", config(where), "--in-process", "--results", where / "results", cwd=where).code == 0
     return where
 
 

@@ -68,7 +68,7 @@ def test_without_an_energy_there_are_trends_alone(tmp_path: Path) -> None:
 
 
 def test_the_energy_of_a_run(tmp_path: Path) -> None:
-    assert harness("run", config(tmp_path), "--results", tmp_path / "results", cwd=tmp_path).code == 0
+    assert harness("run", config(tmp_path), "--in-process", "--results", tmp_path / "results", cwd=tmp_path).code == 0
     run = find_runs([tmp_path / "results"])[0].record
     assert run.summary is not None
     found = harness("outlook", "--run", run.run_id, "--factor", "gpu-to-system=1.5", "--json", cwd=tmp_path).document

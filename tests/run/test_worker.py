@@ -1,4 +1,7 @@
-"""The whole path with a real model on the CPU, a simulated A100 on the real clock, and CodeCarbon beside it."""
+"""The whole path with a real model on the CPU, a simulated A100 on the real clock, and CodeCarbon beside it.
+
+One run has a process of its own, as with `harness run`; the other is spared importing torch once more.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.run.executors import SubprocessExecutor
+from harness.run.executors import Executor, InProcessExecutor, SubprocessExecutor
 from harness.specs import (
     ImageOptions,
     MeasureSpec,
@@ -33,36 +36,44 @@ SHORT = MeasureSpec(
 
 
 @pytest.mark.parametrize(
-    "spec",
+    ("spec", "executor_of"),
     [
-        RunSpec(
-            task="text-generation",
-            model=ModelSpec(id="tiny-gpt2", weights="random"),
-            engine="transformers",
-            text=TextOptions(new_tokens=10, template="Go on: {text}"),
-            prompts=PromptSpec(count=3),
-            batch_size=4,
-            device="cpu",
-            dtype="float32",
-            sources=SourcesSpec(kind="simulated", node=SimulatedNodeSpec(gpu_count=2, seed=5)),
-            measure=SHORT.model_copy(update={"cross_check": ("codecarbon",)}),
+        (
+            RunSpec(
+                task="text-generation",
+                model=ModelSpec(id="tiny-gpt2", weights="random"),
+                engine="transformers",
+                text=TextOptions(new_tokens=10, template="Go on: {text}"),
+                prompts=PromptSpec(count=3),
+                batch_size=4,
+                device="cpu",
+                dtype="float32",
+                sources=SourcesSpec(kind="simulated", node=SimulatedNodeSpec(gpu_count=2, seed=5)),
+                measure=SHORT.model_copy(update={"cross_check": ("codecarbon",)}),
+            ),
+            SubprocessExecutor,
         ),
-        RunSpec(
-            task="text-to-image",
-            model=ModelSpec(id="tiny-sd", weights="random"),
-            engine="diffusers",
-            image=ImageOptions(steps=2, height=64, width=64, save_images=True),
-            batch_size=2,
-            device="cpu",
-            dtype="float32",
-            sources=SourcesSpec(kind="simulated", node=SimulatedNodeSpec(counter="truth")),
-            measure=SHORT,
+        (
+            RunSpec(
+                task="text-to-image",
+                model=ModelSpec(id="tiny-sd", weights="random"),
+                engine="diffusers",
+                image=ImageOptions(steps=2, height=64, width=64, save_images=True),
+                batch_size=2,
+                device="cpu",
+                dtype="float32",
+                sources=SourcesSpec(kind="simulated", node=SimulatedNodeSpec(counter="truth")),
+                measure=SHORT,
+            ),
+            InProcessExecutor,
         ),
     ],
     ids=["text", "image"],
 )
-def test_a_real_model_on_a_simulated_gpu_is_measured_within_the_stated_interval(spec: RunSpec, tmp_path: Path) -> None:
-    with closing(SubprocessExecutor()) as executor:
+def test_a_real_model_on_a_simulated_gpu_is_measured_within_the_stated_interval(
+    spec: RunSpec, executor_of: type[Executor], tmp_path: Path
+) -> None:
+    with closing(executor_of()) as executor:
         record = executor.run(spec, "c", tmp_path, lambda progress: None)
     assert record.failure is None, record.failure
     assert record.simulated
