@@ -39,7 +39,7 @@ def print_line(out: Console, text: str, style: str = "") -> None:
         return
     for line in text.split("\n"):
         words = line.lstrip(" ")
-        out.print(Padding.indent(Text(words, style=style), len(line) - len(words)))
+        out.print(Padding.indent(Text(words or " ", style=style), len(line) - len(words)))
 
 
 def print_table(table: Table, out: Console) -> None:

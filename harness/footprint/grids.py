@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.resources import files
 from pathlib import Path
 
 from harness.errors import UserInputError
@@ -23,7 +25,8 @@ def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] 
     """The grid that a text names.
 
     An edition on record is exact ("france-2023"). A name without a year ("France", "FRA", "us-oregon", "gcp-us-west1")
-    is looked up in CodeCarbon's tables where they are installed, else among the editions on record, the newest first.
+    is looked up in CodeCarbon's tables where they are installed, else among the editions on record, the newest first;
+    "world" is the edition that also stands in where no grid is named. "FR" is France, as ISO 3166 has it.
 
     Args:
         text: As the user typed it: a name, a number in g/kWh, or a CSV file.
@@ -50,6 +53,7 @@ def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] 
     exact = next((each for each in known if each.edition == wanted), None)
     if exact is not None:
         return exact
+    wanted = _three_letters().get(wanted, wanted)
     found = [each for names, each in installed if wanted in names or wanted == each.edition]
     if len(found) > 1:
         raise UserInputError(
@@ -60,7 +64,8 @@ def find_grid(text: str, installed: Grids = (), when: tuple[datetime, datetime] 
         return found[0]
     by_place = [each for each in known if wanted in _shipped_names(each)]
     if by_place:
-        return max(by_place, key=lambda each: each.year or "")
+        unnamed = next((each for each in by_place if each.edition == DEFAULTS["grid"]), None)
+        return unnamed or max(by_place, key=lambda each: each.year or "")
     elsewhere = cloud_region(wanted)
     if elsewhere is not None:
         raise _no_region(elsewhere, installed)
@@ -125,6 +130,14 @@ def country_code(grid: Factor) -> str | None:
     """Three letters (ISO 3166-1) of the country whose average a grid is, as the tables it is from have them."""
     found = re.fullmatch(r"grid-(?:codecarbon(?:231)?|ecologits)-([a-z]{3})(?:-\d{4})?", grid.id)
     return found[1] if found else None
+
+
+@functools.cache
+def _three_letters() -> dict[str, str]:
+    """Codes of countries, ISO 3166-1: of two letters to three, by which the tables have them."""
+    text = files("harness").joinpath("data", "countries.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    return {row["alpha2"]: row["alpha3"] for row in rows}
 
 
 def _longest(installed: Grids, wanted: Factor) -> str:

@@ -1,6 +1,7 @@
 """A grid's intensity over time from a user's CSV (timestamp, g/kWh), and its mean over the time of a run.
 
-A row holds from its timestamp for as long as most rows are apart, an hour as a rule.
+A row holds from its timestamp for as long as most rows are apart, an hour as a rule; where the next one is later, there
+is a hole. The step that was found is told with the mean.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from harness.errors import UserInputError
 from harness.footprint.factors import Factor, check_intensity
 
 _YEARS = (1900, 9000)  # others are no times of a run, and break arithmetic on dates
-_HINT = "Two columns with a header: timestamp (ISO 8601, UTC unless it says otherwise), g/kWh; a row per hour."
+_HINT = "Two columns with a header: timestamp (ISO 8601, UTC unless it says otherwise), g/kWh; one row an hour or so."
+_LEAST_STEP = timedelta(minutes=1)  # grids tell their intensity every five minutes at most
 # A header names grams per kWh, or an intensity without any unit.
 _G_PER_KWH = re.compile(
     r"(?<![^\W_])g(?:rams?)?[^a-z0-9/]*(?:of[^a-z0-9/]*)?(?:co2[^a-z0-9/]*(?:eq?)?)?[^a-z0-9]*(?:per[^a-z0-9]*)?kwh(?![a-z])"
@@ -55,11 +57,16 @@ class Hourly:
             raise UserInputError(
                 f"{self.path} has no intensity for all of the run's time, {_text(start)} to {_text(end)}.",
                 f"Its rows reach from {_text(self.starts[0])} to {_text(self.starts[-1] + self.step)}"
-                + (", with gaps." if self._gaps() else "."),
+                + f", each holds {_step_text(self.step)} as most are apart"
+                + (f", with gaps after {self._gaps()}." if self._gaps() else "."),
             )
         values = [value for _, value, _ in met]
         assumed = sum(row in self.without_offset for row, _, _ in met)
         note = "Mean over the run's time from its start to its end; the range is that of the rows, none of one."
+        why = "as most rows are apart" if len(self.starts) > 1 else "one being alone"
+        note += f" A row holds {_step_text(self.step)}, {why}."
+        if self._gaps():
+            note += f" After {self._gaps()} of them the file has a hole, which the run does not meet."
         if assumed:
             note += f" Timestamps without an offset are taken as UTC: {assumed} of {len(met)}."
         return Factor(
@@ -77,8 +84,9 @@ class Hourly:
             note=note,
         )
 
-    def _gaps(self) -> bool:
-        return any(later - earlier > self.step for earlier, later in itertools.pairwise(self.starts))
+    def _gaps(self) -> int:
+        """How many rows do not hold until the next."""
+        return sum(later - earlier > self.step for earlier, later in itertools.pairwise(self.starts))
 
 
 def is_hourly(text: str) -> bool:
@@ -125,8 +133,13 @@ def parse_hourly(path: Path, rows: list[list[str]]) -> Hourly:
             raise UserInputError(
                 f"{path} has overlapping hours: the row of line {line_later} starts at {_text(later)}, when that of "
                 f"line {line} ({_text(start)}) still holds.",
-                "Give every hour once, in UTC: local time has one hour twice when clocks go back.",
+                f"A row is taken to hold {_step_text(step)}, as most are apart. Give each time once, in UTC: local "
+                "time has one hour twice when clocks go back.",
             )
+    if step < _LEAST_STEP:
+        raise UserInputError(
+            f"{path} has its rows {step.total_seconds():g} s apart, and no grid tells its intensity so often.", _HINT
+        )
     return Hourly(path, starts, tuple(value for _, value, _ in read), step, naive)
 
 
@@ -189,6 +202,12 @@ def _is_date(cell: str) -> bool:
 
 def _lacks_offset(cell: str) -> bool:
     return datetime.fromisoformat(cell.strip()).tzinfo is None
+
+
+def _step_text(step: timedelta) -> str:
+    """60 min is an hour: "1 h", "30 min", "90 min"."""
+    minutes = step.total_seconds() / 60
+    return f"{minutes / 60:g} h" if minutes % 60 == 0 else f"{minutes:g} min"
 
 
 def _text(moment: datetime) -> str:

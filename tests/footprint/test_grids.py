@@ -49,6 +49,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Grids:
     [
         ("France", 50.0),
         ("FRA", 50.0),
+        ("FR", 50.0),
         ("us-oregon", 364.963 * 0.45359237),
         ("Oregon", 165.5444),
         ("US-OR", 165.5444),
@@ -80,7 +81,10 @@ def test_grids_by_country_state_cloud_region_edition_or_number(tables: Grids, te
         ("us-west1", "gcp-us-west1-2023"),
         ("gcp-europe-west9", "gcp-europe-west9-2023"),
         ("usa", "usa-2024"),
-        ("world", "world-2025"),
+        ("world", "world-2024"),  # that which stands in where none is named
+        ("FR", "france-2024"),
+        ("gb", "uk-2023"),
+        ("UK", "uk-2023"),
     ],
 )
 def test_without_codecarbon_the_newest_edition_on_record_serves(text: str, edition: str) -> None:
@@ -243,6 +247,7 @@ def test_other_than_two_columns_are_refused(tmp_path: Path, header: str, columns
         (["2026-03-01T12:00Z,300", "2026-03-01T12:00Z,310"], "overlapping hours"),
         (["2026-03-01T12:00Z,300", "2026-03-01T13:00Z,310", "2026-03-01T13:30Z,310"], "overlapping hours"),
         (["2026-03-01T12:00Z,300", "2026-03-01T13:00+01:00,310"], "overlapping hours"),
+        (["2026-03-01T12:00:00Z,300", "2026-03-01T12:00:01Z,310"], "rows 1 s apart"),
         (["2026-03-01T12:00Z,-3"], "not below 0"),
         (["2026-03-01T12:00Z,nan"], "finite"),
         (["2026-03-01T12:00Z,2001"], "No grid exceeds 2,000"),
@@ -279,7 +284,16 @@ def test_a_run_outside_of_the_rows_or_in_a_gap_gets_no_intensity(
     path = hourly(tmp_path, "2026-03-01T12:00Z,300", "2026-03-01T13:00Z,500", "2026-03-01T16:00Z,900")
     with pytest.raises(UserInputError, match="no intensity for all of the run's time") as caught:
         read_hourly(path).during(start, end)
-    assert "gaps" in caught.value.hint
+    assert "each holds 1 h as most are apart, with gaps after 1." in caught.value.hint
+
+
+def test_the_step_that_was_found_and_its_holes_are_told(tmp_path: Path) -> None:
+    path = hourly(tmp_path, *(f"2026-03-01T{time}Z,300" for time in ("09:00", "10:00", "10:30", "11:00")))
+    told = read_hourly(path).during(NOON - 2 * HOUR, NOON - HOUR).note or ""
+    assert "A row holds 30 min, as most rows are apart. After 1 of them the file has a hole" in told
+    with pytest.raises(UserInputError, match="no intensity") as caught:
+        read_hourly(path).during(NOON - 3 * HOUR, NOON - 2 * HOUR)
+    assert "each holds 30 min as most are apart, with gaps after 1." in caught.value.hint
 
 
 @given(st.lists(st.floats(0, 2000), min_size=2, max_size=30), st.floats(0, 1), st.floats(0, 1))
