@@ -79,7 +79,7 @@ class FitProblem:
     def response(self, kernel: Kernel, window_s: float) -> Response:
         """The kernel's output as a function of time."""
         if kernel == "boxcar":
-            return lambda at_s, left=None: self._boxcar.at(at_s, window_s, left)
+            return lambda at_s, left: self._boxcar.at(at_s, window_s, left)
         if window_s not in self._filtered:
             if len(self._filtered) > 8:
                 self._filtered.pop(next(iter(self._filtered)))
