@@ -5,6 +5,8 @@ A HarnessError prints without a traceback. Anything else that escapes is a bug o
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class HarnessError(Exception):
     """What happened (`message`) and what to do next (`hint`)."""
@@ -54,6 +56,7 @@ class OutOfMemory(HarnessError):
 
 
 class StoreError(HarnessError):
-    """A result cannot be written or read."""
+    """A result cannot be written or read. `path`: the file that cannot be read, where it is one."""
 
     kind = "store"
+    path: Path | None = None

@@ -229,6 +229,7 @@ cli.show
 cli.phases
 cli.report
 cli.compare_tables
+cli.compare_names
 cli.compare
 cli.claims
 cli.explain

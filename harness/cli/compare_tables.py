@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from harness.cli.tables import print_table, whole_cells
 from harness.compare.base import Compared, Comparison, SideFigure
@@ -17,10 +18,12 @@ from harness.units import format_plus_minus, format_significant
 
 Column = tuple[str, Literal["left", "right"], Callable[[Compared], str]]
 BAR_WIDTH = 31  # characters
+AROUND_CELL = 3  # characters: two spaces and a line
 COLOURS = {"less": "green", "more": "red", "equivalent": "cyan", "cannot tell": "yellow"}
-BAR, TO_DECIDE, ALL_AT_ONCE = "1 is │, margin ┊", "to decide", "all at once"
+BAR, TO_DECIDE, TOGETHER = "1 is │, margin ┊", "to decide", "95 %, all rows together"
 SMALLEST_U, SMALLEST_CHANGE = 0.0001, 0.001  # below them nothing is told of a term, or of another unit's ratio
 DETAILED = 3  # comparisons up to which each is told in full
+SHOWN_NAMES = 3  # of what one line is about; --json has all
 
 
 def print_comparison(comparison: Comparison, out: Console) -> None:
@@ -61,33 +64,31 @@ def _ratios_table(comparison: Comparison, out: Console) -> Table:
     span = _span(comparison)
     one_baseline = len({each.baseline for each in pairs}) == 1
     columns: list[Column] = [
-        ("compared", "left", lambda each: escape(each.other if one_baseline else f"{each.other} / {each.baseline}")),
+        ("compared", "left", lambda each: escape(each.other if one_baseline else _pair(each))),
         ("ratio", "right", lambda each: _factor_text(each, each.ratio)),
         ("95 % interval", "left", lambda each: _range(each, each.low, each.high)),
-        (ALL_AT_ONCE, "left", lambda each: _range(each, each.simultaneous_low, each.simultaneous_high)),
+        (TOGETHER, "left", lambda each: _range(each, each.simultaneous_low, each.simultaneous_high)),
         (BAR, "left", lambda each: _bar(each, span, comparison.margin)),
-        ("verdict", "left", _verdict),
+        ("verdict", "left", lambda each: _verdict(each, comparison.margin)),
         (TO_DECIDE, "left", _repeats),
         ("energy", "left", lambda each: escape(_energy_told(each))),
     ]
-    unneeded = [] if len(pairs) > 1 else [ALL_AT_ONCE]
+    unneeded = [] if len(pairs) > 1 else [TOGETHER]
     unneeded += [] if any(each.verdict == "cannot tell" for each in pairs) else [TO_DECIDE]
     columns = [column for column in columns if column[0] not in unneeded]
-    whole = out.options.update(max_width=10_000)
-    for lost in ((), (BAR,), (BAR, TO_DECIDE), (BAR, TO_DECIDE, ALL_AT_ONCE)):
-        table = whole_cells(_table([column for column in columns if column[0] not in lost], pairs))
-        if Measurement.get(out, whole, table).maximum <= out.width:
+    cells = {name: [text(each) for each in pairs] for name, _, text in columns}
+    widths = {name: max(cell_len(Text.from_markup(cell).plain) for cell in (name, *cells[name])) for name in cells}
+    for lost in (BAR, TO_DECIDE, TOGETHER):
+        if sum(widths.values()) + AROUND_CELL * len(widths) + 1 <= out.width:
             break
-    return table
-
-
-def _table(columns: Sequence[Column], pairs: Sequence[Compared]) -> Table:
+        widths.pop(lost, None)
     table = Table()
     for name, justify, _ in columns:
-        table.add_column(name, justify=justify)
-    for each in pairs:
-        table.add_row(*(text(each) for _, _, text in columns))
-    return table
+        if name in widths:
+            table.add_column(name, justify=justify)
+    for row in zip(*(cells[name] for name in widths), strict=True):
+        table.add_row(*row)
+    return whole_cells(table)
 
 
 def _factor_text(each: Compared, value: float) -> str:
@@ -109,8 +110,9 @@ def _repeats(each: Compared) -> str:
     return "see below" if each.repeats_to_decide is None else f"{each.repeats_to_decide} repeats"
 
 
-def _verdict(each: Compared) -> str:
-    small = ", within the margin" if each.within_margin and each.verdict in ("less", "more") else ""
+def _verdict(each: Compared, margin: float) -> str:
+    """An equivalence that is a difference too is told as one that is small, not as none."""
+    small = f", by less than {100 * margin:g} %" if each.within_margin and each.verdict in ("less", "more") else ""
     return f"[{COLOURS[each.verdict]}]{each.verdict}{small}[/]"
 
 
@@ -154,8 +156,8 @@ def _legend(comparison: Comparison) -> list[str]:
     told: dict[str, list[str]] = {}
     for each in pairs:
         for line in _told_of(each, len(pairs) <= DETAILED):
-            told.setdefault(line, []).append(f"{each.other} / {each.baseline}")
-    lines = [line if len(whose) == len(pairs) else f"{', '.join(whose)}: {line}" for line, whose in told.items()]
+            told.setdefault(line, []).append(_pair(each))
+    lines = [line if len(whose) == len(pairs) else f"{_some(whose)}: {line}" for line, whose in told.items()]
     low, high = 1 / (1 + comparison.margin), 1 + comparison.margin
     lines.append(
         f"verdict: less or more where 1 is ruled out; equivalent where ratios beyond {low:.3f} to {high:.3f} are (two "
@@ -163,7 +165,19 @@ def _legend(comparison: Comparison) -> list[str]:
     )
     if any("simulated" in each.marks for each in pairs):
         lines.append("simulated: power comes from a simulated GPU; it is no model's energy and no real GPU drew it.")
-    return [*lines, *(f"left out: {each.name}: {each.reason}" for each in comparison.left_out)]
+    reasons: dict[str, list[str]] = {}
+    for left in comparison.left_out:
+        reasons.setdefault(left.reason, []).append(left.name)
+    return [*lines, *(f"left out: {_some(names)}: {reason}" for reason, names in reasons.items())]
+
+
+def _pair(each: Compared) -> str:
+    return f"{each.other} against {each.baseline}"
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - SHOWN_NAMES
+    return ", ".join(names) if rest <= 0 else f"{', '.join(names[:SHOWN_NAMES])} and {rest} more"
 
 
 def _told_of(each: Compared, in_full: bool) -> list[str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.errors import StoreError, UserInputError
     from harness.store.files import StoredRun
     from harness.store.queries import StoredRuns
@@ -17,10 +19,15 @@ EXIT_UNREADABLE = 2
 
 def tell_unreadable(unreadable: list[StoreError]) -> None:
     """Say on standard error what could not be read, and end with its exit code."""
-    for error in unreadable:
-        typer.echo(f"error: {error.message}\n  {error.hint}", err=True)
+    print_unreadable(unreadable)
     if unreadable:
         raise typer.Exit(EXIT_UNREADABLE)
+
+
+def print_unreadable(unreadable: list[StoreError]) -> None:
+    """Say on standard error what could not be read."""
+    for error in unreadable:
+        typer.echo(f"error: {error.message}\n  {error.hint}", err=True)
 
 
 def select_runs(what: list[str], results: Path, unreadable: list[StoreError]) -> list[StoredRun]:
@@ -58,12 +65,57 @@ def _meant(what: list[str], results: Path) -> tuple[StoredRuns, list[str], list[
     return stored, names, folders
 
 
-def runs_named(name: str, stored: list[StoredRun], unreadable: list[StoreError]) -> list[StoredRun]:
-    """Those of one campaign, or whose id begins so; else those of a folder of that name."""
-    from harness.store.files import find_runs
+def runs_named(
+    name: str, stored: list[StoredRun], aside: list[StoreError], unreadable: list[StoreError]
+) -> list[StoredRun]:
+    """Those that are meant among the stored ones; else those of a folder, or whose folders begin so.
 
-    found = [run for run in stored if run.record.campaign == name or run.record.run_id.startswith(name)]
-    return find_runs([Path(name)], unreadable) if not found and Path(name).exists() else found
+    Args:
+        name: As the user wrote it.
+        stored: What can be read.
+        aside: What cannot; those of them that are meant join `unreadable`.
+        unreadable: Told at the end.
+    """
+    from glob import escape
+
+    from harness.errors import StoreError
+    from harness.store.files import RECORD, StoredRun, find_runs
+
+    folder, found = Path(name), meant(name, [*stored, *aside])
+    if not found and folder.exists():
+        return find_runs([folder], unreadable)
+    if not found:
+        broken: list[StoreError] = []
+        beginning = sorted(folder.parent.glob(f"{escape(folder.name)}*/{RECORD}")) if folder.name else []
+        found = meant(folder.name, [*find_runs(beginning, broken), *broken])
+    unreadable += [each for each in found if isinstance(each, StoreError)]
+    return [each for each in found if isinstance(each, StoredRun)]
+
+
+def meant(name: str, runs: Sequence[StoredRun | StoreError]) -> list[StoredRun | StoreError]:
+    """Those of a campaign or run of just this name; else of an id without its hash; else of an id that begins so.
+
+    A run may be named with its campaign, as CAMPAIGN/RUN_ID. What cannot be read is known by its folders.
+    """
+    ids = [_campaign_and_id(each) for each in runs]
+    short = [(campaign, run_id.rpartition("-")[0]) for campaign, run_id in ids]
+    for hits in (
+        [name in (campaign, run_id, f"{campaign}/{run_id}") for campaign, run_id in ids],
+        [name in (stem, f"{campaign}/{stem}") for campaign, stem in short],
+        [run_id.startswith(name.removeprefix(f"{campaign}/")) for campaign, run_id in ids],
+    ):
+        if any(hits):
+            return [each for each, hit in zip(runs, hits, strict=True) if hit]
+    return []
+
+
+def _campaign_and_id(run: StoredRun | StoreError) -> tuple[str, str]:
+    from harness.errors import StoreError
+
+    if not isinstance(run, StoreError):
+        return run.record.campaign, run.record.run_id
+    folder = run.path.parent if run.path is not None else Path()
+    return folder.parent.name, folder.name
 
 
 def no_such_run(name: str, known: set[str], results: Path) -> UserInputError:

@@ -32,7 +32,8 @@ class Meter(Frozen):
     """
 
     identity: str
-    name: str
+    device: str = Field(description="equal only for one and the same board or package, however it is read")
+    taken_as_one: bool = Field(False, description="that it is one for all who share it is an assumption")
     gain_relative_u: float
     offset_u_w: float
     energy_fraction: float = Field(description="this sensor's share of the side's energy")
@@ -63,7 +64,9 @@ class Side(Frozen):
     """One thing to compare: energies in J per generation within `boundary`."""
 
     label: str
-    name: str = Field(description="campaign/run id, study:model@task, or campaign/project")
+    longer: str = Field("", description="a label that says more; can be typed")
+    name: str = Field(description="campaign/run id or folder, study:model@task, or campaign/project; can be typed")
+    identity: str = Field(description="equal only for one and the same thing")
     group: str = Field(description="what the user named")
     kind: Literal["run", "study", "imported"]
     mark: str = Field(description="simulated, replay, or how it was estimated; empty where measured")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -14,6 +15,7 @@ from typing import NoReturn
 from harness.compare.across import Crossing, crossings
 from harness.compare.base import (
     BOUNDARIES,
+    UNITS,
     Across,
     Boundary,
     Compared,
@@ -26,12 +28,13 @@ from harness.compare.base import (
 )
 from harness.compare.ratio import LogRatio, budget, cancels_told, log_ratio
 from harness.compare.sides import side_of
-from harness.compare.verdicts import Judged, judge, repeats_to_decide, to_decide_told
+from harness.compare.verdicts import Judged, Limit, check_limit, judge, repeats_to_decide, to_decide_told
 from harness.errors import MeasurementInvalid, UserInputError
 from harness.measure.alike import differences
 from harness.records import RunRecord
 
 MARGIN = 0.05
+SHOWN_REASONS = 3  # of an error; a table shows more
 CONFIDENCE = 0.95
 
 
@@ -89,6 +92,7 @@ def compare_sides(
     margin: float = MARGIN,
     across: Collection[Across] = (),
     left_out: Sequence[LeftOut] = (),
+    limit: Limit | None = None,
 ) -> Comparison:
     """As `compare_runs`, for sets of sides: each set has a baseline of its own, one correction covers them all."""
     kept: list[list[Side]] = []
@@ -99,10 +103,11 @@ def compare_sides(
         if counted and counted[0] is not sides[0]:  # another baseline in its place would answer another question
             told += [LeftOut(name=side.name, reason="its baseline has no figure") for side in counted]
             counted = []
-        kept.append(_labelled(counted))
+        kept.append(counted)
+    kept = _labelled([sides for sides in kept if len(sides) > 1])
     pairs = [pair for sides in kept for pair in _pairs(sides, all_pairs)]
     if not pairs:
-        raise UserInputError(_nothing(told), "Name two runs with a figure: harness list shows them.")
+        raise UserInputError(*_nothing(sets, told, per))
     crossed = [crossings(a, b, per, across) for a, b in pairs]
     ratios = [_ratio(a, b, found, per) for (a, b), found in zip(pairs, crossed, strict=True)]
     known = [ratio for ratio in ratios if ratio is not None]
@@ -118,9 +123,10 @@ def compare_sides(
         confidence=CONFIDENCE,
         margin=margin,
         correction=_correction(len(known)),
-        sides=tuple(_figure(side, per) for sides in kept if len(sides) > 1 for side in sides),
+        sides=tuple(_figure(side, per) for sides in kept for side in sides),
         comparisons=tuple(compared),
         left_out=tuple(told),
+        check=None if limit is None else check_limit(compared, ratios, told, limit, CONFIDENCE),
     )
 
 
@@ -128,27 +134,47 @@ def compare_sides(
 
 
 def _pairs(sides: Sequence[Side], all_pairs: bool) -> list[tuple[Side, Side]]:
-    if len({side.name for side in sides}) < len(sides):
-        raise UserInputError("The same run is named twice.", "Name two different runs.")
+    known: dict[str, Side] = {}
+    for side in sides:
+        first = known.setdefault(side.identity, side)
+        if first is not side:
+            same = "" if first.name == side.name else f": {first.name} and {side.name} hold the same record"
+            raise UserInputError(f"The same run is named twice{same}.", "Name two different runs.")
     return list(combinations(sides, 2)) if all_pairs else [(sides[0], side) for side in sides[1:]]
 
 
-def _labelled(sides: Sequence[Side]) -> list[Side]:
-    """Short names where they tell the sides apart, longer ones elsewhere."""
+def _labelled(sets: Sequence[Sequence[Side]]) -> list[list[Side]]:
+    """Short names where they tell the sides of a table apart, longer ones elsewhere, at last numbers."""
+    sides = [side for each in sets for side in each]
     labels = [side.label for side in sides]
-    with_group = [f"{side.group.rstrip('/').rpartition('/')[2]}: {side.label}" for side in sides]
-    for longer in (with_group, [side.name for side in sides]):
-        labels = [other if labels.count(label) > 1 else label for label, other in zip(labels, longer, strict=True)]
-    return [side.model_copy(update={"label": label}) for side, label in zip(sides, labels, strict=True)]
+    longer = [side.longer or side.name for side in sides]
+    numbered = [f"{side.name} ({number})" for number, side in enumerate(sides, 1)]
+    for others in (longer, [side.name for side in sides], numbered):
+        counts = Counter(labels)
+        labels = [other if counts[label] > 1 else label for label, other in zip(labels, others, strict=True)]
+    named = iter(side.model_copy(update={"label": label}) for side, label in zip(sides, labels, strict=True))
+    return [[next(named) for _ in each] for each in sets]
 
 
 def _uncounted(side: Side, per: Unit) -> LeftOut:
     return LeftOut(name=side.name, reason=f"no {per}s were counted, so there is no energy of one")
 
 
-def _nothing(left_out: Sequence[LeftOut]) -> str:
-    reasons = "; ".join(f"{each.name}: {each.reason}" for each in left_out)
-    return f"There are not two things to compare{f' ({reasons})' if reasons else ''}."
+def _nothing(sets: Sequence[Sequence[Side]], left_out: Sequence[LeftOut], per: Unit) -> tuple[str, str]:
+    """Why there is nothing to compare, and what to do."""
+    found = {side.name: side for sides in sets for side in sides}
+    reasons = "; ".join(f"{each.name}: {each.reason}" for each in left_out[:SHOWN_REASONS])
+    rest = f"; and {len(left_out) - SHOWN_REASONS} more" if len(left_out) > SHOWN_REASONS else ""
+    only = f": only {next(iter(found))} was found" if len(found) == 1 else ""
+    units = [unit for unit in UNITS if found and all(unit in side.per_generation for side in found.values())]
+    hint = "Name two runs with a figure: harness list shows them."
+    if len(found) > 1 and per not in units:
+        hint = f"All have a figure per {' and per '.join(units)}: --per {units[0]}."
+    elif len(found) == 1:
+        hint = (
+            f"Name another one beside it: harness compare {next(iter(found))} OTHER; harness list shows what there is."
+        )
+    return f"There are not two things to compare{only}{f' ({reasons}{rest})' if reasons else ''}.", hint
 
 
 # --- one pair ---------------------------------------------------------------------------------------------

@@ -94,7 +94,8 @@ def _study_side(row: Reference, name: str, boundary: Boundary, group: str) -> Si
     whole = boundary == "node"
     meter = Meter(
         identity="study-2023",
-        name="the study's node, read by NVML",
+        device="study-2023",
+        taken_as_one=True,
         gain_relative_u=UNCALIBRATED_GAIN_U,
         offset_u_w=0.0,
         energy_fraction=row.gpus_kwh / row.mean_kwh if whole else 1.0,
@@ -104,6 +105,7 @@ def _study_side(row: Reference, name: str, boundary: Boundary, group: str) -> Si
     return Side(
         label=f"{STUDY}{row.model}",
         name=name,
+        identity=name,
         group=group,
         kind="study",
         mark="estimated" if estimated else "CPU and memory assumed" if whole else "",
@@ -164,9 +166,12 @@ def imported_side(records: Sequence[ImportedRecord], boundary: Boundary, group: 
     fraction = min(1.0, gpus_j / math.fsum(record.phases[-1].node_energy_j for record in records))
     if boundary != "node":
         fraction = 1.0
+    board = " ".join(
+        sorted(f"{each.source_sha256} {each.run_id}" for each in records)
+    )  # files do not tell which it was
     meter = Meter(
-        identity=f"imported|{first.campaign}|{first.project_name}",  # the file does not tell which board it was
-        name="NVML as CodeCarbon read it",
+        identity=board,
+        device=board,
         gain_relative_u=UNCALIBRATED_GAIN_U,
         offset_u_w=0.0,
         energy_fraction=fraction,
@@ -182,6 +187,7 @@ def imported_side(records: Sequence[ImportedRecord], boundary: Boundary, group: 
     return Side(
         label=first.project_name,
         name=f"{first.campaign}/{first.run_id if len(records) == 1 else first.project_name}",
+        identity=board,
         group=group,
         kind="imported",
         mark="CPU and memory modelled" if boundary == "node" else "",

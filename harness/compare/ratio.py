@@ -103,9 +103,13 @@ class LogRatio:
                 high = t
         return max(0.0, 1 - _confidence_of(math.sqrt(low * high), degrees))
 
-    def p_different(self) -> float:
-        """Of no difference."""
-        return self.p_beyond(self.value) if self.value else 1.0
+    def p_different(self, edge: float = 0.0) -> float:
+        """Of a true log ratio of just `edge`, two-sided; with 0, of no difference."""
+        return self.p_beyond(self.value - edge) if self.value != edge else 1.0
+
+    def p_at_most(self, edge: float) -> float:
+        """Of a true log ratio of `edge` or more, one-sided."""
+        return self.p_beyond(edge - self.value) / 2 if self.value < edge else 1.0
 
     def p_equivalent(self, margin: float) -> float:
         """Of a difference of at least the margin, either way: two one-sided tests (Schuirmann 1987), the larger p.
@@ -245,10 +249,12 @@ def cancels_told(mine: Sequence[Meter], theirs: Sequence[Meter], cancels: bool) 
     if not cancels:
         return "nothing common cancels"
     a, b = {meter.identity for meter in mine}, {meter.identity for meter in theirs}
+    rest = "" if a == b else "; the meters of one side alone do not"
+    if a & b and any(meter.taken_as_one for meter in mine):
+        return f"the gain of the board, taken to be one for both, cancels{rest}"
     if a & b:
-        rest = "" if a == b else "; the boards of one side alone do not"
         return f"the gain of the same board cancels, its offset as far as both draw the same power{rest}"
-    if {meter.name for meter in mine} & {meter.name for meter in theirs}:
+    if {meter.device for meter in mine} & {meter.device for meter in theirs}:
         return "nothing common cancels: the same board, but another driver, sensor profile, calibration or method"
     return "nothing common cancels: different boards"
 

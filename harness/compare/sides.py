@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,13 +18,14 @@ from harness.records import Measurement, RunRecord, SourceEnergy, SourceInfo, Su
 from harness.stats import Estimate, repeatability
 
 
-def side_of(record: RunRecord, boundary: Boundary, group: str) -> Side:
+def side_of(record: RunRecord, boundary: Boundary, group: str, name: str | None = None) -> Side:
     """A run's energy per generation within a boundary, its doubts kept apart.
 
     Args:
         record: A complete run.
         boundary: Which energy.
         group: What the user named.
+        name: What else to call it than campaign/run id: its folder.
 
     Raises:
         MeasurementInvalid: The run failed, has no work or not this boundary, or its energy may be zero or less, of
@@ -45,10 +47,14 @@ def side_of(record: RunRecord, boundary: Boundary, group: str) -> Side:
     collected = _collect(accepted, infos, boundary == "above-idle")
     energy_j = fmean(collected.energies_j)
     scatter = repeatability(collected.energies_j)
+    name = name or f"{record.campaign}/{record.run_id}"
     stem = record.run_id.rpartition("-")[0] or record.run_id
+    machine = _machine(record)
     return Side(
         label=stem,
-        name=f"{record.campaign}/{record.run_id}",
+        longer=f"{name.rpartition('/')[0]}/{stem}" if "/" in name else "",
+        name=name,
+        identity=hashlib.sha256(record.model_dump_json().encode()).hexdigest(),
         group=group,
         kind="run",
         mark=record.mark,
@@ -65,7 +71,7 @@ def side_of(record: RunRecord, boundary: Boundary, group: str) -> Side:
             stated=math.hypot(*collected.own_u_j) / len(accepted) / energy_j,
             run=fmean(collected.run_u_j) / energy_j,
         ),
-        meters=tuple(_meter(info, collected, accepted, energy_j) for info in infos.values()),
+        meters=tuple(_meter(info, machine, collected, accepted, energy_j) for info in infos.values()),
         per_generation=_per_generation(accepted),
         inputs=_inputs(record),
         fields=setting(record) | _work(record),
@@ -123,11 +129,14 @@ def _collect(accepted: Sequence[Measurement], infos: dict[str, SourceInfo], abov
     return found
 
 
-def _meter(info: SourceInfo, collected: _Collected, accepted: Sequence[Measurement], energy_j: float) -> Meter:
+def _meter(
+    info: SourceInfo, machine: str, collected: _Collected, accepted: Sequence[Measurement], energy_j: float
+) -> Meter:
     mine = [each for window in accepted for each in window.sources if each.source_id == info.id]
+    device = f"{info.device_name} ({info.id}){'' if info.kind == 'gpu' else f' of {machine}'}"
     return Meter(
-        identity=_identity(info, mine),
-        name=f"{info.device_name} ({info.id})",
+        identity=f"{device}|{_reading(info, mine)}",
+        device=device,
         gain_relative_u=info.gain_relative_u,
         offset_u_w=info.offset_u_w,
         energy_fraction=collected.of_source_j.get(info.id, 0.0) / energy_j,
@@ -135,12 +144,21 @@ def _meter(info: SourceInfo, collected: _Collected, accepted: Sequence[Measureme
     )
 
 
-def _identity(info: SourceInfo, energies: Sequence[SourceEnergy]) -> str:
-    """The board and everything that decides how its errors reach the figure: driver, profile, calibration, method."""
+def _machine(record: RunRecord) -> str:
+    """What tells a machine from another: RAPL calls the first package of each by one name, of GPUs each has its own.
+
+    Host names do not: containers have one each, and machines share "localhost". Without a GPU nothing is known.
+    """
+    gpus = sorted(info.id for info in record.sources if info.kind == "gpu")
+    cpu = record.environment.cpu_model if record.environment is not None else "a CPU not known"
+    return f"the machine with {', '.join(gpus)} and {cpu}" if gpus else f"the machine of {record.started_at_utc}"
+
+
+def _reading(info: SourceInfo, energies: Sequence[SourceEnergy]) -> str:
+    """All that decides how a device's errors reach the figure: driver, profile, calibration, method."""
     methods = "+".join(sorted({each.method for each in energies}))
     calibration = f"{info.gain!r} {info.offset_w!r} {info.gain_relative_u!r} {info.offset_u_w!r}"
-    parts = (info.id, info.device_name, info.driver, info.sensor_profile, calibration, methods, info.provenance)
-    return "|".join(map(str, parts))
+    return "|".join(map(str, (info.driver, info.sensor_profile, calibration, methods, info.provenance)))
 
 
 def _gpus(sources: Sequence[SourceInfo], boundary: Boundary) -> str:

@@ -16,6 +16,7 @@ from harness.compare.ratio import LogRatio
 from harness.stats import holm
 
 MOST_REPEATS = 100_000
+MOST_PLACES = 6  # digits after the point of a change in per cent
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,19 @@ class Judged:
     within_margin: bool
     p_different: float
     p_equivalent: float
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What --fail-if-more-than asks: a fraction above the baseline, and whether it must be ruled out (`strict`)."""
+
+    fraction: float
+    strict: bool = False
+
+    @property
+    def told(self) -> str:
+        """In per cent, all its digits."""
+        return f"{100 * self.fraction:+.6g}%"
 
 
 def judge(ratios: Sequence[LogRatio], margin: float, confidence: float) -> list[Judged]:
@@ -94,29 +108,51 @@ def to_decide_told(ratio: LogRatio, judged: Judged, repeats: int | None) -> str:
     return f"never: what repeats do not shrink is ±{alone:.1%} alone, mostly {widest.name}; {widest.reduced_by}"
 
 
-def check_limit(comparisons: Sequence[Compared], left_out: Sequence[LeftOut], limit: float, strict: bool) -> Check:
-    """Whether any takes more than the baseline by more than a limit, by the intervals that hold for all at once.
+def check_limit(
+    comparisons: Sequence[Compared],
+    ratios: Sequence[LogRatio | None],
+    left_out: Sequence[LeftOut],
+    limit: Limit,
+    confidence: float,
+) -> Check:
+    """Whether any takes more than the baseline by more than a limit, tested as the verdicts are.
 
-    Plain: fails where more than the limit is shown (the interval's low end lies above it). Strict: fails where it is
-    not shown to be at most that (the high end lies above it). What has no interval or no figure is unchecked: neither.
+    More is shown as a difference is: two-sided. At most the limit is shown as an equivalence is: one-sided. Holm
+    corrects either for the number of comparisons, so that with a limit of the margin all that is equivalent holds, and
+    with one of 0 all that is more fails.
+
+    Plain: fails where more than the limit is shown. Strict: fails also where it is not shown to be at most that. What
+    has no interval or no figure is unchecked: neither.
     """
+    edge, alpha = math.log1p(limit.fraction), 1 - confidence
+    known = [ratio for ratio in ratios if ratio is not None]
+    beyond = iter(holm([ratio.p_different(edge) for ratio in known]))
+    within = iter(holm([ratio.p_at_most(edge) for ratio in known]))
     failed, lines = False, []
     unchecked = [f"{each.name}: {each.reason}" for each in left_out]
-    for each in comparisons:
-        head = f"{each.other} takes {each.ratio - 1:+.1%} against {each.baseline}"
-        if each.simultaneous_low is None or each.simultaneous_high is None:
-            unchecked.append(f"{head}, without an interval: {each.to_decide}")
+    for each, ratio in zip(comparisons, ratios, strict=True):
+        told = f"{each.other} takes {_change(each.ratio, limit)} against {each.baseline}"
+        if ratio is None or each.simultaneous_low is None or each.simultaneous_high is None:
+            unchecked.append(f"{told}, without an interval: {each.to_decide}")
             continue
-        low, high = each.simultaneous_low - 1, each.simultaneous_high - 1
-        told = f"{head} ({low:+.1%} to {high:+.1%})"
-        if low > limit:
+        p_more, p_most = next(beyond), next(within)
+        told += f" ({_change(each.simultaneous_low, limit)} to {_change(each.simultaneous_high, limit)})"
+        if p_more <= alpha and ratio.value > edge:
             failed = True
-            lines.append(f"fails: {told}: shown to be more than {limit:+.1%}.")
-        elif high <= limit:
-            lines.append(f"holds: {told}: shown to be at most {limit:+.1%}.")
+            lines.append(f"fails: {told}: shown to be more than {limit.told} (p = {p_more:.2g}).")
+        elif p_most <= alpha:
+            lines.append(f"holds: {told}: shown to be at most {limit.told} (one-sided p = {p_most:.2g}).")
         else:
-            failed |= strict
-            said = "fails" if strict else "cannot tell"
-            lines.append(f"{said}: {told}: neither shown to be more than {limit:+.1%} nor ruled out.")
+            failed |= limit.strict
+            said = "fails" if limit.strict else "cannot tell"
+            lines.append(
+                f"{said}: {told}: neither shown to be more than {limit.told} nor ruled out (p = {p_most:.2g})."
+            )
     lines += [f"not checked: {reason}" for reason in unchecked]
-    return Check(limit=limit, strict=strict, failed=failed, unchecked=len(unchecked), lines=tuple(lines))
+    return Check(limit=limit.fraction, strict=limit.strict, failed=failed, unchecked=len(unchecked), lines=tuple(lines))
+
+
+def _change(ratio: float, limit: Limit) -> str:
+    """A ratio as a change in per cent, with the digits that tell it from the limit."""
+    told = [(f"{ratio - 1:+.{places}%}", f"{limit.fraction:+.{places}%}") for places in range(1, MOST_PLACES)]
+    return next((mine for mine, its in told if mine != its), told[0][0])

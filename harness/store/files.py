@@ -155,7 +155,11 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         StoreError: It cannot be read, is not a record, or was written by a newer harness.
     """
-    return read_stored(path, RunRecord, "Move the folder away and run again.")
+    try:
+        return read_stored(path, RunRecord, "Move the folder away and run again.")
+    except StoreError as error:
+        error.path = path
+        raise
 
 
 def read_stored(path: Path, kind: type[Stored], remedy: str) -> Stored:

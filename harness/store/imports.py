@@ -117,6 +117,7 @@ def _read(path: Path, unreadable: list[StoreError] | None) -> Iterator[ImportedR
     except StoreError as error:
         if unreadable is None:
             raise
+        error.path = path
         unreadable.append(error)
         return
     for number, line in enumerate(lines, 1):
@@ -125,4 +126,5 @@ def _read(path: Path, unreadable: list[StoreError] | None) -> Iterator[ImportedR
         except StoreError as error:
             if unreadable is None:
                 raise
+            error.path = path
             unreadable.append(error)

@@ -6,11 +6,11 @@ import pytest
 from compare_records import BOARD, OTHER_BOARD, record_of
 from fakes import source_info
 
-from harness.compare.base import Compared, Comparison
-from harness.compare.comparison import compare_runs
+from harness.compare.base import Compared
+from harness.compare.comparison import compare_runs, compare_sides
 from harness.compare.groups import matched
 from harness.compare.sides import side_of
-from harness.compare.verdicts import check_limit
+from harness.compare.verdicts import Limit
 from harness.errors import UserInputError
 from harness.records import Failure, RunRecord
 from harness.stats import holm
@@ -114,10 +114,13 @@ def test_what_has_no_figure_is_named():
     assert reasons["b"] == "It has no energy: No memory."
     assert "may be zero or less" in reasons["d"]
     assert reasons["c"] == "no tokens were counted, so there is no energy of one"
-    with pytest.raises(UserInputError, match=r"not two things to compare .*No memory"):
+    with pytest.raises(UserInputError, match=r"only tests/a-b1-\w+ was found .*No memory"):
         compare_runs([record_of(STEADY), failed])
     with pytest.raises(UserInputError, match="named twice"):
         compare_runs([record_of(STEADY), record_of(STEADY)])
+    again = one(record_of(STEADY), record_of(times(1.1)))  # the same spec, run another time
+    assert again.ratio == pytest.approx(1.1)
+    assert (again.baseline[-4:], again.other[-4:]) == (" (1)", " (2)")
     with pytest.raises(UserInputError, match="node was not measured: no host"):
         compare_runs([record_of(STEADY), record_of(STEADY, "e")], boundary="node")
 
@@ -138,20 +141,34 @@ def test_campaigns_are_matched_by_what_they_share():
     assert all("match it alike" in each.reason for each in several if each.name == half[0].name) or several
 
 
-def checked(comparison: Comparison, limit: float, strict: bool = False) -> tuple[bool, str]:
-    check = check_limit(comparison.comparisons, comparison.left_out, limit, strict)
-    return check.failed, check.lines[0].split(":")[0]
+def checked(limit: Limit, *records: RunRecord) -> tuple[bool, str]:
+    check = compare_sides([[side_of(record, "gpu", "any") for record in records]], "gpu", limit=limit).check
+    assert check is not None
+    return check.failed, check.lines[0]
 
 
 def test_the_limit_fails_where_more_is_shown_and_strictly_unless_it_is_ruled_out():
-    more = compare_runs([record_of(STEADY), record_of(times(1.1), "b")])
     rough = [27.0, 31.0, 29.0, 26.0, 32.0]
-    unsure = compare_runs([record_of(rough), record_of([1.04 * each for each in rough], "b")])
-    less = compare_runs([record_of(STEADY), record_of(times(0.9), "b")])
-    assert checked(more, 0.05) == (True, "fails")
-    assert checked(unsure, 0.05) == (False, "cannot tell")
-    assert checked(unsure, 0.05, strict=True) == (True, "fails")
-    assert checked(less, 0.05, strict=True) == (False, "holds")
+    more, less = (record_of(STEADY), record_of(times(1.1), "b")), (record_of(STEADY), record_of(times(0.9), "b"))
+    unsure = record_of(rough), record_of([1.04 * each for each in rough], "b")
+    assert checked(Limit(0.05), *more)[1].startswith("fails: b-b1 takes +10.0% against a-b1")
+    assert checked(Limit(0.05), *unsure)[1].startswith("cannot tell")
+    assert checked(Limit(0.05, strict=True), *unsure)[0]
+    assert checked(Limit(0.05, strict=True), *less)[1].startswith("holds")
+    assert "shown to be more than +0.04% (p = " in checked(Limit(0.0004), *more)[1]
+
+
+def test_what_is_equivalent_holds_the_limit_of_its_margin_and_the_digits_tell_both_apart():
+    # Half-widths of ln r for 5 against 5 windows: t(8) = 2.306 two-sided, 1.860 one-sided, times u.
+    # Found so that 1.05 lies between: shown one-sided, though the two-sided interval reaches beyond it.
+    spread = [29 * (1 + 0.028 * z) for z in (-1, -0.5, 0, 0.5, 1)]
+    records = record_of(spread), record_of([1.02 * each for each in spread], "b")
+    told = one(*records)
+    assert told.high is not None
+    assert (told.verdict, told.high > 1.05) == ("equivalent", True)
+    failed, line = checked(Limit(0.05, strict=True), *records)
+    assert (failed, line.split(":")[0]) == (False, "holds")
+    assert "one-sided p = " in line
 
 
 def test_above_idle_the_offset_drops_out():

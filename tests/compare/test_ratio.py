@@ -16,6 +16,7 @@ from harness.compare.base import Meter, Term
 from harness.compare.comparison import compare_runs
 from harness.compare.ratio import LogRatio, Spread, log_ratio, shared_terms
 from harness.compare.sides import side_of
+from harness.measure.summary import summarize
 from harness.records import RunRecord, UncertaintyTerm
 
 SCRIPTS = str(Path(__file__).resolve().parents[2] / "scripts")
@@ -44,11 +45,37 @@ def test_on_two_boards_nothing_cancels():
     assert terms(ratio)["sensor offset"] == pytest.approx(math.hypot(0.5 / 290, 0.5 / 580))
 
 
+def test_the_first_package_of_another_machine_is_another_one():
+    def run(model: str, gpu: str) -> RunRecord:
+        cpu = source_info(id="rapl:package-0", kind="cpu", scope="node", gain_relative_u=0.03, runs_model=False)
+        board = source_info(id=gpu)
+        record = record_of([29.0] * 5, model, sources=(board, cpu))
+        windows = tuple(
+            window.model_copy(
+                update={"sources": (*window.sources, window.sources[0].model_copy(update={"source_id": cpu.id}))}
+            )
+            for window in record.measurements
+        )
+        summary = summarize(windows, record.sources, None, 0.02)
+        return record.model_copy(update={"measurements": windows, "summary": summary})
+
+    def gain(baseline: RunRecord, other: RunRecord) -> tuple[float, str]:
+        told = compare_runs([baseline, other], boundary="node").comparisons[0]
+        return {term.name: term.relative_u for term in told.budget}["sensor gain"], told.cancels
+
+    # Half the energy is the CPU's: 0.5 x 1 % and 0.5 x 3 % on either side, added as boards of one side are.
+    apart = gain(run("a", "GPU-0"), run("b", "GPU-1"))
+    assert apart == (pytest.approx(math.hypot(0.02, 0.02)), "nothing common cancels: different boards")
+    together, told = gain(run("a", "GPU-0"), run("b", "GPU-0"))
+    assert together == pytest.approx(0, abs=1e-12)
+    assert told.startswith("the gain of the same board cancels")
+
+
 def test_boards_of_one_side_alone_stay_in_doubt():
     def meter(identity: str, energy_fraction: float) -> Meter:
         return Meter(
             identity=identity,
-            name=identity,
+            device=identity,
             gain_relative_u=0.01,
             offset_u_w=0.5,
             energy_fraction=energy_fraction,
