@@ -23,6 +23,7 @@ COLOURS = {"less": "green", "more": "red", "equivalent": "cyan", "cannot tell": 
 BAR, TO_DECIDE, TOGETHER = "1 is │, margin ┊", "to decide", "95 %, all rows together"
 SMALLEST_U, SMALLEST_CHANGE = 0.0001, 0.001  # below them nothing is told of a term, or of another unit's ratio
 DETAILED = 3  # comparisons up to which each is told in full
+SHOWN_PAIRS = 200  # rows of the table; --json has all
 SHOWN_NAMES = 3  # of what one line is about; --json has all
 
 
@@ -35,6 +36,9 @@ def print_comparison(comparison: Comparison, out: Console) -> None:
     against = f", against {escape(next(iter(baselines)))}" if len(baselines) == 1 else ""
     out.print(f"[bold]Ratio of energy per {comparison.per}{against}[/]", soft_wrap=True)
     print_table(_ratios_table(comparison, out), out)
+    if len(comparison.comparisons) > SHOWN_PAIRS:
+        rest = len(comparison.comparisons) - SHOWN_PAIRS
+        out.print(f"{rest:,} more rows are not shown: --json has all.", soft_wrap=True)
     for line in _legend(comparison):
         out.print(line, soft_wrap=True, markup=False)
 
@@ -60,7 +64,7 @@ def _energy(side: SideFigure) -> str:
 
 def _ratios_table(comparison: Comparison, out: Console) -> Table:
     """All columns where they fit; a narrower terminal loses the bar first, then what is told below as well."""
-    pairs = comparison.comparisons
+    pairs = comparison.comparisons[:SHOWN_PAIRS]
     span = _span(comparison)
     one_baseline = len({each.baseline for each in pairs}) == 1
     columns: list[Column] = [
@@ -158,6 +162,9 @@ def _legend(comparison: Comparison) -> list[str]:
         for line in _told_of(each, len(pairs) <= DETAILED):
             told.setdefault(line, []).append(_pair(each))
     lines = [line if len(whose) == len(pairs) else f"{_some(whose)}: {line}" for line, whose in told.items()]
+    needed = [each.repeats_to_decide for each in pairs if each.repeats_to_decide is not None]
+    if needed and len(pairs) > DETAILED:
+        lines.append(f"to decide: from {min(needed)} to {max(needed)} repeats each, if spreads and ratios stay")
     low, high = 1 / (1 + comparison.margin), 1 + comparison.margin
     lines.append(
         f"verdict: less or more where 1 is ruled out; equivalent where ratios beyond {low:.3f} to {high:.3f} are (two "
@@ -182,7 +189,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _told_of(each: Compared, in_full: bool) -> list[str]:
     lines = [*each.across, f"{each.method_told}; {each.cancels}"]
-    if each.verdict == "cannot tell":
+    if each.verdict == "cannot tell" and (in_full or each.repeats_to_decide is None):
         lines.append(f"to decide: {each.to_decide}")
     if in_full:
         lines += _in_full(each)

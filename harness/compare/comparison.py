@@ -34,6 +34,7 @@ from harness.measure.alike import differences
 from harness.records import RunRecord
 
 MARGIN = 0.05
+FEWEST_REPEATS = 3  # of each side, without a note
 SHOWN_REASONS = 3  # of an error; a table shows more
 CONFIDENCE = 0.95
 
@@ -233,7 +234,7 @@ def _compared(
         marks=_marks(a, b),
         differs=tuple(_differs(a, b)),
         caveats=tuple(f"{side.label}: {code}" for side in pair for code in side.caveats),
-        notes=tuple(dict.fromkeys((*a.notes, *b.notes))),
+        notes=tuple(dict.fromkeys((*a.notes, *b.notes, *_few(a, b)))),
     )
     return head if known is None else head.model_copy(update=_statements(head, *known, margin, count))
 
@@ -272,6 +273,12 @@ def _method_told(ratio: LogRatio) -> str:
     if ratio.spread.method == "paired":
         return f"paired, {first} pairs on the same inputs"
     return f"unpaired (Welch), {first} and {second} repeats"
+
+
+def _few(a: Side, b: Side) -> list[str]:
+    """Welch's degrees of freedom are estimated too: of two repeats badly."""
+    few = [f"{side.label} has {side.repeats}" for side in (a, b) if 1 < side.repeats < FEWEST_REPEATS]
+    return [f"few repeats ({', '.join(few)}): the interval may hold less often than it says"] if few else []
 
 
 def _marks(a: Side, b: Side) -> str:

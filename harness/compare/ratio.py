@@ -13,7 +13,7 @@ o (1/P_B - 1/P_A) is left: nothing where both draw the same power.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, stdev
 from typing import Literal
@@ -23,6 +23,8 @@ from harness.stats import student_t_quantile, student_t_two_sided
 
 FEWEST_PAIRS = 3  # two differences say next to nothing of their scatter
 _NORMAL = NormalDist()
+FURTHEST = 1e12  # the largest t that is looked at
+MOST_STEPS, CLOSE = 100, 1e-12  # of the search for a root; relative
 MANY_DEGREES = 200  # above them stats.student_t_quantile is the normal one
 
 
@@ -90,22 +92,26 @@ class LogRatio:
     def p_beyond(self, distance: float) -> float:
         """Two-sided p: one less the confidence whose interval reaches just so far from the value.
 
-        Found by bisection over Student's t, whose distribution has a closed form.
+        Found over Student's t, whose distribution has a closed form. A normal factor is never above t, so that t lies
+        between `distance` over all uncertainties in quadrature and `distance` over the scatter alone.
         """
-        degrees = int(self.spread.degrees)
-        low, high = 1e-9, 1e12
-        for _ in range(64):
-            t = math.sqrt(low * high)
-            confidence = _confidence_of(t, degrees)
-            if self._half(self.spread, t, normal_factor(confidence)) < abs(distance):
-                low = t
-            else:
-                high = t
-        return max(0.0, 1 - _confidence_of(math.sqrt(low * high), degrees))
+        degrees, target = int(self.spread.degrees), abs(distance)
+        scatter_u = self.spread.scatter_u
+        all_u = math.hypot(max(scatter_u, self.spread.stated_u), self.shared_u)
+        if not target or not all_u:
+            return 0.0 if target else 1.0
+
+        def beyond(log_t: float) -> float:
+            t = math.exp(log_t)
+            return math.log(self._half(self.spread, t, normal_factor(_confidence_of(t, degrees))) / target)
+
+        furthest = min(FURTHEST, target / scatter_u) if scatter_u else FURTHEST
+        log_t = rising_root(beyond, math.log(min(target / all_u, furthest)), math.log(furthest))
+        return max(0.0, 1 - _confidence_of(math.exp(log_t), degrees))
 
     def p_different(self, edge: float = 0.0) -> float:
         """Of a true log ratio of just `edge`, two-sided; with 0, of no difference."""
-        return self.p_beyond(self.value - edge) if self.value != edge else 1.0
+        return self.p_beyond(self.value - edge)
 
     def p_at_most(self, edge: float) -> float:
         """Of a true log ratio of `edge` or more, one-sided."""
@@ -260,6 +266,23 @@ def cancels_told(mine: Sequence[Meter], theirs: Sequence[Meter], cancels: bool) 
 
 
 # --- distributions ---------------------------------------------------------------------------------------
+
+
+def rising_root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a continuous, rising function is zero, by false position (Illinois variant); the nearer end if nowhere."""
+    at_low, at_high = function(low), function(high)
+    if at_low >= 0 or at_high <= 0:
+        return low if at_low >= 0 else high
+    for _ in range(MOST_STEPS):
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        value = function(middle)
+        if abs(value) < CLOSE:
+            return middle
+        if value < 0:
+            low, at_low, at_high = middle, value, at_high / 2
+        else:
+            high, at_high, at_low = middle, value, at_low / 2
+    return (low + high) / 2
 
 
 def normal_factor(confidence: float) -> float:

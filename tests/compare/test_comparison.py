@@ -118,6 +118,7 @@ def test_what_has_no_figure_is_named():
         compare_runs([record_of(STEADY), failed])
     with pytest.raises(UserInputError, match="named twice"):
         compare_runs([record_of(STEADY), record_of(STEADY)])
+    assert "few repeats (f-b1 has 2)" in one(record_of(STEADY), record_of([29.0, 29.1], "f")).notes[0]
     again = one(record_of(STEADY), record_of(times(1.1)))  # the same spec, run another time
     assert again.ratio == pytest.approx(1.1)
     assert (again.baseline[-4:], again.other[-4:]) == (" (1)", " (2)")
