@@ -92,7 +92,9 @@ def _sides(name: str, results: Path, boundary: Boundary, allowed: Collection[Acr
         found.unreadable += [*found.broken, *found.broken_imports]  # it may be one of these
         raise no_such_run(name, known | {record.campaign for record in found.imports}, results)
     boundaries: list[Boundary] = [boundary, "node", "node-gpus"] if "boundary" in allowed else [boundary]
-    foreign = [(f"{name}: {each[0].project_name}", partial(imported_side, each)) for each in _projects(imports)]
+    foreign = [
+        (f"{each[0].campaign}/{each[0].project_name}", partial(imported_side, each)) for each in _projects(imports)
+    ]
     return _built(name, foreign, boundaries, found.left_out)
 
 

@@ -64,7 +64,7 @@ class Side(Frozen):
     """One thing to compare: energies in J per generation within `boundary`."""
 
     label: str
-    longer: str = Field("", description="a label that says more; can be typed")
+    longer: tuple[str, ...] = Field((), description="labels that say more; each can be typed")
     name: str = Field(description="campaign/run id or folder, study:model@task, or campaign/project; can be typed")
     identity: str = Field(description="equal only for one and the same thing")
     group: str = Field(description="what the user named")

@@ -148,11 +148,13 @@ def _labelled(sets: Sequence[Sequence[Side]]) -> list[list[Side]]:
     """Short names where they tell the sides of a table apart, longer ones elsewhere, at last numbers."""
     sides = [side for each in sets for side in each]
     labels = [side.label for side in sides]
-    longer = [side.longer or side.name for side in sides]
-    numbered = [f"{side.name} ({number})" for number, side in enumerate(sides, 1)]
-    for others in (longer, [side.name for side in sides], numbered):
+    longer = [[*side.longer, side.name, f"{side.name} ({number})"] for number, side in enumerate(sides, 1)]
+    for level in range(max(map(len, longer), default=0)):
         counts = Counter(labels)
-        labels = [other if counts[label] > 1 else label for label, other in zip(labels, others, strict=True)]
+        labels = [
+            others[min(level, len(others) - 1)] if counts[label] > 1 else label
+            for label, others in zip(labels, longer, strict=True)
+        ]
     named = iter(side.model_copy(update={"label": label}) for side, label in zip(sides, labels, strict=True))
     return [[next(named) for _ in each] for each in sets]
 

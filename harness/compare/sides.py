@@ -37,6 +37,8 @@ def side_of(record: RunRecord, boundary: Boundary, group: str, name: str | None 
         raise MeasurementInvalid(f"It has no energy: {why}")
     estimate = _estimate(summary, boundary)
     accepted = [window for window in record.measurements if not window.rejected]
+    if len(accepted) < 2:
+        raise MeasurementInvalid("Fewer than two of its windows were accepted.")
     if any(window.work.requests <= 0 for window in accepted):
         raise MeasurementInvalid("A window has counted no generation, so there is no energy of one.")
     if estimate.low <= 0:
@@ -52,7 +54,7 @@ def side_of(record: RunRecord, boundary: Boundary, group: str, name: str | None 
     machine = _machine(record)
     return Side(
         label=stem,
-        longer=f"{name.rpartition('/')[0]}/{stem}" if "/" in name else "",
+        longer=_longer(record, stem, name),
         name=name,
         identity=hashlib.sha256(record.model_dump_json().encode()).hexdigest(),
         group=group,
@@ -77,6 +79,13 @@ def side_of(record: RunRecord, boundary: Boundary, group: str, name: str | None 
         fields=setting(record) | _work(record),
         caveats=tuple(caveat.code for caveat in all_caveats(record)),
     )
+
+
+def _longer(record: RunRecord, stem: str, name: str) -> tuple[str, ...]:
+    """The stem in its campaign or folder; and the run id alone, which means the run only where it is stored."""
+    folder, _, _ = name.rpartition("/")
+    alone = (record.run_id,) if folder == record.campaign else ()
+    return (*([f"{folder}/{stem}"] if folder else []), *alone)
 
 
 def _estimate(summary: Summary, boundary: Boundary) -> Estimate:

@@ -12,7 +12,7 @@ from harness.compare.groups import matched
 from harness.compare.sides import side_of
 from harness.compare.verdicts import Limit
 from harness.errors import UserInputError
-from harness.records import Failure, RunRecord
+from harness.records import Failure, RunRecord, WorkCounts
 from harness.stats import holm
 
 STEADY = [29.0, 29.1, 28.9, 29.05, 28.95]
@@ -116,6 +116,17 @@ def test_what_has_no_figure_is_named():
     assert reasons["c"] == "no tokens were counted, so there is no energy of one"
     with pytest.raises(UserInputError, match=r"only tests/a-b1-\w+ was found .*No memory"):
         compare_runs([record_of(STEADY), failed])
+    kept = record_of(STEADY, "g")
+    idle = kept.measurements[4].model_copy(update={"work": WorkCounts()})
+    rejected = [window.model_copy(update={"rejected": True}) for window in kept.measurements]
+    for measurements, says in (
+        ((*kept.measurements[:1], *rejected[1:]), "Fewer than two of its windows"),
+        ((*kept.measurements[:4], idle), "no generation"),
+    ):
+        with pytest.raises(UserInputError, match=says):
+            compare_runs([record_of(STEADY), kept.model_copy(update={"measurements": measurements})])
+    four = kept.model_copy(update={"measurements": (*kept.measurements[:4], rejected[4])})
+    assert one(record_of(STEADY), four).method_told == "unpaired (Welch), 5 and 4 repeats"
     with pytest.raises(UserInputError, match="named twice"):
         compare_runs([record_of(STEADY), record_of(STEADY)])
     assert "few repeats (f-b1 has 2)" in one(record_of(STEADY), record_of([29.0, 29.1], "f")).notes[0]
