@@ -24,6 +24,7 @@ BAR, TO_DECIDE, TOGETHER = "1 is │, margin ┊", "to decide", "95 %, all rows 
 SMALLEST_U, SMALLEST_CHANGE = 0.0001, 0.001  # below them nothing is told of a term, or of another unit's ratio
 DETAILED = 3  # comparisons up to which each is told in full
 SHOWN_PAIRS = 200  # rows of the table; --json has all
+SHOWN_LINES = 40  # below the table, of what holds of some pairs only
 SHOWN_NAMES = 3  # of what one line is about; --json has all
 
 
@@ -162,6 +163,8 @@ def _legend(comparison: Comparison) -> list[str]:
         for line in _told_of(each, len(pairs) <= DETAILED):
             told.setdefault(line, []).append(_pair(each))
     lines = [line if len(whose) == len(pairs) else f"{_some(whose)}: {line}" for line, whose in told.items()]
+    if len(lines) > SHOWN_LINES:
+        lines = [*lines[:SHOWN_LINES], f"{len(lines) - SHOWN_LINES:,} more lines are not shown: --json has all."]
     needed = [each.repeats_to_decide for each in pairs if each.repeats_to_decide is not None]
     if needed and len(pairs) > DETAILED:
         lines.append(f"to decide: from {min(needed)} to {max(needed)} repeats each, if spreads and ratios stay")

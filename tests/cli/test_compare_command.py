@@ -95,6 +95,7 @@ def test_what_cannot_be_read_is_named_and_no_other_baseline_is_taken(two_campaig
         assert answer.code == 2
         assert f"{broken.name}/record.json is not a whole JSON document" in answer.err
         assert f"left out: results/pr/{broken.name}/record.json" in answer.out
+    assert harness("show", "pr", cwd=two_campaigns).code == 2
     assert harness("compare", "base/a-b1", "base/b-b1", cwd=two_campaigns).code == 0  # none of those that are meant
     for baseline in (f"pr/{broken.name}", f"results/pr/{broken.name}", "pr/b-b1"):
         refused = harness("compare", baseline, "base/a-b1", "base/b-b1", cwd=two_campaigns)
