@@ -27,8 +27,8 @@ def compare_command(
         list[str],
         typer.Argument(
             metavar="A B [C ...]",
-            help="Run ids (or their beginning), folders, campaigns, imported runs, or study:MODEL; the first is the "
-            "baseline. One campaign alone: its models against each other.",
+            help="Run ids (or their beginning), CAMPAIGN/RUN_ID, folders, campaigns, imported runs, or study:MODEL; "
+            "the first is the baseline. One campaign alone: its models against each other.",
         ),
     ],
     per: Annotated[

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -26,6 +25,7 @@ from harness.compare.base import (
     Unit,
     UnitRatio,
 )
+from harness.compare.groups import labelled
 from harness.compare.ratio import LogRatio, budget, cancels_told, log_ratio
 from harness.compare.sides import side_of
 from harness.compare.verdicts import Judged, Limit, check_limit, judge, repeats_to_decide, to_decide_told
@@ -105,7 +105,7 @@ def compare_sides(
             told += [LeftOut(name=side.name, reason="its baseline has no figure") for side in counted]
             counted = []
         kept.append(counted)
-    kept = _labelled([sides for sides in kept if len(sides) > 1])
+    kept = labelled([sides for sides in kept if len(sides) > 1])
     pairs = [pair for sides in kept for pair in _pairs(sides, all_pairs)]
     if not pairs:
         raise UserInputError(*_nothing(sets, told, per))
@@ -142,21 +142,6 @@ def _pairs(sides: Sequence[Side], all_pairs: bool) -> list[tuple[Side, Side]]:
             same = "" if first.name == side.name else f": {first.name} and {side.name} hold the same record"
             raise UserInputError(f"The same run is named twice{same}.", "Name two different runs.")
     return list(combinations(sides, 2)) if all_pairs else [(sides[0], side) for side in sides[1:]]
-
-
-def _labelled(sets: Sequence[Sequence[Side]]) -> list[list[Side]]:
-    """Short names where they tell the sides of a table apart, longer ones elsewhere, at last numbers."""
-    sides = [side for each in sets for side in each]
-    labels = [side.label for side in sides]
-    longer = [[*side.longer, side.name, f"{side.name} ({number})"] for number, side in enumerate(sides, 1)]
-    for level in range(max(map(len, longer), default=0)):
-        counts = Counter(labels)
-        labels = [
-            others[min(level, len(others) - 1)] if counts[label] > 1 else label
-            for label, others in zip(labels, longer, strict=True)
-        ]
-    named = iter(side.model_copy(update={"label": label}) for side, label in zip(sides, labels, strict=True))
-    return [[next(named) for _ in each] for each in sets]
 
 
 def _uncounted(side: Side, per: Unit) -> LeftOut:

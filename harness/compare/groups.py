@@ -1,7 +1,8 @@
-"""Which of the sides of several campaigns belong together: those alike in all but what is compared. Pure."""
+"""Which sides of several campaigns belong together, alike in all but what is compared; and their labels. Pure."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from harness.compare.base import LeftOut, Side
@@ -48,6 +49,21 @@ def by_model(sides: Sequence[Side]) -> list[list[Side]]:
     for side in sides:
         groups.setdefault(side.fields["model"], []).append(side.model_copy(update={"group": side.fields["model"]}))
     return list(groups.values()) if len(groups) > 1 else [[side] for side in sides]
+
+
+def labelled(sets: Sequence[Sequence[Side]]) -> list[list[Side]]:
+    """Short names where they tell the sides of a table apart, longer ones elsewhere, at last numbers."""
+    sides = [side for each in sets for side in each]
+    labels = [side.label for side in sides]
+    longer = [[*side.longer, side.name, f"{side.name} ({number})"] for number, side in enumerate(sides, 1)]
+    for level in range(max(map(len, longer), default=0)):
+        counts = Counter(labels)
+        labels = [
+            others[min(level, len(others) - 1)] if counts[label] > 1 else label
+            for label, others in zip(labels, longer, strict=True)
+        ]
+    named = iter(side.model_copy(update={"label": label}) for side, label in zip(sides, labels, strict=True))
+    return [[next(named) for _ in each] for each in sets]
 
 
 def _key_names(groups: Sequence[Sequence[Side]]) -> list[str]:
