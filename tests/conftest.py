@@ -5,7 +5,13 @@ Forty examples each keep the whole suite within minutes on two cores; `--hypothe
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
+
+# Tests run side by side: the threads of numpy, torch and what is started would only wait for one another. Read when
+# numpy is first imported, which is later than this.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("house", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=400)
