@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from harness.campaign import Scheduled
 from harness.frozen import Frozen, Kernel, Provenance
 from harness.specs import RunSpec
 from harness.stats import Estimate
@@ -365,6 +366,7 @@ class RunRecord(Frozen):
     preparation: Preparation | None = Field(None, description="only where measure.meter_preparation asks for it")
     caveats: tuple[Caveat, ...] = ()
     failure: Failure | None = None
+    scheduled: Scheduled | None = Field(None, description="its place in the campaign; None where none is known")
 
     @model_validator(mode="after")
     def _status_fits(self) -> RunRecord:

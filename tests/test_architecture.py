@@ -27,6 +27,7 @@ own_process
 clock
 stats
 frozen
+campaign
 serving
 specs
 records
@@ -127,6 +128,7 @@ engines.guard
 engines.server
 engines.openai
 store.files
+store.manifest
 store.imports
 store.index
 store.queries
@@ -136,6 +138,11 @@ run.yaml_lines
 run.nested
 run.combinations
 run.config
+run.estimate
+run.order
+run.retries
+run.lanes
+run.journal
 run.sources
 run.engine_choice
 run.doubts
@@ -144,6 +151,7 @@ run.characterize
 run.worker
 run.fork_server
 run.executors
+run.preflight
 run.runner
 footprint.factors
 footprint.defaults
@@ -212,6 +220,7 @@ cli.replay_tables
 cli.served_tables
 cli.one_run
 cli.progress
+cli.plan
 cli.doctor
 cli.equivalents
 cli.imports

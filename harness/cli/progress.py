@@ -1,7 +1,8 @@
-"""What a person sees while a campaign runs: one live line on a terminal, plain lines elsewhere. On standard error."""
+"""What a person sees while a campaign runs: live lines on a terminal, plain lines elsewhere. On standard error."""
 
 from __future__ import annotations
 
+import math
 import time
 
 from rich.console import Console
@@ -10,8 +11,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from harness.measure.base import Progress as News
 from harness.records import RunRecord
+from harness.run.estimate import Range
+from harness.run.retries import Attempt
 from harness.specs import RunSpec
-from harness.units import format_duration, format_plus_minus, format_significant
+from harness.units import J_PER_KWH, format_duration, format_plus_minus, format_significant
 
 
 def news_text(news: News) -> str:
@@ -44,38 +47,107 @@ def outcome_text(record: RunRecord) -> str:
     return f"{format_plus_minus(energy.value, energy.half_width)} J per generation, {record.summary.windows} windows"
 
 
+def attempt_label(attempt: Attempt) -> str:
+    """The run, and why it is made once more."""
+    if attempt.halved_from is not None:
+        return f"{run_label(attempt.spec)}, half of a batch that did not fit"
+    return run_label(attempt.spec) + (f", attempt {attempt.number}" if attempt.number > 1 else "")
+
+
+class Tally:
+    """Where the campaign stands: done, failed, left, watts now, energy so far, time left.
+
+    Energy is what the GPUs that ran the models drew in all windows, rejected ones and those of failed runs too; warm-up
+    and idle time are not in it. Time left goes by the runs that have ended; before, by the estimate.
+    """
+
+    def __init__(self, estimate_s: Range | None) -> None:
+        self._estimate_s = estimate_s
+        self._start_s = time.monotonic()
+        self._power_w: dict[str, float] = {}
+        self._energy_j: float | None = None
+        self._simulated = False
+        self.done = self.failed = self.total = self.ended = 0
+
+    def started(self, total: int) -> None:
+        """A run begins."""
+        self.total = total
+
+    def news(self, spec: RunSpec, news: News) -> None:
+        """A run told something."""
+        if news.power_w is not None:
+            self._power_w[spec.run_id] = news.power_w
+        else:  # another phase
+            self._power_w.pop(spec.run_id, None)
+
+    def finished(self, record: RunRecord, again: bool) -> None:
+        """A run is stored."""
+        self._power_w.pop(record.run_id, None)
+        self.ended += 1
+        self.done += record.status == "complete"
+        self.failed += record.status == "failed" and not again
+        self._simulated |= record.simulated
+        active = {info.id for info in record.sources if info.runs_model}
+        drawn = [s.energy_j for window in record.measurements for s in window.sources if s.source_id in active]
+        if drawn:
+            self._energy_j = (self._energy_j or 0.0) + math.fsum(drawn)
+
+    def words(self) -> str:
+        """All of it in one line; what is not known yet is left out."""
+        left = max(0, self.total - self.ended)
+        parts = [f"{self.done} done", f"{self.failed} failed", f"{left} left"]
+        if self._power_w:
+            parts.append(f"{format_significant(math.fsum(self._power_w.values()))} W now")
+        if self._energy_j is not None:
+            mark = " (simulated)" if self._simulated else ""
+            parts.append(f"{format_significant(self._energy_j / J_PER_KWH)} kWh in windows so far{mark}")
+        if left and self.ended:
+            pace_s = (time.monotonic() - self._start_s) / self.ended
+            parts.append(f"about {format_duration(pace_s * left)} left")
+        elif left and self._estimate_s is not None:
+            low_s, high_s = self._estimate_s
+            parts.append(f"{format_duration(low_s)} to {format_duration(high_s)} left")
+        return ", ".join(parts)
+
+
 class PlainListener:
     """A line for every start, repeat and end."""
 
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: Console, estimate_s: Range | None = None) -> None:
         self._out = out
-        self._label = ""
-        self._phase = ""
+        self._tally = Tally(estimate_s)
+        self._labels: dict[str, str] = {}
+        self._phases: dict[str, str] = {}
 
-    def run_started(self, index: int, total: int, spec: RunSpec) -> None:
+    def run_started(self, index: int, total: int, attempt: Attempt) -> None:
         """Say which run begins."""
-        self._phase = ""
-        self._label = f"[{index}/{total}] {run_label(spec)}"
-        self._say("start")
+        run_id = attempt.spec.run_id
+        self._tally.started(total)
+        self._phases[run_id] = ""
+        self._labels[run_id] = f"[{index}/{total}] {attempt_label(attempt)}"
+        self._say(run_id, "start")
 
-    def run_progress(self, progress: News) -> None:
+    def run_progress(self, spec: RunSpec, progress: News) -> None:
         """Say what it is doing: each phase once, each repeat."""
-        if progress.repeat is not None or progress.phase != self._phase:
-            self._say(news_text(progress))
-        self._phase = progress.phase
+        if progress.repeat is not None or progress.phase != self._phases[spec.run_id]:
+            self._say(spec.run_id, news_text(progress))
+        self._phases[spec.run_id] = progress.phase
+        self._tally.news(spec, progress)
 
-    def run_finished(self, record: RunRecord) -> None:
-        """Say how it ended."""
-        self._say(outcome_text(record))
+    def run_finished(self, record: RunRecord, again: bool) -> None:
+        """Say how it ended, and where the campaign stands."""
+        self._tally.finished(record, again)
+        self._say(record.run_id, outcome_text(record) + (" Tried again." if again else ""))
+        self._out.print(self._tally.words(), soft_wrap=True)
 
-    def _say(self, words: str) -> None:
-        self._out.print(escape(f"{self._label}: {words}"), soft_wrap=True)
+    def _say(self, run_id: str, words: str) -> None:
+        self._out.print(escape(f"{self._labels[run_id]}: {words}"), soft_wrap=True)
 
 
 class LiveListener:
-    """A bar over the campaign with what the current run is doing. Use as a context manager."""
+    """A bar over the campaign, where it stands, and what each run in flight is doing. Use as a context manager."""
 
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: Console, estimate_s: Range | None = None) -> None:
         self._progress = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=20),
@@ -85,9 +157,9 @@ class LiveListener:
             console=out,
             refresh_per_second=2,  # the parent shares the machine with what it measures
         )
-        self._task: TaskID | None = None
-        self._label = ""
-        self._started_s = 0.0
+        self._tally = Tally(estimate_s)
+        self._campaign: TaskID | None = None
+        self._runs: dict[str, tuple[TaskID, str, float]] = {}
 
     def __enter__(self) -> LiveListener:
         self._progress.start()
@@ -96,25 +168,37 @@ class LiveListener:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def run_started(self, index: int, total: int, spec: RunSpec) -> None:
-        """Name the run on the bar."""
-        self._label = escape(run_label(spec))
-        self._started_s = time.monotonic()
-        if self._task is None:
-            self._task = self._progress.add_task(self._label, total=total)
-        self._progress.update(self._task, description=f"{self._label}: start", completed=index - 1)
+    def run_started(self, index: int, total: int, attempt: Attempt) -> None:
+        """A line for the run."""
+        self._tally.started(total)
+        label = escape(attempt_label(attempt))
+        if self._campaign is None:
+            self._campaign = self._progress.add_task("", total=total)
+        task = self._progress.add_task(f"{label}: start", total=None)
+        self._runs[attempt.spec.run_id] = task, label, time.monotonic()
+        self._show_tally()
 
-    def run_progress(self, progress: News) -> None:
-        """Update the line."""
-        if self._task is not None:
-            self._progress.update(self._task, description=f"{self._label}: {escape(news_text(progress))}")
+    def run_progress(self, spec: RunSpec, progress: News) -> None:
+        """Update the run's line."""
+        task, label, _ = self._runs[spec.run_id]
+        told = f"{label}: {escape(news_text(progress))}"
+        self._progress.update(task, description=told, completed=progress.repeat, total=progress.max_repeats)
+        self._tally.news(spec, progress)
+        self._show_tally()
 
-    def run_finished(self, record: RunRecord) -> None:
+    def run_finished(self, record: RunRecord, again: bool) -> None:
         """Print the outcome above the bar and advance it."""
+        task, label, start_s = self._runs.pop(record.run_id)
         colour = "green" if record.status == "complete" else "red"
-        took = format_duration(time.monotonic() - self._started_s)
-        self._progress.console.print(
-            f"[{colour}]{record.status}[/] {self._label}: {escape(outcome_text(record))} ({took})"
-        )
-        if self._task is not None:
-            self._progress.advance(self._task)
+        took = format_duration(time.monotonic() - start_s)
+        told = escape(outcome_text(record)) + (" Tried again." if again else "")
+        self._progress.remove_task(task)
+        self._progress.console.print(f"[{colour}]{record.status}[/] {label}: {told} ({took})")
+        self._tally.finished(record, again)
+        self._show_tally()
+
+    def _show_tally(self) -> None:
+        if self._campaign is not None:
+            self._progress.update(
+                self._campaign, description=self._tally.words(), completed=self._tally.ended, total=self._tally.total
+            )

@@ -10,10 +10,12 @@ import typer
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from harness.records import RunRecord
     from harness.run.config import Plan
+    from harness.run.estimate import Range
+    from harness.run.lanes import Lanes
     from harness.run.runner import CampaignResult
+    from harness.specs import RunSpec
 
 EXIT_RUNS_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -32,6 +34,16 @@ def run_command(
             "--replay", help="Run no model: replay what the 88-model study found for each run, on a simulated node."
         ),
     ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Make only those runs again that failed, and none that was never made."),
+    ] = False,
+    parallel: Annotated[
+        bool,
+        typer.Option(
+            "--parallel", help="A run on each GPU at once, where sources.gpus name different ones. See README."
+        ),
+    ] = False,
     phone: Phone = None,
     car: Car = None,
     grid: Grid = None,
@@ -39,11 +51,17 @@ def run_command(
 ) -> None:
     """Measure every run of a config that has no complete result yet, and print the campaign's table.
 
+    Runs that failed before are tried again.
+
     Exit code 0: all complete; 1: some runs failed; 2: nothing could be run; 130: stopped.
     """
+    from harness.cli.plan import print_plan
     from harness.errors import UserInputError
     from harness.run.config import load_plan
-    from harness.run.runner import pending, preflight
+    from harness.run.estimate import earlier_records, estimate, total
+    from harness.run.lanes import SERIAL, gpu_lanes, refuse_parallel
+    from harness.run.preflight import preflight
+    from harness.run.runner import pending
 
     chosen = editions(phone, car, grid)
     plan = load_plan(config)
@@ -51,17 +69,26 @@ def run_command(
         from harness.study.replay import replay_plan
 
         plan = replay_plan(plan)
-    todo = pending(plan, results)
-    if dry_run:
-        _print_plan(plan, {spec.run_id for spec in todo}, as_json)
-        return
+    todo = pending(plan, results, retry_failed)
     if in_process and not all(spec.on_virtual_clock for spec in todo):
         raise UserInputError(
             "--in-process is for the virtual clock: two runs with real engines in one process disturb each other.",
             "Leave it out.",
         )
-    preflight(todo)
-    outcome = _run(plan, results, in_process, len(todo), as_json)
+    if parallel:
+        if in_process:
+            raise UserInputError("--in-process makes one run at a time.", "Leave it or --parallel out.")
+        refuse_parallel(todo)
+    earlier = earlier_records(results) if todo else []
+    estimates = [estimate(spec, earlier) for spec in todo]
+    if dry_run:
+        print_plan(plan, todo, estimates, as_json)
+        return
+    gpus = preflight(todo)
+    lanes = gpu_lanes(gpus) if parallel else SERIAL
+    estimate_s, unknown = total(each.duration_s for each in estimates)
+    live = not as_json and bool(todo)
+    outcome = _run(plan, results, in_process, live, None if unknown else estimate_s, lanes, retry_failed)
     _print_outcome(plan, outcome, config, chosen, replay, as_json)
     if outcome.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -69,7 +96,15 @@ def run_command(
         raise typer.Exit(EXIT_RUNS_FAILED)
 
 
-def _run(plan: Plan, results: Path, in_process: bool, todo: int, as_json: bool) -> CampaignResult:
+def _run(
+    plan: Plan,
+    results: Path,
+    in_process: bool,
+    live: bool,
+    estimate_s: Range | None,
+    lanes: Lanes,
+    only_failed: bool,
+) -> CampaignResult:
     import contextlib
     import signal
 
@@ -87,65 +122,10 @@ def _run(plan: Plan, results: Path, in_process: bool, todo: int, as_json: bool) 
     executor = InProcessExecutor() if in_process else SubprocessExecutor()
     err = Console(stderr=True, highlight=False)
     with contextlib.closing(executor):
-        if err.is_terminal and not as_json and todo:
-            with LiveListener(err) as live:
-                return run_campaign(plan, results, executor, live)
-        return run_campaign(plan, results, executor, PlainListener(err))
-
-
-def _print_plan(plan: Plan, todo: set[str], as_json: bool) -> None:
-    import json
-
-    if as_json:
-        runs = [
-            {
-                "run_id": spec.run_id,
-                "pending": spec.run_id in todo,
-                "spec": spec.model_dump(mode="json"),
-            }
-            for spec in plan.specs
-        ]
-        typer.echo(json.dumps({"campaign": plan.campaign, "runs": runs}, indent=2))
-        return
-    from harness.cli.tables import console
-
-    out = console()
-    out.print(_plan_table(plan, todo))
-    if any(spec.replay for spec in plan.specs):
-        out.print("replay: no model runs; time and power are those of the study's runs, on a simulated node.")
-
-
-def _plan_table(plan: Plan, todo: set[str]) -> Table:
-    """A row per run. Tasks and prompts have a column only where they differ."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    rows = []
-    for spec in plan.specs:
-        node = spec.sources.node
-        rows.append(
-            {
-                "run_id": spec.run_id,
-                "task": spec.task,
-                "model": escape(spec.model.id),
-                "prompts": escape(spec.prompts.label),
-                "weights": "none" if spec.engine == "simulated" else spec.model.weights,
-                "batch": str(spec.batch_size) if spec.server is None else spec.load_label,
-                "dtype": spec.dtype,
-                "engine": "replay" if spec.replay else spec.engine,
-                "energy from": f"{node.gpu_count} simulated {node.gpu}" if node else "NVML",
-                "to do": "yes" if spec.run_id in todo else "done",
-            }
-        )
-    tasks = ", ".join(dict.fromkeys(row["task"] for row in rows))
-    title = f"Plan of {escape(plan.campaign)} ({tasks}): {len(todo)} of {len(plan.specs)} runs to do"
-    table = Table(title=title, title_justify="left")
-    names = [name for name in rows[0] if name not in ("task", "prompts") or len({row[name] for row in rows}) > 1]
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(row[name] for name in names))
-    return table
+        if err.is_terminal and live:
+            with LiveListener(err, estimate_s) as listener:
+                return run_campaign(plan, results, executor, listener, lanes, only_failed)
+        return run_campaign(plan, results, executor, PlainListener(err, estimate_s), lanes, only_failed)
 
 
 def _print_outcome(
@@ -158,24 +138,25 @@ def _print_outcome(
 
     from harness.cli.tables import console, print_results
     from harness.report.results import Editions, result_row
-    from harness.store.files import RECORD, read_record
+    from harness.run.runner import pending
 
     assert isinstance(chosen, Editions)
-    stored = [(spec, outcome.folder / spec.run_id / RECORD) for spec in plan.specs]
-    records = [(spec, read_record(path)) for spec, path in stored if path.exists()]
+    records = _stored(plan, outcome.folder)
     rows = [result_row(record, chosen, spec.accounting) for spec, record in records]
     means = []
     if replay:
         from harness.study.replay import replayed_means
 
         means = replayed_means(record for _, record in records)
-    left = len(plan.specs) - sum(row.status == "complete" for row in rows)
+    left = len(pending(plan, outcome.folder.parent))
     if as_json:
         document: dict[str, object] = {
             "campaign": plan.campaign,
             "folder": str(outcome.folder),
             "completed": len(outcome.complete),
             "failed": len(outcome.failed),
+            "tried_again": len(outcome.overtaken),
+            "recovered": len(outcome.recovered),
             "skipped": outcome.skipped,
             "interrupted": outcome.interrupted,
             "runs": [row.model_dump(mode="json") for row in rows],
@@ -197,7 +178,41 @@ def _print_outcome(
         f"Results: {escape(str(outcome.folder))}",
         soft_wrap=True,
     )
+    for record in outcome.overtaken:
+        out.print(escape(_followed(record)), soft_wrap=True)
+    for record in outcome.recovered:
+        out.print(escape(_kept(record)), soft_wrap=True)
     if outcome.interrupted:
         out.print(f"Stopped with {left} left. Finished runs are kept; resume with: {again}", soft_wrap=True)
     elif outcome.failed:
         out.print(f"Failed runs are tried again by: {again}", soft_wrap=True)
+
+
+def _stored(plan: Plan, folder: Path) -> list[tuple[RunSpec, RunRecord]]:
+    """The plan's runs as they are stored, in its order; one measured at half its batch is followed by that."""
+    from harness.store.files import RECORD, read_record
+
+    found: dict[str, tuple[RunSpec, RunRecord]] = {}
+    for spec in plan.specs:
+        run_id: str | None = spec.run_id
+        while run_id is not None and run_id not in found and (folder / run_id / RECORD).exists():
+            record = read_record(folder / run_id / RECORD)
+            found[run_id] = spec, record
+            run_id = record.scheduled.halved_as if record.scheduled is not None else None
+    return list(found.values())
+
+
+def _followed(record: RunRecord) -> str:
+    """What became of an attempt that failed."""
+    assert record.failure is not None
+    assert record.scheduled is not None
+    half = record.scheduled.halved_as
+    then = f"Measured at half the batch instead: {half}." if half else "Tried again."
+    return f"{record.run_id}: {record.failure.message} {then}"
+
+
+def _kept(record: RunRecord) -> str:
+    """What was found of a run whose runner was killed."""
+    if record.status == "complete":
+        return f"{record.run_id} was finished by a runner that was killed; it is kept."
+    return f"{record.run_id}: {len(record.measurements)} windows of a runner that was killed are kept."

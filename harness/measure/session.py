@@ -78,6 +78,7 @@ class Session:
     truth: TrueEnergy | None = None
     report: Callable[[Progress], None] = lambda progress: None
     own_pids: Callable[[], frozenset[int]] = frozenset  # processes that work for us although we did not start them
+    keep: Callable[[Measurement], None] = lambda window: None  # told every window at once: the process may be killed
     kept: tuple[tuple[Measurement, ...], PowerTrace] | None = None  # what there is, also when run() failed
     kept_served: Served | None = None
     kept_load: ServedPhase | None = None  # the load that failed
@@ -206,6 +207,7 @@ class Session:
             if not repeats or not keeps_phase(self._lead, batch_s):  # every window shows more of it
                 self._look_at_period()
             repeats.append(self._one_repeat(len(repeats), batch_count, self._spread(batch_s)))
+            self.keep(repeats[-1].measurement)
             measurements = self._judged()
             elapsed_s = self.clock.now_s() - start_s
             interval = repeats_interval(measurements, self._active)

@@ -28,7 +28,7 @@ from harness.clock import VirtualClock
 from harness.errors import HarnessError, SourceUnavailable
 from harness.own_process import own_command, own_environment
 from harness.power.base import PowerSource, Reading
-from harness.power.trace import COLUMNS, PowerTrace, empty_trace
+from harness.power.trace import COLUMNS, PowerTrace, read_samples
 from harness.stats import FloatArray
 
 SourceFactory = Callable[[], Sequence[PowerSource]]
@@ -118,11 +118,7 @@ class ProcessSampler:
         """Everything that has reached the file; up to a second may still be on its way while sampling."""
         if self._process is not None and self._process.poll() is None:
             self._ask(b"f")
-        if not self._path.exists():
-            return empty_trace(self._ids, self._period_s)
-        flat = np.fromfile(self._path, dtype=np.float64)
-        whole = len(flat) // len(COLUMNS) * len(COLUMNS)
-        return PowerTrace(self._ids, self._period_s, flat[:whole].reshape(-1, len(COLUMNS)), self._missed)
+        return read_samples(self._path, self._ids, self._period_s, self._missed)
 
     def stop(self) -> PowerTrace:
         """End the helper and return the whole trace. A helper that died leaves what it wrote."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -67,3 +68,14 @@ class PowerTrace:
 def empty_trace(source_ids: tuple[str, ...], period_s: float) -> PowerTrace:
     """A trace without samples."""
     return PowerTrace(source_ids, period_s, np.empty((0, len(COLUMNS))), None)
+
+
+def read_samples(
+    path: Path, source_ids: tuple[str, ...], period_s: float, missed_deadlines: int | None = None
+) -> PowerTrace:
+    """What a sampler has appended to its file so far, whole rows only; an empty trace where there is no file."""
+    if not path.exists():
+        return empty_trace(source_ids, period_s)
+    flat = np.fromfile(path, dtype=np.float64)
+    whole = len(flat) // len(COLUMNS) * len(COLUMNS)
+    return PowerTrace(source_ids, period_s, flat[:whole].reshape(-1, len(COLUMNS)), missed_deadlines)

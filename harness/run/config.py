@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.campaign import CampaignOptions
 from harness.engines.architectures import preset
 from harness.errors import HarnessError, UserInputError
 from harness.power.profiles import read_profile
@@ -24,7 +25,9 @@ from harness.tasks.catalog import SECTIONS, TASKS, TaskInfo, task_info
 from harness.tasks.files import READABLE, file_sha256
 from harness.tasks.prompts import input_sha256, load_requests
 
-TOP_KEYS = ("campaign", "defaults", "runs")
+DEFAULT_OPTIONS = CampaignOptions()
+OPTION_KEYS = tuple(CampaignOptions.model_fields)
+TOP_KEYS = ("campaign", "defaults", "runs", *OPTION_KEYS)
 # Fields that may be a list in a config: one run for each value.
 SWEEPS: tuple[tuple[str, ...], ...] = (
     ("model",),
@@ -53,10 +56,11 @@ SHORT_FORMS: dict[tuple[str, ...], str] = {("model",): "id", ("sources",): "kind
 
 @dataclass(frozen=True)
 class Plan:
-    """A campaign's name and its runs, in the order of the config."""
+    """A campaign's name, its runs in the order of the config, and how they are to be made."""
 
     campaign: str
     specs: tuple[RunSpec, ...]
+    options: CampaignOptions = DEFAULT_OPTIONS
 
 
 def load_plan(path: Path) -> Plan:
@@ -81,13 +85,34 @@ def load_plan(path: Path) -> Plan:
     defaults = root.get("defaults") or {}
     if not isinstance(defaults, dict):
         raise where.error(("defaults",), "defaults must be a mapping")
+    options = _options(root, where)
     specs: dict[str, RunSpec] = {}
+    origins: dict[str, int] = {}
     for index, run in enumerate(runs):
         if not isinstance(run, dict):
             raise where.error(("runs", index), "a run must be a mapping")
         for spec in _expand(run, defaults, where, index):
-            specs.setdefault(spec.run_id, spec)
-    return Plan(campaign, tuple(specs.values()))
+            if spec.run_id in specs:
+                line = where.line(("runs", origins[spec.run_id]))
+                raise where.error(
+                    ("runs", index),
+                    f"{spec.model.id} {spec.load_label} is in the config twice ({spec.run_id}, first at line {line})",
+                    "Leave one of them out. timeout_s and accounting do not make another run; a seed does.",
+                )
+            specs[spec.run_id], origins[spec.run_id] = spec, index
+    return Plan(campaign, tuple(specs.values()), options)
+
+
+def _options(root: dict[str, Any], where: Where) -> CampaignOptions:
+    try:
+        return CampaignOptions.model_validate({key: root[key] for key in OPTION_KEYS if key in root})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = first["loc"]
+        if first["type"] == "extra_forbidden":
+            raise where.unknown(key, fields_at(CampaignOptions, key[:-1])) from error
+        words = first["msg"][0].lower() + first["msg"][1:]
+        raise where.error(key, f"{'.'.join(map(str, key))}: {words}") from error
 
 
 def _is_folder_name(name: Any) -> bool:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -18,9 +19,11 @@ from harness.errors import HarnessError, StoreError
 from harness.measure.base import Progress
 from harness.records import Failure, RunRecord
 from harness.run.fork_server import ForkServer
-from harness.run.worker import SAMPLES_FILE, WorkerTask, execute, failed_record
+from harness.run.journal import JOURNAL, SAMPLES_FILE, unfinished, whole_record
+from harness.run.lanes import HELD
+from harness.run.worker import WorkerTask, execute, failed_record
 from harness.specs import RunSpec
-from harness.store.files import RECORD, read_record, write_run
+from harness.store.files import rewrite_record, write_run
 
 STDERR_TAIL_BYTES = 4000
 GRACE_S = 5.0
@@ -30,14 +33,17 @@ Report = Callable[[Progress], None]
 
 
 class Executor(Protocol):
-    """Runs a spec and leaves its record, complete or failed, in the scratch folder. Closed when it is done with."""
+    """Runs a spec and leaves its record, complete or failed, in the scratch folder. Closed when it is done with.
+
+    The runner calls `run` from as many threads as its lanes say, and `close` from its own thread to stop them all.
+    """
 
     def run(self, spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
         """Run to the end, whatever happens."""
         ...
 
     def close(self) -> None:
-        """Give back what it holds; again is harmless."""
+        """End what is in progress and give back what it holds; again is harmless."""
         ...
 
 
@@ -47,7 +53,7 @@ class InProcessExecutor:
     def run(self, spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
         """Run here."""
         record = execute(spec, campaign, scratch, report)
-        _clear(scratch)
+        clear_scratch(scratch)
         return record
 
     def close(self) -> None:
@@ -55,26 +61,48 @@ class InProcessExecutor:
 
 
 class SubprocessExecutor:
-    """One child process per run, in its own process group; the parent blocks on its progress pipe."""
+    """One child process per run, in its own process group; the parent blocks on its progress pipe.
+
+    Several threads may run at once: each run has a fork server to itself, which is used again.
+    """
 
     def __init__(self) -> None:
-        self._server = ForkServer()
+        self._idle: list[ForkServer] = []
+        self._working: dict[ForkServer, int] = {}  # and the worker's process id
+        self._change = threading.Condition()
+        self._closed = False
 
     def run(self, spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
         """Run in a child.
 
         Raises:
-            KeyboardInterrupt: Passed on, after the child and all it started have ended.
+            KeyboardInterrupt: Passed on, after the child and all it started have ended; its scratch is as it was.
             StoreError: The scratch folder cannot be written.
         """
+        with self._change:
+            server = self._idle.pop() if self._idle else ForkServer()
+        try:
+            return self._run(server, spec, campaign, scratch, report)
+        finally:
+            with self._change:
+                self._working.pop(server, None)
+                self._idle.append(server)
+                self._change.notify_all()
+            if self._closed:
+                server.close()
+
+    def _run(self, server: ForkServer, spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         read_fd, write_fd = os.pipe()
         task_path, stderr_path = scratch / "task.json", scratch / "stderr.log"
         try:
             task = WorkerTask(spec=spec, campaign=campaign, scratch=str(scratch))
             task_path.write_text(task.model_dump_json(), encoding="utf-8")
-            with stderr_path.open("wb") as stderr:
-                pid = self._server.start(str(task_path), stderr.fileno(), write_fd)
+            with stderr_path.open("wb") as stderr, self._change:
+                if self._closed:
+                    raise HarnessError("The campaign was stopped before this run began.")
+                pid = server.start(str(task_path), stderr.fileno(), write_fd)
+                self._working[server] = pid
         except OSError as error:
             os.close(read_fd)
             raise StoreError(
@@ -85,56 +113,91 @@ class SubprocessExecutor:
             raise
         finally:
             os.close(write_fd)
-        phase, timed_out, code = self._follow(pid, read_fd, spec.timeout_s, report)
-        if (scratch / RECORD).exists() and not timed_out:
-            record = read_record(scratch / RECORD)
-            if record.failure is not None and not record.failure.stderr_tail:
-                failure = record.failure.model_copy(update={"stderr_tail": _tail(stderr_path)})
-                record = record.model_copy(update={"failure": failure})
-                write_run(scratch, record, None)
-        else:
+        phase, timed_out, code = _follow(server, pid, read_fd, spec.timeout_s, report)
+        record = whole_record(scratch)
+        if record is None or timed_out:
             failure = _died(code, timed_out, phase, spec.timeout_s, _tail(stderr_path))
-            record = failed_record(spec, campaign, started, failure)
-            write_run(scratch, record, None)
-        _clear(scratch)
+            record, trace = unfinished(scratch, failure) or (failed_record(spec, campaign, started, failure), None)
+            write_run(scratch, record, trace)
+        elif record.failure is not None and not record.failure.stderr_tail:
+            failure = record.failure.model_copy(update={"stderr_tail": _tail(stderr_path)})
+            record = record.model_copy(update={"failure": failure})
+            rewrite_record(scratch, record)
+        clear_scratch(scratch)
         return record
 
     def close(self) -> None:
-        """End the process that workers are forked from."""
-        self._server.close()
+        """End the runs in progress, with all they started, and the processes that workers are forked from."""
+        with self._change:
+            self._closed = True
+            for pid in self._working.values():
+                _kill_group(pid, signal.SIGTERM)
+            if not self._change.wait_for(lambda: not self._working, GRACE_S):
+                for server, pid in self._working.items():
+                    _kill_group(pid, signal.SIGKILL)
+                    server.kill()
+            idle = tuple(self._idle)
+        for server in idle:
+            server.close()
 
-    def _follow(self, pid: int, read_fd: int, timeout_s: float, report: Report) -> tuple[str, bool, int | None]:
-        """Block on the child's progress until it ends. Returns its last phase, whether time ran out, its exit code."""
-        phase, timed_out, code, answered = "start", threading.Event(), None, False
 
-        def end_it() -> None:
-            timed_out.set()
-            _kill_group(pid, signal.SIGKILL)
+class _Deadline:
+    """Ends a worker's process group when its time is up. Time in which it has to wait for others is not counted."""
 
-        timer = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), end_it)
-        timer.daemon = True
-        timer.start()
-        try:
-            with os.fdopen(read_fd, encoding="utf-8") as lines:
-                for line in lines:
-                    progress = Progress(**json.loads(line))
-                    phase = progress.phase
-                    report(progress)
-            code, answered = self._server.wait(), True
-        except BaseException:
-            _kill_group(pid, signal.SIGTERM)
-            with suppress(TimeoutError):
-                code, answered = self._server.wait(GRACE_S), True
-            raise
-        finally:
-            timer.cancel()
-            _kill_group(pid, signal.SIGKILL)
-            if not answered:
-                try:
-                    code = self._server.wait(GRACE_S)
-                except TimeoutError:  # stopped or stuck; the next run gets another
-                    self._server.close()
-        return phase, timed_out.is_set(), code
+    def __init__(self, pid: int, timeout_s: float) -> None:
+        self._pid, self._left_s = pid, timeout_s
+        self.passed = threading.Event()
+        self._timer: threading.Timer | None = None
+        self.run()
+
+    def run(self) -> None:
+        """Count; again is harmless."""
+        if self._timer is None:
+            self._since_s = time.monotonic()
+            self._timer = threading.Timer(min(self._left_s, threading.TIMEOUT_MAX), self._end_it)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def hold(self) -> None:
+        """Count no more until run() is called; again is harmless."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._left_s = max(0.0, self._left_s - (time.monotonic() - self._since_s))
+
+    def _end_it(self) -> None:
+        self.passed.set()
+        _kill_group(self._pid, signal.SIGKILL)
+
+
+def _follow(
+    server: ForkServer, pid: int, read_fd: int, timeout_s: float, report: Report
+) -> tuple[str, bool, int | None]:
+    """Block on the child's progress until it ends. Returns its last phase, whether time ran out, its exit code."""
+    phase, code, answered = "start", None, False
+    deadline = _Deadline(pid, timeout_s)
+    try:
+        with os.fdopen(read_fd, encoding="utf-8") as lines:
+            for line in lines:
+                progress = Progress(**json.loads(line))
+                phase = progress.phase
+                (deadline.hold if phase == HELD else deadline.run)()
+                report(progress)
+        code, answered = server.wait(), True
+    except BaseException:
+        _kill_group(pid, signal.SIGTERM)
+        with suppress(TimeoutError):
+            code, answered = server.wait(GRACE_S), True
+        raise
+    finally:
+        deadline.hold()
+        _kill_group(pid, signal.SIGKILL)
+        if not answered:
+            try:
+                code = server.wait(GRACE_S)
+            except TimeoutError:  # stopped or stuck; the next run gets another
+                server.close()
+    return phase, deadline.passed.is_set(), code
 
 
 def _kill_group(pid: int, number: int) -> None:
@@ -168,8 +231,8 @@ def _tail(path: Path) -> str:
         return ""
 
 
-def _clear(scratch: Path) -> None:
+def clear_scratch(scratch: Path) -> None:
     """Leave only what is kept."""
-    for name in ("task.json", "stderr.log", "load.bin", SAMPLES_FILE):
+    for name in ("task.json", "stderr.log", "load.bin", SAMPLES_FILE, JOURNAL):
         (scratch / name).unlink(missing_ok=True)
     shutil.rmtree(scratch / SAVED_MODEL, ignore_errors=True)

@@ -93,6 +93,11 @@ class ForkServer:
                 self._process.wait()
             self._process = None
 
+    def kill(self) -> None:
+        """End the server at once, from another thread than the one that waits for its answer."""
+        if self._process is not None:
+            self._process.kill()
+
     def _ensure_server(self) -> None:
         if self._process is not None and self._process.poll() is None:
             return

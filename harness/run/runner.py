@@ -1,87 +1,111 @@
-"""Runs a plan: order, skip what is complete, keep going after a failure, stop cleanly when asked."""
+"""Runs a plan: skips what is complete, keeps going after a failure, tries again what may pass, stops cleanly."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable
+from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from harness.engines.server import refuse_elsewhere
+from harness.campaign import Scheduled
 from harness.errors import StoreError
 from harness.measure.base import Progress
-from harness.records import RunRecord
+from harness.records import Caveat, RunRecord
 from harness.run.config import Plan
-from harness.run.executors import Executor
-from harness.run.sources import opened_sources, refuse_shared, served_pids
-from harness.specs import RunSpec, SourcesSpec
-from harness.store.files import RECORD, campaign_lock, keep_run, read_record, scratch_folder, sweep_scratch
-from harness.tasks.hub import check_prompts
+from harness.run.executors import Executor, clear_scratch
+from harness.run.journal import recovered
+from harness.run.lanes import HELD, SERIAL, Gate, Lanes
+from harness.run.order import ordered
+from harness.run.retries import Attempt, next_attempt
+from harness.specs import RunSpec
+from harness.store.files import (
+    RECORD,
+    abandoned_scratch,
+    campaign_lock,
+    keep_attempt,
+    keep_run,
+    new_scratch,
+    read_record,
+    remove_scratch,
+    rewrite_record,
+)
+from harness.store.manifest import Aside, append, kept, read_manifest, started, unentered, utc_now
 
 
 class Listener(Protocol):
-    """Someone who watches a campaign."""
+    """Someone who watches a campaign. Called by one thread at a time."""
 
-    def run_started(self, index: int, total: int, spec: RunSpec) -> None:
+    def run_started(self, index: int, total: int, attempt: Attempt) -> None:
         """A run begins; `index` counts from 1 among those that are left to do."""
         ...
 
-    def run_progress(self, progress: Progress) -> None:
-        """News from the run."""
+    def run_progress(self, spec: RunSpec, progress: Progress) -> None:
+        """News from a run."""
         ...
 
-    def run_finished(self, record: RunRecord) -> None:
-        """A run is stored, complete or failed."""
+    def run_finished(self, record: RunRecord, again: bool) -> None:
+        """A run is stored, complete or failed; `again`: it is tried again, or at half its batch, in this start."""
         ...
 
 
 @dataclass
 class CampaignResult:
-    """What became of a plan. `interrupted` means that it was stopped before its end."""
+    """What became of a plan. `interrupted` means that it was stopped before its end.
+
+    `overtaken`: attempts that failed and were followed by another one; `recovered`: what a runner had left that was
+    killed, complete or with the windows that were.
+    """
 
     folder: Path
     complete: list[RunRecord] = field(default_factory=list)
     failed: list[RunRecord] = field(default_factory=list)
+    overtaken: list[RunRecord] = field(default_factory=list)
+    recovered: list[RunRecord] = field(default_factory=list)
     skipped: int = 0
     interrupted: bool = False
 
 
-def pending(plan: Plan, results: Path) -> list[RunSpec]:
-    """The specs without a complete record, in the order of the plan.
+def pending(plan: Plan, results: Path, only_failed: bool = False) -> list[RunSpec]:
+    """The specs that have no result yet, in the order of the campaign.
+
+    Args:
+        only_failed: Leave out those that were never tried.
 
     Raises:
         StoreError: A record is there but cannot be read: it is left alone, and nothing is run.
     """
-    return [spec for spec in plan.specs if not _is_complete(results / plan.campaign / spec.run_id)]
+    folder, options = results / plan.campaign, plan.options
+    specs = ordered(plan.specs, options.order, options.order_seed)
+    if only_failed:
+        specs = tuple(spec for spec in specs if (folder / spec.run_id / RECORD).exists())
+    return [spec for spec in specs if not _has_result(folder, spec.run_id, options.retry.halve_batch)]
 
 
-def preflight(specs: Sequence[RunSpec]) -> None:
-    """See that every dataset is there, and open each kind of source, before anything runs.
-
-    Raises:
-        UserInputError: A server is on another machine.
-        ModelUnavailable: A dataset of the hub cannot be had.
-        SourceUnavailable: With what to do; exit code 2.
-    """
-    for server in (spec.server for spec in specs if spec.server is not None):
-        if server.base_url is not None:
-            refuse_elsewhere(server.base_url, server.sources_host)
-    for prompts in dict.fromkeys(spec.prompts for spec in specs if spec.replay is None):
-        check_prompts(prompts)
-    seen: dict[SourcesSpec, bool] = {}
-    for spec in specs:
-        seen[spec.sources] = seen.get(spec.sources, True) and spec.measure.allow_shared_gpu
-    for sources, shared_allowed in seen.items():
-        with opened_sources(sources, None) as opened:
-            if not shared_allowed:
-                refuse_shared(opened.sources, frozenset().union(*map(served_pids, specs)))
+def _has_result(folder: Path, run_id: str, halves: bool) -> bool:
+    """Complete, or out of memory and complete at half the batch where the config allows that."""
+    path = folder / run_id / RECORD
+    if not path.exists():
+        return False
+    record = read_record(path)
+    half = record.scheduled.halved_as if record.scheduled is not None and halves else None
+    return record.status == "complete" or (half is not None and _has_result(folder, half, False))
 
 
-def run_campaign(plan: Plan, results: Path, executor: Executor, listener: Listener) -> CampaignResult:
-    """Run what is left of a plan, one run at a time.
+def run_campaign(
+    plan: Plan,
+    results: Path,
+    executor: Executor,
+    listener: Listener,
+    lanes: Lanes = SERIAL,
+    only_failed: bool = False,
+) -> CampaignResult:
+    """Run what is left of a plan.
 
-    A failed run is stored and the next one starts; it is tried again on the next start. Ctrl-C ends the run in
-    progress, keeps every finished one and returns with `interrupted` set.
+    A failed run is stored and the next one starts; it is tried again on the next start, and at once where that may
+    help. Ctrl-C ends the runs in progress, keeps every finished run and every finished window, and returns with
+    `interrupted` set.
 
     Raises:
         StoreError: A result cannot be written, or another process runs the campaign. What is stored stays as it is.
@@ -90,29 +114,190 @@ def run_campaign(plan: Plan, results: Path, executor: Executor, listener: Listen
     pending(plan, results)  # what cannot be read stops here, before anything is written
     _check_writable(folder)
     with campaign_lock(folder):
-        return _run_pending(plan, results, executor, listener)
-
-
-def _run_pending(plan: Plan, results: Path, executor: Executor, listener: Listener) -> CampaignResult:
-    folder, todo = results / plan.campaign, pending(plan, results)
-    result = CampaignResult(folder, skipped=len(plan.specs) - len(todo))
-    sweep_scratch(folder)
-    try:
-        for index, spec in enumerate(todo, start=1):
-            listener.run_started(index, len(todo), spec)
-            with scratch_folder(folder, spec.run_id) as scratch:
-                record = executor.run(spec, plan.campaign, scratch, listener.run_progress)
-                keep_run(scratch, folder, spec.run_id)
-            (result.complete if record.status == "complete" else result.failed).append(record)
-            listener.run_finished(record)
-    except KeyboardInterrupt:
-        result.interrupted = True
+        found = _recover(folder)
+        todo = pending(plan, results, only_failed)
+        skipped = len(plan.specs) - len(pending(plan, results))
+        result = CampaignResult(folder, skipped=skipped, recovered=found)
+        if todo:
+            order = ordered(plan.specs, plan.options.order, plan.options.order_seed)
+            append(folder, started(plan.options, lanes.at_once, [spec.run_id for spec in order]))
+        _Start(plan, executor, listener, lanes, result).run([Attempt(spec) for spec in todo])
     return result
 
 
-def _is_complete(run_folder: Path) -> bool:
-    path = run_folder / RECORD
-    return path.exists() and read_record(path).status == "complete"
+def _recover(folder: Path) -> list[RunRecord]:
+    """Keep what a killed runner has left, remove the rest of it, and enter what it could not enter."""
+    found = []
+    for scratch in abandoned_scratch(folder):
+        record = recovered(scratch)
+        if record is not None:
+            clear_scratch(scratch)
+            place = folder / record.run_id / RECORD
+            if place.exists() and read_record(place).status == "complete":
+                keep_attempt(scratch, folder, record.run_id)
+            else:
+                if place.exists():
+                    append(folder, Aside(at_utc=utc_now(), run_id=record.run_id))
+                keep_run(scratch, folder, record.run_id)
+            found.append(record)
+        remove_scratch(scratch)
+    for run_folder in unentered(folder, read_manifest(folder)):
+        append(folder, kept(run_folder, read_record(run_folder / RECORD).status))
+    return found
+
+
+@dataclass
+class _Start:
+    """One start of a campaign, under its lock."""
+
+    plan: Plan
+    executor: Executor
+    listener: Listener
+    lanes: Lanes
+    result: CampaignResult
+    begun: int = 0
+    total: int = 0
+    stopping: bool = False
+    writing: threading.RLock = field(default_factory=threading.RLock)  # one writer, one teller
+
+    def run(self, todo: list[Attempt]) -> None:
+        """Run them all, each as soon as its lane is free."""
+        self.total = len(todo)
+        in_flight: dict[futures.Future[Attempt | None], Attempt] = {}
+        with _pool(self.lanes.at_once) as pool:
+            try:
+                while todo or in_flight:
+                    starting = self.lanes.startable(todo, in_flight.values())
+                    gate = Gate(len(starting)) if self.lanes.in_rounds and len(starting) > 1 else None
+                    for attempt in starting:
+                        todo.remove(attempt)
+                    beside = tuple(attempt.spec.run_id for attempt in starting) if gate else ()
+                    for attempt in starting:
+                        in_flight[pool.submit(self._one, attempt, gate, beside)] = attempt
+                    for future in futures.wait(in_flight, return_when=futures.FIRST_COMPLETED).done:
+                        del in_flight[future]
+                        if (again := future.result()) is not None:
+                            todo.insert(0, again)
+            except BaseException as error:
+                self.stopping = True
+                self.executor.close()
+                if not isinstance(error, KeyboardInterrupt):
+                    raise
+                self.result.interrupted = True
+
+    def _one(self, attempt: Attempt, gate: Gate | None, beside: tuple[str, ...]) -> Attempt | None:
+        """Make one attempt and keep it. Returns the one that should follow it."""
+        with self.writing:
+            self.begun += 1
+            position = self.begun
+            self.listener.run_started(position, self.total, attempt)
+        scratch = new_scratch(self.result.folder, attempt.spec.run_id)
+        try:
+            record = self._measured(attempt.spec, scratch, gate)
+            if record is None:
+                again = None
+            else:
+                again = None if self.stopping else next_attempt(attempt, record, self.plan.options.retry)
+                self._keep(scratch, record, attempt, position, beside, again)
+        except StoreError:
+            raise  # what could not be stored stays in the scratch folder: the next start keeps it
+        except KeyboardInterrupt:
+            if (record := recovered(scratch)) is not None:
+                clear_scratch(scratch)
+                self._keep(scratch, record, attempt, position, beside, None)
+            remove_scratch(scratch)
+            raise
+        remove_scratch(scratch)
+        return None if again is None or self._is_planned(again) else again
+
+    def _measured(self, spec: RunSpec, scratch: Path, gate: Gate | None) -> RunRecord | None:
+        """The record, complete or failed; None where the campaign was stopped before anything was measured."""
+        if gate is not None:
+            gate.hold(scratch)
+        try:
+            record = self.executor.run(spec, self.plan.campaign, scratch, self._told(spec, scratch, gate))
+        finally:
+            if gate is not None:
+                gate.ended(scratch)
+        return None if self.stopping and record.status == "failed" and not record.measurements else record
+
+    def _told(self, spec: RunSpec, scratch: Path, gate: Gate | None) -> Callable[[Progress], None]:
+        def told(progress: Progress) -> None:
+            if gate is not None and progress.phase == HELD:
+                gate.passed(scratch)
+            with self.writing:
+                self.listener.run_progress(spec, progress)
+
+        return told
+
+    def _is_planned(self, again: Attempt) -> bool:
+        """Half of a batch may be a run of the plan anyway."""
+        planned = {spec.run_id for spec in self.plan.specs}
+        return again.halved_from is not None and again.number == 1 and again.spec.run_id in planned
+
+    def _keep(
+        self,
+        scratch: Path,
+        record: RunRecord,
+        attempt: Attempt,
+        position: int,
+        beside: tuple[str, ...],
+        again: Attempt | None,
+    ) -> None:
+        """Move it into place, enter it, tell of it."""
+        options, run_id = self.plan.options, record.run_id
+        half = again.spec.run_id if again is not None and again.spec is not attempt.spec else None
+        scheduled = Scheduled(
+            order=options.order,
+            order_seed=options.order_seed,
+            position=position,
+            attempt=attempt.number,
+            earlier=attempt.earlier,
+            halved_from=attempt.halved_from,
+            halved_as=half,
+            beside=tuple(other for other in beside if other != run_id),
+        )
+        caveats = (*record.caveats, *_of_company(record, scheduled))
+        record = record.model_copy(update={"scheduled": scheduled, "caveats": caveats})
+        with self.writing:
+            rewrite_record(scratch, record)
+            if (self.result.folder / run_id).exists():
+                append(self.result.folder, Aside(at_utc=utc_now(), run_id=run_id))
+            place = keep_run(scratch, self.result.folder, run_id)
+            append(self.result.folder, kept(place, record.status))
+            if again is not None:
+                self.result.overtaken.append(record)
+                self.total += not self._is_planned(again)
+            else:
+                (self.result.complete if record.status == "complete" else self.result.failed).append(record)
+            self.listener.run_finished(record, again is not None)
+
+
+def _of_company(record: RunRecord, scheduled: Scheduled) -> list[Caveat]:
+    """What other runs on the machine did to this one. A simulated machine is each run's own."""
+    if not scheduled.beside or record.simulated:
+        return []
+    others = ", ".join(scheduled.beside)
+    return [
+        Caveat(
+            code="node-shared",
+            message=f"Other GPUs of the machine ran {others} meanwhile: the node's energy includes theirs.",
+        )
+    ]
+
+
+class _InPlace(futures.Executor):
+    """Runs what is submitted at once, in the caller's thread: a Ctrl-C reaches it where it is."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
+        """Run it. What it raises is raised here."""
+        future: futures.Future[Any] = futures.Future()
+        future.set_result(function(*args, **kwargs))
+        return future
+
+
+def _pool(at_once: int) -> futures.Executor:
+    return _InPlace() if at_once == 1 else futures.ThreadPoolExecutor(at_once, thread_name_prefix="run")
 
 
 def _check_writable(folder: Path) -> None:

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -42,6 +43,8 @@ from harness.records import (
 from harness.run.doubts import of_engine, of_prompts, of_references
 from harness.run.engine_choice import cuda_version_of, engine_of, save_images, template_of
 from harness.run.environment import describe_environment
+from harness.run.journal import SAMPLES_FILE, UNTOLD, Journal
+from harness.run.lanes import HELD, HOLD
 from harness.run.sources import OpenedSources, opened_sources, refuse_shared, served_pids
 from harness.specs import RunSpec
 from harness.store.files import write_run
@@ -49,7 +52,7 @@ from harness.tasks.base import Request, endless_batches
 from harness.tasks.prompts import load_requests
 
 TRACEBACK_LINES = 20
-SAMPLES_FILE = "samples.bin"
+HOLD_LOOK_S = 0.05
 
 Report = Callable[[Progress], None]
 
@@ -182,10 +185,13 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
         engine = engine_of(spec, opened, scratch)
         try:
             engine.load()
+            _wait_while_held(scratch, report)
             run.environment = run.environment.model_copy(update={"cuda": cuda_version_of(spec)})
             references = _reference_meters(spec, run.sources)
             try:
-                run.session = _session(spec, opened, engine, requests, references, scratch, report)
+                so_far = failed_record(spec, run.campaign, run.started_at_utc, UNTOLD, run)
+                journal = Journal(scratch, so_far, durable=not spec.on_virtual_clock)
+                run.session = _session(spec, opened, engine, requests, references, scratch, report, journal)
                 result = run.session.run()
             finally:
                 for meter in references:
@@ -204,6 +210,7 @@ def _session(
     references: Sequence[ReferenceMeter],
     scratch: Path,
     report: Report,
+    journal: Journal,
 ) -> Session:
     batches = endless_batches(requests, spec.batch_size, spec.seed)
     return Session(
@@ -222,7 +229,16 @@ def _session(
         truth=opened.truth,
         report=report,
         own_pids=engine.pids if isinstance(engine, OpenAIEngine) else frozenset,
+        keep=journal.keep,
     )
+
+
+def _wait_while_held(scratch: Path, report: Report) -> None:
+    """Runs on other GPUs may still load their models, which would disturb this one's windows."""
+    if (scratch / HOLD).exists():
+        report(Progress(HELD))
+    while (scratch / HOLD).exists():
+        time.sleep(HOLD_LOOK_S)
 
 
 def _reference_meters(spec: RunSpec, sources: Sequence[SourceInfo]) -> list[ReferenceMeter]:

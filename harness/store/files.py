@@ -2,6 +2,9 @@
 
 Schema versions:
     1  first.
+
+A record of any other version is refused. There is none yet: the first one after 1 brings a function from the old
+document to the new one, a copy of the old file kept beside it, and `harness migrate`, which applies it.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import psutil
 from pydantic import ValidationError
 
 from harness.errors import StoreError
@@ -28,6 +30,7 @@ from harness.records import SCHEMA_VERSION, RunRecord
 from harness.store.duck import read_parquet, write_parquet
 
 RECORD = "record.json"
+PART = ".record.part"
 TRACE = "trace.parquet"
 SUPERSEDED = ".superseded"
 SCRATCH_PREFIX = ".scratch-"
@@ -64,14 +67,35 @@ def _write_files(folder: Path, record: RunRecord, trace: PowerTrace | None) -> N
     if trace is not None and len(trace.rows):
         columns = {name: trace.rows[:, index] for index, name in enumerate(COLUMNS)}
         write_parquet(folder / TRACE, columns, {"source_index": "TINYINT", "throttle": "BIGINT"})
-    with (folder / RECORD).open("w", encoding="utf-8") as file:
+    _write_whole(folder / RECORD, record)
+
+
+def _write_whole(path: Path, record: RunRecord) -> None:
+    """Under another name first: a worker that is killed leaves a whole record, or none."""
+    part = path.with_name(PART)
+    with part.open("w", encoding="utf-8") as file:
         file.write(record.model_dump_json(indent=1))
         file.flush()
         os.fsync(file.fileno())
+    part.replace(path)
+
+
+def rewrite_record(folder: Path, record: RunRecord) -> None:
+    """Put another record in the place of a run's own, before the run is kept. One that cannot be written stays away.
+
+    Raises:
+        StoreError: The disk is full or the folder cannot be written; the earlier record is still there.
+    """
+    try:
+        _write_whole(folder / RECORD, record)
+    except OSError as error:
+        with suppress(OSError):
+            (folder / PART).unlink(missing_ok=True)
+        raise _cannot_write(folder, error) from error
 
 
 def _remove_files(folder: Path) -> None:
-    for name in (RECORD, TRACE):
+    for name in (RECORD, PART, TRACE):
         with suppress(OSError):
             (folder / name).unlink(missing_ok=True)
 
@@ -85,24 +109,37 @@ def keep_run(scratch: Path, campaign_folder: Path, run_id: str) -> Path:
     target = campaign_folder / run_id
     try:
         if target.exists():
-            aside = campaign_folder / SUPERSEDED
-            aside.mkdir(exist_ok=True)
-            number = 1
-            while (aside / f"{run_id}-{number}").exists():
-                number += 1
-            target.rename(aside / f"{run_id}-{number}")
+            _set_aside(target, campaign_folder, run_id)
         scratch.rename(target)
     except OSError as error:
         raise _cannot_write(campaign_folder, error) from error
     return target
 
 
-def sweep_scratch(campaign_folder: Path) -> None:
-    """Remove scratch folders whose process is gone: left behind by a kill or a power cut."""
-    for folder in campaign_folder.glob(f"{SCRATCH_PREFIX}*-*-*"):
-        owner = folder.name.rsplit("-", 2)[1]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
+def keep_attempt(scratch: Path, campaign_folder: Path, run_id: str) -> None:
+    """Move an attempt that has been overtaken beside the earlier ones.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    try:
+        _set_aside(scratch, campaign_folder, run_id)
+    except OSError as error:
+        raise _cannot_write(campaign_folder, error) from error
+
+
+def _set_aside(folder: Path, campaign_folder: Path, run_id: str) -> None:
+    aside = campaign_folder / SUPERSEDED
+    aside.mkdir(exist_ok=True)
+    number = 1
+    while (aside / f"{run_id}-{number}").exists():
+        number += 1
+    folder.rename(aside / f"{run_id}-{number}")
+
+
+def abandoned_scratch(campaign_folder: Path) -> list[Path]:
+    """Scratch folders that a kill or a power cut has left behind. To be asked by whoever holds the campaign's lock."""
+    return sorted(folder for folder in campaign_folder.glob(f"{SCRATCH_PREFIX}*") if folder.is_dir())
 
 
 @contextmanager
@@ -131,9 +168,8 @@ def campaign_lock(campaign_folder: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def scratch_folder(campaign_folder: Path, run_id: str) -> Iterator[Path]:
-    """A folder on the same disk that nobody reads; what is left in it at the end is removed.
+def new_scratch(campaign_folder: Path, run_id: str) -> Path:
+    """A folder on the same disk that nobody reads.
 
     Raises:
         StoreError: It cannot be made.
@@ -143,10 +179,26 @@ def scratch_folder(campaign_folder: Path, run_id: str) -> Iterator[Path]:
         folder.mkdir(parents=True)
     except OSError as error:
         raise _cannot_write(campaign_folder, error) from error
+    return folder
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove what is left of it; a folder that was moved into place is not there any more."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(campaign_folder: Path, run_id: str) -> Iterator[Path]:
+    """A scratch folder; what is left in it at the end is removed.
+
+    Raises:
+        StoreError: It cannot be made.
+    """
+    folder = new_scratch(campaign_folder, run_id)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_scratch(folder)
 
 
 def read_record(path: Path) -> RunRecord:
@@ -204,11 +256,13 @@ def parse_stored(text: str, kind: type[Stored], where: str, remedy: str) -> Stor
         content = json.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond what Python reads
         raise StoreError(f"{where} is not a whole JSON document: {error}.", remedy) from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
+    if isinstance(version, int) and version != SCHEMA_VERSION:
+        newer = version > SCHEMA_VERSION
+        known = f"{'up to' if newer else 'only'} {SCHEMA_VERSION}"
         raise StoreError(
-            f"{where} has schema version {version}; this harness knows up to {SCHEMA_VERSION}.",
-            "Update with: pip install --upgrade energy-harness",
+            f"{where} has schema version {version}; this harness knows {known}.",
+            "Update with: pip install --upgrade energy-harness" if newer else remedy,
         )
     try:
         return kind.model_validate(content)

@@ -53,7 +53,7 @@ def replay_plan(plan: Plan) -> Plan:
         UserInputError: The study did not run one of them: another model, task, dataset, batch, or number of tokens.
     """
     replays = [replay_spec(spec) for spec in plan.specs]
-    return Plan(plan.campaign + SUFFIX, tuple({spec.run_id: spec for spec in replays}.values()))
+    return Plan(plan.campaign + SUFFIX, tuple({spec.run_id: spec for spec in replays}.values()), plan.options)
 
 
 def replay_spec(spec: RunSpec) -> RunSpec:

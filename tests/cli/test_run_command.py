@@ -114,6 +114,7 @@ def test_a_failing_run_is_stored_the_next_one_runs_and_a_retry_keeps_the_first_a
 
 LONG = """\
 campaign: long
+order: as-written
 defaults:
   sources: simulated
   engine: simulated

@@ -9,7 +9,7 @@ from fakes import run_spec
 
 from harness.errors import UserInputError
 from harness.run.config import load_plan
-from harness.run.runner import preflight
+from harness.run.preflight import preflight
 
 ROOT = Path(__file__).parent.parent.parent
 GOOD = """

@@ -1,0 +1,139 @@
+"""What `harness run --dry-run` shows: the runs in their order, with time and energy as ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from harness.run.config import Plan
+    from harness.run.estimate import Range, RunEstimate
+    from harness.specs import RunSpec
+
+
+def print_plan(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstimate], as_json: bool) -> None:
+    """The plan as a table, or as one JSON document.
+
+    Args:
+        plan: All of it.
+        todo: What is left to do, in the order of the campaign.
+        estimates: One for each of those.
+        as_json: The document instead.
+    """
+    if as_json:
+        _print_json(plan, todo, estimates)
+        return
+    from harness.cli.tables import console
+    from harness.units import J_PER_KWH, format_duration, format_significant
+
+    out = console()
+    out.print(_plan_table(plan, todo, estimates))
+    if any(spec.replay for spec in plan.specs):
+        out.print("replay: no model runs; time and power are those of the study's runs, on a simulated node.")
+    if not todo:
+        return
+    from harness.run.estimate import total
+
+    order = plan.options.order
+    seed = f", seed {plan.options.order_seed}" if order == "interleaved" else ""
+    out.print(f"order: {order}{seed}; one run after another")
+    time_s, unknown = total(each.duration_s for each in estimates)
+    out.print(f"time: {_told(time_s, format_duration)}{_without(unknown, time_s)}")
+    energy_j, unknown = total(each.gpu_energy_j for each in estimates)
+    mark = " (simulated)" if all(each.simulated for each in estimates) else ""
+
+    def kwh(joules: float) -> str:
+        return f"{format_significant(joules / J_PER_KWH)} kWh"
+
+    told = f"{_told(energy_j, kwh)}{mark if energy_j else ''}{_without(unknown, energy_j)}"
+    out.print(f"energy of the GPUs that run the models, warm-up and idle time included: {told}")
+
+
+def _told(known: Range | None, words: object) -> str:
+    assert callable(words)
+    return f"{words(known[0])} to {words(known[1])}" if known is not None else "not known"
+
+
+def _without(unknown: int, known: Range | None) -> str:
+    return f", and {unknown} run{'s' if unknown > 1 else ''} of which it is not known" if unknown and known else ""
+
+
+def _print_json(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstimate]) -> None:
+    import json
+
+    from harness.run.estimate import total
+
+    positions = {spec.run_id: index for index, spec in enumerate(todo, start=1)}
+    by_id = {each.run_id: asdict(each) for each in estimates}
+    runs = [
+        {
+            "run_id": spec.run_id,
+            "pending": spec.run_id in positions,
+            "position": positions.get(spec.run_id),
+            "estimate": by_id.get(spec.run_id),
+            "spec": spec.model_dump(mode="json"),
+        }
+        for spec in plan.specs
+    ]
+    time_s, time_unknown = total(each.duration_s for each in estimates)
+    energy_j, energy_unknown = total(each.gpu_energy_j for each in estimates)
+    document = {
+        "campaign": plan.campaign,
+        "options": plan.options.model_dump(mode="json"),
+        "total": {
+            "duration_s": time_s,
+            "runs_of_unknown_duration": time_unknown,
+            "gpu_energy_j": energy_j,
+            "runs_of_unknown_energy": energy_unknown,
+            "simulated": bool(estimates) and all(each.simulated for each in estimates),
+        },
+        "runs": runs,
+    }
+    typer.echo(json.dumps(document, indent=2))
+
+
+def _plan_table(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstimate]) -> Table:
+    """A row per run, those to do first, in their order. Tasks and prompts have a column only where they differ."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from harness.units import J_PER_KWH, format_duration, format_significant
+
+    left = {spec.run_id for spec in todo}
+    by_id = {each.run_id: each for each in estimates}
+    rows = []
+    for spec in [*todo, *(spec for spec in plan.specs if spec.run_id not in left)]:
+        node, guess = spec.sources.node, by_id.get(spec.run_id)
+        energy_j = guess.gpu_energy_j if guess else None
+        rows.append(
+            {
+                "run_id": spec.run_id,
+                "task": spec.task,
+                "model": escape(spec.model.id),
+                "prompts": escape(spec.prompts.label),
+                "weights": "none" if spec.engine == "simulated" else spec.model.weights,
+                "batch": str(spec.batch_size) if spec.server is None else spec.load_label,
+                "dtype": spec.dtype,
+                "engine": "replay" if spec.replay else spec.engine,
+                "energy from": f"{node.gpu_count} simulated {node.gpu}" if node else "NVML",
+                "to do": "yes" if spec.run_id in left else "done",
+                "time": _told(guess.duration_s, format_duration) if guess else "-",
+                "GPU kWh": _told(energy_j and (energy_j[0] / J_PER_KWH, energy_j[1] / J_PER_KWH), format_significant)
+                if guess
+                else "-",
+            }
+        )
+    tasks = ", ".join(dict.fromkeys(row["task"] for row in rows))
+    title = f"Plan of {escape(plan.campaign)} ({tasks}): {len(todo)} of {len(plan.specs)} runs to do"
+    table = Table(title=title, title_justify="left")
+    names = [name for name in rows[0] if name not in ("task", "prompts") or len({row[name] for row in rows}) > 1]
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
+    return table

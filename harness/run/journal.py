@@ -1,0 +1,93 @@
+"""A run's windows as they come, so that none is lost when the process that measures them is killed.
+
+The worker appends to a file in its scratch folder: first the record as it would be if nothing more came, then a line
+for every window. Whoever finds the file without a record beside it makes a failed record of it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.errors import StoreError
+from harness.measure.siblings import with_strays_rejected
+from harness.power.trace import PowerTrace, read_samples
+from harness.records import Failure, Measurement, RunRecord
+from harness.store.files import RECORD, read_record, write_run
+
+JOURNAL = "windows.jsonl"
+SAMPLES_FILE = "samples.bin"
+UNTOLD = Failure(
+    kind="killed",
+    message="The run was ended from outside before its record was written.",
+    hint="It is measured again by the same command.",
+    phase="measure",
+)
+
+
+class Journal:
+    """Appends windows. `durable`: each is on the disk before the next one begins, as a power cut wants it."""
+
+    def __init__(self, scratch: Path, so_far: RunRecord, durable: bool) -> None:
+        self._path = scratch / JOURNAL
+        self._durable = durable
+        self._append(so_far.model_dump_json())
+
+    def keep(self, window: Measurement) -> None:
+        """Append one. A disk that is full is no reason to end the run: the record will tell it."""
+        self._append(window.model_dump_json())
+
+    def _append(self, line: str) -> None:
+        with suppress(OSError), self._path.open("ab") as file:
+            file.write(b"\n" + line.encode() + b"\n")  # whatever a full disk has left of the line before
+            file.flush()
+            if self._durable:
+                os.fdatasync(file.fileno())
+
+
+def unfinished(scratch: Path, failure: Failure = UNTOLD) -> tuple[RunRecord, PowerTrace] | None:
+    """The failed record that a journal amounts to, with the samples taken; None where no window was complete."""
+    try:
+        lines = [line for line in (scratch / JOURNAL).read_bytes().split(b"\n") if line]
+        record = RunRecord.model_validate_json(lines[0])
+    except (OSError, IndexError, ValidationError):
+        return None
+    windows: list[Measurement] = []
+    for line in lines[1:]:
+        with suppress(ValidationError):  # one that was being written
+            windows.append(Measurement.model_validate_json(line))
+    if not windows:
+        return None
+    active = {info.id for info in record.sources if info.runs_model}
+    judged = with_strays_rejected(windows, active, record.spec.measure.max_temperature_change_c)
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    record = record.model_copy(update={"measurements": judged, "failure": failure, "finished_at_utc": ended})
+    ids = tuple(info.id for info in record.sources)
+    return record, read_samples(scratch / SAMPLES_FILE, ids, record.spec.measure.sample_period_s)
+
+
+def whole_record(scratch: Path) -> RunRecord | None:
+    """The record that a worker has left; None where it left none that can be read."""
+    try:
+        return read_record(scratch / RECORD) if (scratch / RECORD).exists() else None
+    except StoreError:
+        return None
+
+
+def recovered(scratch: Path) -> RunRecord | None:
+    """The record in a scratch folder that its runner left behind: the worker's own, or that of its journal, written.
+
+    None where there is nothing worth keeping.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    record = whole_record(scratch)
+    if record is None and (found := unfinished(scratch)) is not None:
+        record, trace = found
+        write_run(scratch, record, trace)
+    return record

@@ -1,0 +1,191 @@
+"""results/<campaign>/manifest.jsonl: what was started, and the hash of every file that was kept. A line each, appended.
+
+One line is written at a time and is on the disk before the next run begins, so that a campaign of any length costs the
+same per run. A line without its end was being written when the power went; it is dropped. A run is entered after it
+was moved into place: one that is in place and not entered was moved in the last moment of a runner that was killed, and
+is entered by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+import harness
+from harness.campaign import CampaignOptions
+from harness.errors import StoreError
+from harness.frozen import Frozen
+from harness.store.files import RECORD
+
+MANIFEST = "manifest.jsonl"
+BLOCK_BYTES = 1 << 20
+
+
+class Started(Frozen):
+    """A start of the campaign, with the order of its runs."""
+
+    entry: Literal["started"] = "started"
+    at_utc: str
+    harness_version: str
+    options: CampaignOptions
+    at_once: int
+    planned: tuple[str, ...] = Field(description="run_ids in the order in which they are made, those already done too")
+
+
+class Kept(Frozen):
+    """A run that is in place."""
+
+    entry: Literal["kept"] = "kept"
+    at_utc: str
+    run_id: str
+    status: Literal["complete", "failed"]
+    files: dict[str, str] = Field(description="path inside the run's folder -> SHA-256 of the content, hexadecimal")
+
+
+class Aside(Frozen):
+    """A run that is about to be replaced by a further attempt."""
+
+    entry: Literal["aside"] = "aside"
+    at_utc: str
+    run_id: str
+
+
+Entry = Started | Kept | Aside
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="entry")])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the lines say: every start, and the runs that should be in place. `damaged`: numbers of unreadable lines."""
+
+    starts: tuple[Started, ...]
+    kept: dict[str, Kept]
+    damaged: tuple[int, ...]
+
+
+def utc_now() -> str:
+    """For an entry."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def started(options: CampaignOptions, at_once: int, planned: Sequence[str]) -> Started:
+    """The entry of a start."""
+    return Started(
+        at_utc=utc_now(),
+        harness_version=harness.__version__,
+        options=options,
+        at_once=at_once,
+        planned=tuple(planned),
+    )
+
+
+def kept(run_folder: Path, status: Literal["complete", "failed"]) -> Kept:
+    """The entry of a run that is in place.
+
+    Raises:
+        StoreError: A file cannot be read.
+    """
+    return Kept(at_utc=utc_now(), run_id=run_folder.name, status=status, files=file_hashes(run_folder))
+
+
+def file_hashes(run_folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a run, by its path inside the folder.
+
+    Raises:
+        StoreError: A file cannot be read.
+    """
+    files = sorted(path for path in run_folder.rglob("*") if path.is_file())
+    try:
+        return {path.relative_to(run_folder).as_posix(): _sha256(path) for path in files}
+    except OSError as error:
+        raise StoreError(f"Cannot read {error.filename}: {error.strerror}.", "Is the disk in order?") from error
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def append(campaign_folder: Path, entry: Entry) -> None:
+    """Enter one, to be called by whoever holds the campaign's lock.
+
+    Raises:
+        StoreError: The disk is full or the folder cannot be written; the manifest is as it was.
+    """
+    path = campaign_folder / MANIFEST
+    try:
+        with path.open("ab+") as file:
+            end = _drop_torn_line(file.fileno())
+            try:
+                file.write(entry.model_dump_json().encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), end)
+                raise
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write {path}: {error.strerror or error}.", "Free some space or make the folder writable."
+        ) from error
+
+
+def _drop_torn_line(fd: int) -> int:
+    """Cut off what follows the last line end. Returns the length that is left, bytes."""
+    size = os.fstat(fd).st_size
+    end = size
+    while end and os.pread(fd, 1, end - 1) != b"\n":
+        end -= 1
+    if end < size:
+        os.ftruncate(fd, end)
+    return end
+
+
+def read_manifest(campaign_folder: Path) -> Manifest | None:
+    """The campaign's manifest; None where it has none.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    path = campaign_folder / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise StoreError(f"Cannot read {path}: {error.strerror}.", "Is the file readable?") from error
+    starts: list[Started] = []
+    runs: dict[str, Kept] = {}
+    damaged: list[int] = []
+    for number, line in enumerate(lines[:-1], start=1):  # after the last line end: nothing, or a torn line
+        try:
+            entry = _ENTRY.validate_json(line)
+        except ValidationError:
+            damaged.append(number)
+            continue
+        if isinstance(entry, Started):
+            starts.append(entry)
+        elif isinstance(entry, Kept):
+            runs[entry.run_id] = entry
+        else:
+            runs.pop(entry.run_id, None)
+    return Manifest(tuple(starts), runs, tuple(damaged))
+
+
+def unentered(campaign_folder: Path, manifest: Manifest | None) -> list[Path]:
+    """Folders of runs that are in place and not in the manifest."""
+    known = manifest.kept if manifest is not None else {}
+    return sorted(
+        path.parent
+        for path in campaign_folder.glob(f"*/{RECORD}")
+        if not path.parent.name.startswith(".") and path.parent.name not in known
+    )
