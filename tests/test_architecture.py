@@ -133,6 +133,8 @@ store.imports
 store.index
 store.queries
 store.traces
+store.invariants
+store.validate
 run.environment
 run.yaml_lines
 run.nested
@@ -240,6 +242,7 @@ cli.report
 cli.compare_tables
 cli.compare_names
 cli.compare
+cli.validate
 cli.claims
 cli.explain
 cli.outlook

@@ -23,6 +23,7 @@ from harness.cli.schema import schema_command
 from harness.cli.sensor import sensor_app
 from harness.cli.show import list_command, show_command
 from harness.cli.study import study_app
+from harness.cli.validate import validate_command
 from harness.errors import HarnessError
 
 EXIT_USER_ERROR = 2
@@ -41,6 +42,7 @@ app.command("show")(show_command)
 app.command("list")(list_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
+app.command("validate")(validate_command)
 app.command("phases")(phases_command)
 app.command("doctor")(doctor_command)
 app.command("equivalents", context_settings={"ignore_unknown_options": True})(equivalents_command)

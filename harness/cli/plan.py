@@ -102,14 +102,13 @@ def _plan_table(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEsti
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.units import J_PER_KWH, format_duration, format_significant
+    from harness.units import format_duration
 
     left = {spec.run_id for spec in todo}
     by_id = {each.run_id: each for each in estimates}
     rows = []
     for spec in [*todo, *(spec for spec in plan.specs if spec.run_id not in left)]:
         node, guess = spec.sources.node, by_id.get(spec.run_id)
-        energy_j = guess.gpu_energy_j if guess else None
         rows.append(
             {
                 "run_id": spec.run_id,
@@ -121,11 +120,7 @@ def _plan_table(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEsti
                 "dtype": spec.dtype,
                 "engine": "replay" if spec.replay else spec.engine,
                 "energy from": f"{node.gpu_count} simulated {node.gpu}" if node else "NVML",
-                "to do": "yes" if spec.run_id in left else "done",
-                "time": _told(guess.duration_s, format_duration) if guess else "-",
-                "GPU kWh": _told(energy_j and (energy_j[0] / J_PER_KWH, energy_j[1] / J_PER_KWH), format_significant)
-                if guess
-                else "-",
+                "time": _told(guess.duration_s, format_duration) if guess else "done",
             }
         )
     tasks = ", ".join(dict.fromkeys(row["task"] for row in rows))

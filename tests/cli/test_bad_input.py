@@ -168,7 +168,7 @@ def test_a_dataset_that_cannot_be_had_stops_before_anything_runs(
         if spec.kind == "hub":
             raise ModelUnavailable(f"Dataset {spec.dataset} cannot be fetched: no connection.", "Use kind: file.")
 
-    monkeypatch.setattr("harness.run.runner.check_prompts", unreachable)
+    monkeypatch.setattr("harness.run.preflight.check_prompts", unreachable)
     text = QUICK + "    prompts: {kind: hub, dataset: some/prompts}\n"
     answer = harness("run", config(tmp_path, text), "--in-process", cwd=tmp_path)
     assert (answer.code, answer.out) == (2, "")

@@ -56,9 +56,23 @@ runs:
     assert all(s.sources.node is not None and s.sources.node.gpu == "A100-SXM4-80GB" for s in found.specs)
 
 
-def test_the_same_run_given_twice_is_one_run(tmp_path: Path) -> None:
+def test_the_same_run_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     line = "  - {task: text-generation, model: m}\n"
-    assert len(plan(tmp_path, "runs:\n" + line + line).specs) == 1
+    for second in (line, line.replace("m}", "m, timeout_s: 9}")):
+        with pytest.raises(UserInputError, match=r"c\.yaml:3: m batch 1 is in the config twice \(m-b1-.*at line 2\)"):
+            plan(tmp_path, "runs:\n" + line + second)
+
+
+def test_what_a_config_says_of_the_whole_campaign(tmp_path: Path) -> None:
+    runs = "runs: [{task: text-generation, model: m}]\n"
+    options = plan(tmp_path, "order: as-written\nretry: {halve_batch: true, driver: 3}\n" + runs).options
+    assert (options.order, options.retry.halve_batch, options.retry.driver) == ("as-written", True, 3)
+    assert plan(tmp_path, runs).options.order == "interleaved"
+    with pytest.raises(UserInputError, match=r"c\.yaml:1: unknown key 'halve_batches'") as caught:
+        plan(tmp_path, "retry: {halve_batches: true}\n" + runs)
+    assert "halve_batch" in caught.value.hint
+    with pytest.raises(UserInputError, match=r"c\.yaml:1: order: input should be 'interleaved' or 'as-written'"):
+        plan(tmp_path, "order: shuffled\n" + runs)
 
 
 def test_an_edited_prompt_file_is_another_run_and_a_moved_one_is_not(tmp_path: Path) -> None:

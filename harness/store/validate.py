@@ -1,0 +1,119 @@
+"""Looks at what is stored: schema, hashes, invariants. Names what was changed, cut off, lost or left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import StoreError
+from harness.records import RunRecord
+from harness.store.files import RECORD, TRACE, abandoned_scratch, read_record, read_trace
+from harness.store.imports import find_imports
+from harness.store.invariants import broken
+from harness.store.manifest import MANIFEST, Manifest, file_hashes, read_manifest
+
+NO_TRACE = {"trace-lost"}  # the record itself says why there is none
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found. A note weakens nothing that is stored; a problem does."""
+
+    severity: Literal["problem", "note"]
+    place: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CampaignCheck:
+    """What was looked at in one campaign's folder, and what was found."""
+
+    folder: Path
+    runs: int
+    imported_runs: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> int:
+        """How many."""
+        return sum(finding.severity == "problem" for finding in self.findings)
+
+
+def check_campaign(folder: Path) -> CampaignCheck:
+    """Check every run of a campaign, and its manifest.
+
+    Raises:
+        StoreError: The folder cannot be read.
+    """
+    findings: list[Finding] = []
+    runs = sorted(path.parent for path in folder.glob(f"*/{RECORD}") if not path.parent.name.startswith("."))
+    manifest = read_manifest(folder)
+    for run_folder in runs:
+        findings += _check_run(run_folder, manifest)
+    unreadable: list[StoreError] = []
+    imported = find_imports([folder], unreadable)
+    findings += [Finding("problem", str(folder), "unreadable", error.message) for error in unreadable]
+    findings += _check_manifest(folder, manifest, {run.name for run in runs})
+    for scratch in abandoned_scratch(folder):
+        told = "A run in progress, or left by a runner that was killed: the next harness run keeps what is in it."
+        findings.append(Finding("note", str(scratch), "unfinished", told))
+    return CampaignCheck(folder, len(runs), len(imported), tuple(findings))
+
+
+def _check_manifest(folder: Path, manifest: Manifest | None, present: set[str]) -> Iterator[Finding]:
+    path = str(folder / MANIFEST)
+    if manifest is None:
+        if present:
+            told = "There is no manifest, so no hashes: the runs are of an older harness, or it was removed."
+            yield Finding("note", str(folder), "no-manifest", told)
+        return
+    for number in manifest.damaged:
+        yield Finding("problem", path, "manifest-damaged", f"Line {number} is no entry: it was changed or cut off.")
+    for run_id in manifest.kept.keys() - present:
+        told = "The manifest says that this run was kept, and it is not there."
+        yield Finding("problem", str(folder / run_id), "run-missing", told)
+
+
+def _check_run(run_folder: Path, manifest: Manifest | None) -> Iterator[Finding]:
+    place = str(run_folder)
+    try:
+        yield from _check_hashes(run_folder, manifest)
+        record = read_record(run_folder / RECORD)
+        if record.run_id != run_folder.name:
+            yield Finding("problem", place, "run-id", f"The record is that of {record.run_id}.")
+        trace = read_trace(run_folder, record)
+    except StoreError as error:
+        yield Finding("problem", place, "unreadable", error.message)
+        return
+    if trace is None and _should_have_trace(record):
+        yield Finding("problem", place, "trace-missing", f"A complete run has a {TRACE}, and there is none.")
+    for code, message in broken(record, trace):
+        yield Finding("problem", place, code, message)
+
+
+def _should_have_trace(record: RunRecord) -> bool:
+    codes = {caveat.code for caveat in record.caveats}
+    return record.status == "complete" and record.origin in ("measured", "simulated") and not codes & NO_TRACE
+
+
+def _check_hashes(run_folder: Path, manifest: Manifest | None) -> Iterator[Finding]:
+    if manifest is None:
+        return
+    entry = manifest.kept.get(run_folder.name)
+    if entry is None:
+        told = "The run is in place and not in the manifest: put there by hand, or by a runner that was killed before "
+        yield Finding("problem", str(run_folder), "unlisted", told + "it entered it (the next harness run does).")
+        return
+    found = file_hashes(run_folder)
+    for name in sorted(entry.files.keys() | found.keys()):
+        place = str(run_folder / name)
+        if name not in found:
+            yield Finding("problem", place, "file-missing", "The manifest lists this file, and it is not there.")
+        elif name not in entry.files:
+            yield Finding("problem", place, "file-unlisted", "This file came after the run was kept.")
+        elif found[name] != entry.files[name]:
+            told = f"The content is not the one that was kept at {entry.at_utc}: it was changed or cut off."
+            yield Finding("problem", place, "changed", told)
