@@ -20,7 +20,7 @@ from harness.run.executors import InProcessExecutor
 from harness.run.retries import Attempt
 from harness.run.runner import run_campaign
 from harness.run.worker import execute
-from harness.specs import MeasureSpec, RunSpec
+from harness.specs import RunSpec
 from harness.store.files import RECORD, SUPERSEDED, read_record, read_trace, write_run
 from harness.store.manifest import read_manifest
 from harness.store.validate import check_campaign
@@ -34,7 +34,8 @@ SHORT = {
     "warm_up_max_s": 0.0,
     "min_repeats": 2,
     "max_repeats": 3,
-    "target_relative_halfwidth": 0.5,
+    "target_relative_halfwidth": 1e-9,
+    "sample_period_s": 0.1,
 }
 
 
@@ -50,7 +51,7 @@ def spec_of(model: str = "m", batch_size: int = 1, gpu: int = 0, node: Any = (),
         "sources": {
             "kind": "simulated",
             "gpus": [gpu],
-            "node": {"clock": "virtual", "gpu_count": 2, "steady": True} | dict(node),
+            "node": {"clock": "virtual", "gpu_count": 2, "steady": True, "counter_period_s": 0.02} | dict(node),
         },
         "measure": SHORT,
     }

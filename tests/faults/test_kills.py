@@ -1,0 +1,111 @@
+"""A runner or worker that is killed: nothing half is taken for whole, no completed window is lost, resume finishes.
+
+Here it is killed at instants that are chosen; `scripts/fault_matrix --kills 100` does it at random ones.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from campaigns import assert_nothing_is_lost, failure, in_child, plan_of, run_here, spec_of, told
+
+from harness.run import journal, runner
+from harness.run.journal import recovered, unfinished
+from harness.run.worker import execute
+from harness.store import files, manifest
+from harness.store.files import RECORD, TRACE
+from harness.store.manifest import MANIFEST
+from harness.store.validate import check_campaign
+
+PLAN = plan_of()
+
+
+def die(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dying_before(module: object, name: str, calls: int = 1) -> None:
+    """The process is killed at this call of a function."""
+    whole, left = getattr(module, name), [calls]
+
+    def spoiled(*arguments: object, **named: object) -> object:
+        left[0] -= 1
+        return die() if left[0] == 0 else whole(*arguments, **named)
+
+    setattr(module, name, spoiled)
+
+
+def half_written(path: Path, *_: object) -> None:
+    path.write_bytes(b'PAR1 {"schema_version": 1, "run_id": "a-b1')
+    die()
+
+
+def half_an_entry(folder: Path, entry: manifest.Entry) -> None:
+    if not isinstance(entry, manifest.Kept):
+        return manifest.append(folder, entry)
+    with (folder / MANIFEST).open("ab") as file:
+        file.write(entry.model_dump_json().encode()[:40])
+    die()
+
+
+INSTANTS = {
+    "in the second window": lambda: dying_before(journal.Journal, "keep", 2),
+    "after the third window": lambda: dying_before(files, "write_parquet"),
+    "while the record is written": lambda: setattr(files, "_write_whole", lambda path, _: half_written(path)),
+    "before the second run is moved into place": lambda: dying_before(runner, "keep_run", 2),
+    "while the first run is entered": lambda: setattr(runner, "append", half_an_entry),
+}
+
+
+@pytest.mark.parametrize("instant", INSTANTS)
+def test_a_runner_killed_at_any_instant_loses_nothing(instant: str, tmp_path: Path) -> None:
+    def spoiled() -> None:
+        INSTANTS[instant]()
+        run_here(PLAN, tmp_path, tmp_path / "log")
+
+    assert in_child(spoiled) == -signal.SIGKILL
+    assert_nothing_is_lost(PLAN, tmp_path, tmp_path / "log")
+
+
+@pytest.mark.parametrize(("phase", "windows"), [("load model", 0), ("warm-up", 0), ("measure", 2), ("write", 3)])
+def test_a_worker_killed_in_any_phase_leaves_its_windows_and_no_record(
+    phase: str, windows: int, tmp_path: Path
+) -> None:
+    spec = spec_of()
+
+    def work() -> None:
+        if phase == "write":
+            files.write_parquet = half_written
+        execute(spec, "c", tmp_path, lambda news: die() if (news.phase, news.repeat or 0) == (phase, windows) else None)
+
+    assert in_child(work) == -signal.SIGKILL
+    assert not (tmp_path / RECORD).exists()
+    found = unfinished(tmp_path, failure("killed"))
+    if windows == 0:
+        assert found is None
+        return
+    assert found is not None
+    record, _ = found
+    assert (record.status, record.summary, len(record.measurements)) == ("failed", None, windows)
+    whole = execute(spec, "c", tmp_path, lambda news: None)  # on the virtual clock it is the same again
+    assert record.measurements == whole.measurements[:windows]
+    assert recovered(tmp_path) == whole
+    assert (tmp_path / TRACE).exists()
+
+
+def test_random_kills_are_checked_by_what_the_runner_had_told(tmp_path: Path) -> None:
+    # The check that the script relies on must fail where a window is lost.
+    def spoiled() -> None:
+        dying_before(files, "write_parquet")
+        run_here(PLAN, tmp_path, tmp_path / "log")
+
+    assert in_child(spoiled) == -signal.SIGKILL
+    assert max(told(tmp_path / "log")[0].values()) == 3
+    for path in (tmp_path / "c").glob(".scratch-*/windows.jsonl"):
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
+    with pytest.raises(AssertionError):
+        assert_nothing_is_lost(PLAN, tmp_path, tmp_path / "log")
+    assert check_campaign(tmp_path / "c").findings == ()
