@@ -162,9 +162,10 @@ def campaign_lock(campaign_folder: Path) -> Iterator[None]:
                 f"Another harness (process {file.read().strip() or 'unknown'}) is running {campaign_folder}.",
                 "Wait for its end, or run under another campaign name or --results folder.",
             ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with suppress(OSError):  # a full disk: the lock holds without its owner's number
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
         yield
 
 

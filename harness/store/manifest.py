@@ -4,6 +4,10 @@ One line is written at a time and is on the disk before the next run begins, so 
 same per run. A line without its end was being written when the power went; it is dropped. A run is entered after it
 was moved into place: one that is in place and not entered was moved in the last moment of a runner that was killed, and
 is entered by the next one.
+
+Each line is {"check":"...","entry":{...}}; the check is the beginning of SHA-256 over the line before's check and this
+entry, so that a line that was changed, removed or put in does not fit. It is no signature: a manifest can be written
+anew.
 """
 
 from __future__ import annotations
@@ -26,6 +30,9 @@ from harness.store.files import RECORD
 
 MANIFEST = "manifest.jsonl"
 BLOCK_BYTES = 1 << 20
+CHECK_DIGITS = 16
+BEFORE_CHECK, BEFORE_ENTRY = b'{"check":"', b'","entry":'
+FIRST_CHECK = b"0" * CHECK_DIGITS
 
 
 class Started(Frozen):
@@ -63,7 +70,8 @@ _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="e
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the lines say: every start, and the runs that should be in place. `damaged`: numbers of unreadable lines."""
+    """What the lines say: every start, and the runs that should be in place. `damaged`: numbers of lines that
+    cannot be read or do not follow from the one before."""
 
     starts: tuple[Started, ...]
     kept: dict[str, Kept]
@@ -125,9 +133,10 @@ def append(campaign_folder: Path, entry: Entry) -> None:
     path = campaign_folder / MANIFEST
     try:
         with path.open("ab+") as file:
-            end = _drop_torn_line(file.fileno())
+            last = _last_line(file.fileno())
+            end = os.fstat(file.fileno()).st_size
             try:
-                file.write(entry.model_dump_json().encode() + b"\n")
+                file.write(_line(_check_of(last) or FIRST_CHECK, entry.model_dump_json().encode()) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
             except OSError:
@@ -139,15 +148,29 @@ def append(campaign_folder: Path, entry: Entry) -> None:
         ) from error
 
 
-def _drop_torn_line(fd: int) -> int:
-    """Cut off what follows the last line end. Returns the length that is left, bytes."""
-    size = os.fstat(fd).st_size
-    end = size
-    while end and os.pread(fd, 1, end - 1) != b"\n":
-        end -= 1
-    if end < size:
-        os.ftruncate(fd, end)
-    return end
+def _line(check_before: bytes, entry: bytes) -> bytes:
+    check = hashlib.sha256(check_before + entry).hexdigest()[:CHECK_DIGITS].encode()
+    return BEFORE_CHECK + check + BEFORE_ENTRY + entry + b"}"
+
+
+def _check_of(line: bytes) -> bytes | None:
+    """The check that a line bears, right or wrong."""
+    start = len(BEFORE_CHECK)
+    check = line[start : start + CHECK_DIGITS]
+    return check if line.startswith(BEFORE_CHECK) and len(check) == CHECK_DIGITS else None
+
+
+def _last_line(fd: int) -> bytes:
+    """The last whole line; what follows it is cut off. Read from the end: a manifest may be long."""
+    size = start = os.fstat(fd).st_size
+    tail = b""
+    while start and tail.count(b"\n") < 2:
+        start = max(0, start - BLOCK_BYTES)
+        tail = os.pread(fd, size - start, start)
+    whole = tail[: tail.rfind(b"\n") + 1]
+    if len(whole) < len(tail):
+        os.ftruncate(fd, size - len(tail) + len(whole))
+    return whole.rstrip(b"\n").rsplit(b"\n", 1)[-1]
 
 
 def read_manifest(campaign_folder: Path) -> Manifest | None:
@@ -166,10 +189,16 @@ def read_manifest(campaign_folder: Path) -> Manifest | None:
     starts: list[Started] = []
     runs: dict[str, Kept] = {}
     damaged: list[int] = []
+    check = FIRST_CHECK
     for number, line in enumerate(lines[:-1], start=1):  # after the last line end: nothing, or a torn line
+        text = line[len(BEFORE_CHECK) + CHECK_DIGITS + len(BEFORE_ENTRY) : -1]
+        fits = line == _line(check, text)
+        check = _check_of(line) or check
         try:
-            entry = _ENTRY.validate_json(line)
+            entry = _ENTRY.validate_json(text)
         except ValidationError:
+            fits = False
+        if not fits:
             damaged.append(number)
             continue
         if isinstance(entry, Started):

@@ -71,7 +71,7 @@ def _check_manifest(folder: Path, manifest: Manifest | None, present: set[str]) 
             yield Finding("note", str(folder), "no-manifest", told)
         return
     for number in manifest.damaged:
-        yield Finding("problem", path, "manifest-damaged", f"Line {number} is no entry: it was changed or cut off.")
+        yield Finding("problem", path, "manifest-damaged", f"Line {number} was changed, or one before it removed.")
     for run_id in manifest.kept.keys() - present:
         told = "The manifest says that this run was kept, and it is not there."
         yield Finding("problem", str(folder / run_id), "run-missing", told)

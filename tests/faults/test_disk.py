@@ -1,0 +1,194 @@
+"""A disk that is full at any write, and files that are cut off or changed at any byte."""
+
+from __future__ import annotations
+
+import errno
+import io
+import itertools
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from campaigns import Scripted, Silent, plan_of, run_here, spec_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import StoreError
+from harness.run.runner import pending, run_campaign
+from harness.store import files
+from harness.store.files import RECORD, TRACE, read_record
+from harness.store.manifest import MANIFEST
+from harness.store.validate import check_campaign
+
+PLAN = plan_of(spec_of("a"), spec_of("b"))
+
+
+class FullDisk:
+    """Lets so many writes to files pass, and then half of one and no more."""
+
+    def __init__(self, writes: int, patch: pytest.MonkeyPatch) -> None:
+        self.left = writes
+        self._open, self._parquet = Path.open, files.write_parquet
+        patch.setattr(Path, "open", lambda path, *a, **k: self._spoiled(self._open(path, *a, **k)))
+        patch.setattr(files, "write_parquet", self._write_parquet)
+        patch.setattr(os, "fsync", lambda fd: None)
+
+    def _spend(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _spoiled(self, file: Any) -> Any:
+        write = file.write
+
+        def limited(content: Any) -> int:
+            try:
+                self._spend()
+            except OSError:
+                write(content[: len(content) // 2])
+                file.flush()
+                raise
+            return write(content)
+
+        if not isinstance(file, io.TextIOWrapper | io.BufferedIOBase) or not file.writable():
+            return file
+        return _Limited(file, limited)
+
+    def _write_parquet(self, path: Path, *rest: Any) -> None:
+        try:
+            self._spend()
+        except OSError as error:
+            path.write_bytes(b"PAR1")
+            raise StoreError(f"Cannot write {path}: {error.strerror}.", "Free some space.") from error
+        self._parquet(path, *rest)
+
+
+class _Limited:
+    """A file with another way to write."""
+
+    def __init__(self, file: Any, write: Any) -> None:
+        self._file, self.write = file, write
+
+    def __enter__(self) -> _Limited:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def test_a_disk_that_is_full_at_any_write_costs_no_finished_run_and_leaves_no_half_one(tmp_path: Path) -> None:
+    for writes in itertools.count():
+        results, executor = tmp_path / str(writes), Scripted()
+        with pytest.MonkeyPatch.context() as patch:
+            disk = FullDisk(writes, patch)
+            told = ""
+            try:
+                run_campaign(PLAN, results, executor, Silent())
+            except StoreError as error:
+                told = error.message
+        assert not told or ("annot write" in told and "No space left on device" in told)
+        folder = results / "c"
+        codes = {finding.code for finding in check_campaign(folder).findings}
+        assert codes <= {"unfinished", "unlisted", "no-manifest"}, (writes, codes)
+        again = Scripted()
+        run_campaign(PLAN, results, again, Silent())  # there is room again
+        assert pending(PLAN, results) == []
+        assert writes % 3 or check_campaign(folder).findings == ()
+        assert len(executor.calls) + len(again.calls) <= 3, writes  # what was whole in its scratch folder is not redone
+        if disk.left > 0:
+            break
+    assert writes >= 8  # lock, starts, two traces, records, both entries
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("kept")
+    run_campaign(PLAN, results, Scripted(), Silent())
+    return results / "c"
+
+
+@settings(max_examples=15)
+@given(st.sampled_from([RECORD, TRACE, MANIFEST]), st.floats(0, 1, exclude_max=True), st.integers(-1, 255))
+def test_a_file_that_is_cut_off_or_changed_at_any_byte_is_named(
+    kept: Path, tmp_path_factory: pytest.TempPathFactory, name: str, share: float, byte: int
+) -> None:
+    folder = tmp_path_factory.mktemp("spoiled") / "c"
+    shutil.copytree(kept, folder)
+    run_id = PLAN.specs[0].run_id
+    path = folder / name if name == MANIFEST else folder / run_id / name
+    content = path.read_bytes()
+    place = int(share * len(content))
+    spoiled = content[:place] if byte < 0 else content[:place] + bytes([byte]) + content[place + 1 :]
+    path.write_bytes(spoiled)
+    check = check_campaign(folder)
+    if spoiled == content:
+        assert check.findings == ()
+    else:
+        assert check.problems > 0
+        assert any(str(path.parent) in finding.place for finding in check.findings)
+    if name == RECORD and spoiled != content:
+        assert any(finding.code == "changed" for finding in check.findings)
+        try:
+            assert read_record(path).run_id == run_id or check.problems > 1
+        except StoreError:
+            assert any(finding.code == "unreadable" for finding in check.findings)
+
+
+def test_a_number_changed_by_hand_breaks_an_invariant_even_without_a_manifest(kept: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    shutil.copytree(kept, folder)
+    (folder / MANIFEST).unlink()
+    assert {finding.code for finding in check_campaign(folder).findings} == {"no-manifest"}
+    path = folder / PLAN.specs[0].run_id / RECORD
+    record = read_record(path)
+    window, *others = record.measurements
+    assert record.summary is not None
+    (first, second) = window.sources
+    tampered = {
+        "energy": {"measurements": (window.model_copy(update={"sources": (_times(first, 2.0), second)}), *others)},
+        "power": {"measurements": (window.model_copy(update={"sources": (_times(first, 0.01), second)}), *others)},
+        "summary": {"measurements": (window.model_copy(update={"rejected": True}), *others)},
+        "tokens": {"measurements": (_with_work(window, output_tokens=window.work.output_tokens - 1), *others)},
+        "requests": {"measurements": (_with_work(window, requests=int(window.work.requests) + 1), *others)},
+        "time": {"measurements": (window.model_copy(update={"busy_s": window.busy_s / 2}), *others)},
+        "windows": {"measurements": (others[0], window, *others[1:])},
+        "run-id": {"spec": record.spec.model_copy(update={"batch_size": 2})},
+        "uncertainty": {
+            "measurements": (
+                window.model_copy(update={"sources": (first.model_copy(update={"uncertainty_j": 1e-3}), second)}),
+                *others,
+            )
+        },
+    }
+    for code, update in tampered.items():
+        path.write_text(record.model_copy(update=update).model_dump_json())
+        assert code in {finding.code for finding in check_campaign(folder).findings}, code
+    less = record.summary.model_copy(update={"power_w": record.summary.power_w * 0.99})
+    path.write_text(record.model_copy(update={"summary": less}).model_dump_json())
+    (finding,) = [each for each in check_campaign(folder).findings if each.severity == "problem"]
+    assert "Mean power times time is" in finding.message
+    path.unlink()
+    shutil.copy(kept / MANIFEST, folder / MANIFEST)
+    assert "run-missing" in {finding.code for finding in check_campaign(folder).findings}
+
+
+def _times(source: Any, factor: float) -> Any:
+    return source.model_copy(update={"energy_j": source.energy_j * factor})
+
+
+def _with_work(window: Any, **changes: int) -> Any:
+    return window.model_copy(update={"work": window.work.model_copy(update=changes)})
+
+
+def test_what_another_zone_or_clock_says_changes_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")  # +05:45
+    monkeypatch.setenv("LC_ALL", "tr_TR.UTF-8")
+    run_here(plan_of(spec_of("a")), tmp_path, tmp_path / "log")
+    record = read_record(tmp_path / "c" / spec_of("a").run_id / RECORD)
+    assert record.started_at_utc.endswith("+00:00")
+    assert check_campaign(tmp_path / "c").findings == ()
