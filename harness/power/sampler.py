@@ -35,6 +35,7 @@ SourceFactory = Callable[[], Sequence[PowerSource]]
 SLOW_EVERY = 10  # all but power is read on every tenth sample: each call costs the machine that is measured
 FLUSH_S = 1.0
 ANSWER_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 10.0
 
 
 class Sampler(Protocol):
@@ -125,7 +126,7 @@ class ProcessSampler:
         process, self._process = self._process, None
         if process is not None:
             try:
-                stdout, _ = process.communicate(timeout=10)
+                stdout, _ = process.communicate(timeout=STOP_TIMEOUT_S)
                 self._missed = int(json.loads(stdout.splitlines()[-1])["missed_deadlines"])
             except (subprocess.TimeoutExpired, IndexError, ValueError, KeyError, BrokenPipeError):
                 process.kill()

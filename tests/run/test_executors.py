@@ -9,11 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from campaigns import SHORT, spec_of
 
 from harness.measure.base import Progress
 from harness.records import RunRecord
 from harness.run.executors import SubprocessExecutor
 from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+from harness.store.files import RECORD, read_record
 
 # The config reader would never let it through: no file has such a name, and the worker does not expect it.
 IMPOSSIBLE = PromptSpec(kind="file", path="a\0b.txt")
@@ -83,6 +85,27 @@ def test_a_worker_that_is_killed_is_recorded_with_the_signal_and_the_likely_reas
     assert record.failure.message == "The worker was killed by SIGKILL."
     assert "memory" in record.failure.hint
     assert not psutil.wait_procs(children, timeout=10)[1]  # the sampler too
+
+
+def test_a_worker_that_is_killed_between_two_windows_leaves_those_it_had_in_a_failed_record(tmp_path: Path) -> None:
+    long = spec_of(measure=SHORT | {"min_repeats": 60, "max_repeats": 60})  # on the virtual clock: some seconds
+    told = []
+
+    def report(progress: Progress) -> None:
+        if progress.repeat is not None:
+            told.append(progress.repeat)
+            if progress.repeat == 2:
+                (pid,) = executor._working.values()
+                os.kill(pid, signal.SIGKILL)
+
+    with closing(SubprocessExecutor()) as executor:
+        record = executor.run(long, "c", tmp_path, report)
+    assert (record.status, record.summary) == ("failed", None)
+    assert record.failure is not None
+    assert (record.failure.kind, record.failure.phase) == ("killed", "measure")
+    assert len(told) <= len(record.measurements) < 60
+    assert read_record(tmp_path / RECORD) == record
+    assert [path.name for path in tmp_path.iterdir()] == [RECORD]
 
 
 def test_an_exception_in_a_worker_is_recorded_with_its_traceback(tmp_path: Path) -> None:

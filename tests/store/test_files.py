@@ -158,6 +158,11 @@ def test_newer_schema_is_refused_with_what_to_do(tmp_path):
     assert error.value.hint == "Update with: pip install --upgrade energy-harness"
 
 
+def test_older_schema_is_refused(tmp_path):
+    with pytest.raises(StoreError, match=f"has schema version 0; this harness knows only {SCHEMA_VERSION}"):
+        read_record(stored(tmp_path, changed(schema_version=0)))
+
+
 def test_newer_schema_with_unknown_fields_is_called_newer_and_not_invalid(tmp_path):
     with pytest.raises(StoreError, match="schema version 99"):
         read_record(stored(tmp_path, changed(schema_version=99, soul="yes")))

@@ -1,0 +1,291 @@
+"""The faults that a campaign must survive, as a table: `scripts/fault_matrix` prints it and runs its proofs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row. `proofs`: tests, as file::name below tests/, that inject it and look at what is left."""
+
+    name: str
+    injected: str
+    detected: str
+    kept: str
+    told: str
+    proofs: tuple[str, ...]
+
+
+CONTAMINATION = "measure/test_contamination.py::"
+KILLS, DISK, CALLS, PROCESSES = (f"faults/test_{name}.py::" for name in ("kills", "disk", "nvml_calls", "processes"))
+ANY_CALL = f"{CALLS}test_an_nvml_error_at_any_call_never_makes_a_wrong_number"
+
+FAULTS = (
+    Fault(
+        "runner killed (SIGKILL)",
+        "at five kinds of instant in the tests, at random ones by --kills N",
+        "a scratch folder without its runner; a run in place and not in the manifest",
+        "every finished run; every finished window, in a failed record",
+        "after the next start: N windows of a runner that was killed are kept",
+        (
+            f"{KILLS}test_a_runner_killed_at_any_instant_loses_nothing",
+            f"{KILLS}test_random_kills_are_checked_by_what_the_runner_had_told",
+            f"{PROCESSES}test_a_runner_that_is_killed_takes_every_process_with_it",
+        ),
+    ),
+    Fault(
+        "worker killed in load, warm-up, window, write",
+        "SIGKILL in that phase; while the trace is half written",
+        "its pipe ends without a record",
+        "its windows and samples, in a failed record; the next run starts",
+        "The worker was killed by SIGKILL. The system may have run out of memory ...",
+        (
+            f"{KILLS}test_a_worker_killed_in_any_phase_leaves_its_windows_and_no_record",
+            "run/test_executors.py::test_a_worker_that_is_killed_between_two_windows_leaves_those_it_had_in_a_failed_record",
+            "run/test_executors.py::test_a_worker_that_is_killed_is_recorded_with_the_signal_and_the_likely_reason",
+        ),
+    ),
+    Fault(
+        "power cut",
+        "record, trace or manifest cut off or changed at any byte",
+        "hash, schema, checksum of each manifest line",
+        "all other runs; a torn line of the manifest or a journal is dropped, what is before it kept",
+        "changed: The content is not the one that was kept at ...",
+        (
+            f"{DISK}test_a_file_that_is_cut_off_or_changed_at_any_byte_is_named",
+            "store/test_files.py::test_truncated_record_is_a_store_error_wherever_it_ends",
+            "store/test_files.py::test_truncated_trace_is_a_store_error",
+        ),
+    ),
+    Fault(
+        "disk full at any write",
+        "ENOSPC at the n-th write, for every n, half of it written",
+        "the write's error",
+        "every finished run; one that was whole in its scratch folder is not measured again",
+        "Cannot write ...: No space left on device. Free some space ...",
+        (
+            f"{DISK}test_a_disk_that_is_full_at_any_write_costs_no_finished_run_and_leaves_no_half_one",
+            "store/test_files.py::test_trace_on_a_full_disk_is_a_store_error",
+            "cli/test_bad_input.py::test_a_full_disk_stops_with_a_sentence_and_keeps_what_is_stored",
+        ),
+    ),
+    Fault(
+        "read-only folder",
+        "a results folder that cannot be written",
+        "before anything runs",
+        "everything",
+        "Cannot write results under ... Make the folder writable, or choose another with --results.",
+        ("cli/test_bad_input.py::test_results_that_cannot_be_written_are_named_before_anything_runs",),
+    ),
+    Fault(
+        "record half written, corrupt Parquet, odd bytes",
+        "any bytes in the place of the file",
+        "it is no record, or no Parquet",
+        "the file, left alone; all other runs",
+        "... is not a whole JSON document. Move the folder away and run again.",
+        (
+            "store/test_files.py::test_arbitrary_bytes_are_a_store_error",
+            "store/test_files.py::test_flipped_byte_gives_a_record_or_a_store_error",
+            "cli/test_run_command.py::test_one_broken_record_does_not_hide_the_others",
+        ),
+    ),
+    Fault(
+        "a number changed by hand",
+        "energy, work, times, uncertainty or identity of a record",
+        "hash; invariants (energy = mean power x time, power between idle and limit, tokens, sums)",
+        "the file, left alone",
+        "energy: Mean power times time is ... J per generation; the summary says ...",
+        (f"{DISK}test_a_number_changed_by_hand_breaks_an_invariant_even_without_a_manifest",),
+    ),
+    Fault(
+        "NVML error at any call",
+        "seven codes, eleven functions, at any call, once or for ever",
+        "the call's answer; passing ones are asked again",
+        "windows so far, in a failed record",
+        "NVML's words, the board, and what to do",
+        (ANY_CALL, "power/test_nvml_faults.py::test_an_error_that_passes_is_asked_again"),
+    ),
+    Fault(
+        "GPU lost",
+        "every question is answered with code 15 from then on",
+        "at once",
+        "windows so far, in a failed record; never 0 W",
+        "GPU is lost: restart ...",
+        (
+            f"{CONTAMINATION}test_board_that_is_lost_ends_the_run_and_what_was_measured_is_kept",
+            "power/test_nvml_faults.py::test_a_lost_gpu_is_told_at_once_and_never_becomes_zero_watts",
+        ),
+    ),
+    Fault(
+        "NVML timeout, sensor lost for a while",
+        "code 10 for part of a window",
+        "a stretch without samples; an edge without a counter",
+        "the window, rejected or weakened; the others as they were",
+        "samples-lost, source-failed",
+        (
+            f"{CONTAMINATION}test_lost_stretch_at_an_edge_rejects_that_window_only",
+            f"{CONTAMINATION}test_lost_samples_weaken_a_window_that_has_its_counter",
+        ),
+    ),
+    Fault(
+        "driver that fails once",
+        "a run that ends for want of a source, and not the next time",
+        "the kind of failure",
+        "both attempts; the record says which it is and why there was another",
+        "Tried again.",
+        ("run/test_runner.py::test_a_driver_that_fails_is_asked_again_and_the_record_says_so",),
+    ),
+    Fault(
+        "not supported midway",
+        "code 3 at any call",
+        "the call's answer",
+        "as NVML error at any call",
+        "as there",
+        (ANY_CALL,),
+    ),
+    Fault(
+        "driver reload, counter reset",
+        "the counter starts at zero inside a window",
+        "it went backwards",
+        "the window, rejected; the others as they were",
+        "window-void: The energy counter went backwards ...",
+        (f"{CONTAMINATION}test_counter_that_is_reset_voids_the_window",),
+    ),
+    Fault(
+        "counter stuck",
+        "it does not move from an edge on",
+        "no increment within 1 s",
+        "the window by its samples, or rejected where the counter was asked for; never 0 J",
+        "counter-stuck: ... Sampled power was integrated instead.",
+        (
+            f"{CONTAMINATION}test_counter_stuck_at_an_edge_is_replaced_by_samples_and_told",
+            f"{CONTAMINATION}test_counter_stuck_for_ever_never_becomes_zero_joules",
+        ),
+    ),
+    Fault(
+        "counter jumps by 2^32 mJ, or a little",
+        "4,294,967.296 J, 50 J, -50 J inside a window",
+        "more than the board can draw; far off its siblings",
+        "the window, rejected",
+        "implausible-power, outlier",
+        (
+            f"{CONTAMINATION}test_counter_that_jumps_by_its_32_bits_is_implausible",
+            f"{CONTAMINATION}test_counter_that_jumps_a_little_is_seen_by_its_siblings",
+        ),
+    ),
+    Fault(
+        "wrong UUID after a reboot",
+        "sources.gpus names a board that is not there",
+        "before anything runs",
+        "everything",
+        "There is no GPU ..., and which there are",
+        ("power/test_nvml.py::test_selection_that_cannot_be_is_refused",),
+    ),
+    Fault(
+        "sampler killed",
+        "SIGKILL of the helper",
+        "it gave no count of what it missed",
+        "its samples; windows by the counter",
+        "sampler-died: The power sampler ended early; its trace is incomplete.",
+        ("power/test_sampler.py::test_killed_helper_leaves_its_trace_and_no_word_of_what_it_missed",),
+    ),
+    Fault(
+        "sampler stalled",
+        "SIGSTOP of the helper",
+        "no answer in time; it is ended",
+        "its samples; windows by the counter",
+        "sampler-died",
+        (f"{PROCESSES}test_a_sampler_that_is_stalled_is_ended_and_the_trace_called_incomplete",),
+    ),
+    Fault(
+        "clock stepped by hours",
+        "the wall clock jumps inside a window",
+        "not at all: windows are stamped by the monotonic clock",
+        "everything, to the last bit",
+        "nothing",
+        (f"{CONTAMINATION}test_step_of_the_wall_clock_changes_no_window",),
+    ),
+    Fault(
+        "time zone and locale changed",
+        "TZ and LC_ALL of another place",
+        "not at all: records are in UTC",
+        "everything",
+        "nothing",
+        (f"{DISK}test_what_another_zone_or_clock_says_changes_no_record",),
+    ),
+    Fault(
+        "foreign process on the GPU",
+        "listed or hidden, before, in or after a window",
+        "NVML's list; use and power at rest; siblings",
+        "the window, rejected",
+        "shared-gpu, guard-utilisation, guard-power, outlier",
+        (
+            f"{CONTAMINATION}test_process_of_others_before_the_window_rejects_it",
+            f"{CONTAMINATION}test_hidden_load_is_seen_by_the_utilisation_in_the_guards",
+            f"{CONTAMINATION}test_process_of_others_that_comes_and_goes_within_a_window_is_seen_by_its_siblings",
+        ),
+    ),
+    Fault(
+        "throttling",
+        "by heat or hardware; a clock that steps",
+        "throttle reasons; clocks",
+        "the window, rejected",
+        "throttled: ... was slowed down (throttle reasons 0x20)",
+        (
+            f"{CONTAMINATION}test_throttle_reason_rejects_the_window_even_if_nothing_else_shows",
+            f"{CONTAMINATION}test_clock_that_steps_within_a_window_rejects_it",
+        ),
+    ),
+    Fault(
+        "out of memory in the worker",
+        "a batch that does not fit",
+        "the engine's error",
+        "the failure; half the batch as a run of its own where the config allows it",
+        "A batch of 5000 needs about 312 GiB; ... Lower batch_size.",
+        (
+            "cli/test_run_command.py::test_a_failing_run_is_stored_the_next_one_runs_and_a_retry_keeps_the_first_attempt",
+            "run/test_runner.py::test_half_of_a_batch_that_does_not_fit_is_measured_once_where_the_config_allows_it",
+        ),
+    ),
+    Fault(
+        "hung engine",
+        "a run that does not end",
+        "timeout_s",
+        "its windows; its whole process group is ended",
+        "The run was stopped after timeout_s = 6 s.",
+        (
+            "run/test_executors.py::test_a_run_that_hangs_is_stopped_with_all_it_started_and_recorded_as_timeout",
+            "run/test_executors.py::test_a_server_that_is_stopped_does_not_hold_up_a_stop",
+        ),
+    ),
+    Fault(
+        "two runners on one campaign",
+        "the lock is held",
+        "before anything runs",
+        "everything",
+        "Another harness (process N) is running ...",
+        ("cli/test_bad_input.py::test_two_runners_do_not_share_a_campaign",),
+    ),
+    Fault(
+        "results of another schema",
+        "a record with another schema_version",
+        "before anything runs",
+        "the record, left alone",
+        "... has schema version N; this harness knows ...",
+        (
+            "cli/test_bad_input.py::test_a_record_of_a_newer_schema_stops_the_campaign_and_stays_as_it_is",
+            "store/test_files.py::test_older_schema_is_refused",
+        ),
+    ),
+)
+
+
+def markdown() -> str:
+    """The table."""
+    lines = ["| fault | how it is injected | what is detected | what is kept | what the user reads | tests |"]
+    lines.append("|---|---|---|---|---|---|")
+    for fault in FAULTS:
+        cells = (fault.name, fault.injected, fault.detected, fault.kept, fault.told, str(len(fault.proofs)))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
