@@ -55,7 +55,8 @@ def main() -> int:
     print(markdown())
     if not options.run:
         return 0
-    proofs = [f"tests/{proof}" for proof in dict.fromkeys(proof for fault in FAULTS for proof in fault.proofs)]
+    names = dict.fromkeys(proof.split("#")[0] for fault in FAULTS for proof in fault.proofs)
+    proofs = [f"tests/{name}" for name in names]
     return subprocess.run([sys.executable, "-m", "pytest", "-q", *proofs], cwd=ROOT, check=False).returncode
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import psutil
 from pydantic import ValidationError
 
 from harness.errors import StoreError
@@ -137,9 +138,25 @@ def _set_aside(folder: Path, campaign_folder: Path, run_id: str) -> None:
     folder.rename(aside / f"{run_id}-{number}")
 
 
-def abandoned_scratch(campaign_folder: Path) -> list[Path]:
-    """Scratch folders that a kill or a power cut has left behind. To be asked by whoever holds the campaign's lock."""
+def scratch_folders(campaign_folder: Path) -> list[Path]:
+    """Scratch folders, in use or left behind."""
     return sorted(folder for folder in campaign_folder.glob(f"{SCRATCH_PREFIX}*") if folder.is_dir())
+
+
+def abandoned_scratch(campaign_folder: Path) -> list[Path]:
+    """Those that a kill or a power cut has left behind. To be asked before this process makes one."""
+    return [folder for folder in scratch_folders(campaign_folder) if not _in_use(folder)]
+
+
+def _in_use(scratch: Path) -> bool:
+    """Whether the process that made it is still there, and not another one under its number."""
+    owner, born_ns = scratch.name.rsplit("-", 2)[-2:]
+    if not (owner.isdigit() and born_ns.isdigit()) or int(owner) == os.getpid():
+        return False
+    try:
+        return psutil.Process(int(owner)).create_time() * 1e9 <= int(born_ns)
+    except psutil.Error:
+        return False
 
 
 @contextmanager

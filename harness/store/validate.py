@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness.errors import StoreError
 from harness.records import RunRecord
-from harness.store.files import RECORD, TRACE, abandoned_scratch, read_record, read_trace
+from harness.store.files import RECORD, TRACE, read_record, read_trace, scratch_folders
 from harness.store.imports import find_imports
 from harness.store.invariants import broken
 from harness.store.manifest import MANIFEST, Manifest, file_hashes, read_manifest
@@ -57,7 +57,7 @@ def check_campaign(folder: Path) -> CampaignCheck:
     imported = find_imports([folder], unreadable)
     findings += [Finding("problem", str(folder), "unreadable", error.message) for error in unreadable]
     findings += _check_manifest(folder, manifest, {run.name for run in runs})
-    for scratch in abandoned_scratch(folder):
+    for scratch in scratch_folders(folder):
         told = "A run in progress, or left by a runner that was killed: the next harness run keeps what is in it."
         findings.append(Finding("note", str(scratch), "unfinished", told))
     return CampaignCheck(folder, len(runs), len(imported), tuple(findings))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Fault:
-    """A row. `proofs`: tests, as file::name below tests/, that inject it and look at what is left."""
+    """A row. `proofs`: tests, as file::name below tests/ (#: its case), that inject it and look at what is left."""
 
     name: str
     injected: str
@@ -19,6 +19,7 @@ class Fault:
 
 CONTAMINATION = "measure/test_contamination.py::"
 KILLS, DISK, CALLS, PROCESSES = (f"faults/test_{name}.py::" for name in ("kills", "disk", "nvml_calls", "processes"))
+EACH = f"{CONTAMINATION}test_each_fault_rejects_its_window_for_its_reason_and_no_other"
 ANY_CALL = f"{CALLS}test_an_nvml_error_at_any_call_never_makes_a_wrong_number"
 
 FAULTS = (
@@ -125,7 +126,7 @@ FAULTS = (
         "samples-lost, source-failed",
         (
             f"{CONTAMINATION}test_lost_stretch_at_an_edge_rejects_that_window_only",
-            f"{CONTAMINATION}test_lost_samples_weaken_a_window_that_has_its_counter",
+            f"{EACH}#samples lost",
         ),
     ),
     Fault(
@@ -150,7 +151,10 @@ FAULTS = (
         "it went backwards",
         "the window, rejected; the others as they were",
         "window-void: The energy counter went backwards ...",
-        (f"{CONTAMINATION}test_counter_that_is_reset_voids_the_window",),
+        (
+            f"{EACH}#counter is reset",
+            f"{EACH}#counter falls",
+        ),
     ),
     Fault(
         "counter stuck",
@@ -170,8 +174,9 @@ FAULTS = (
         "the window, rejected",
         "implausible-power, outlier",
         (
-            f"{CONTAMINATION}test_counter_that_jumps_by_its_32_bits_is_implausible",
-            f"{CONTAMINATION}test_counter_that_jumps_a_little_is_seen_by_its_siblings",
+            f"{EACH}#counter jumps by its 32 bits",
+            f"{EACH}#counter jumps a little ahead",
+            f"{EACH}#counter jumps a little back",
         ),
     ),
     Fault(
@@ -221,9 +226,10 @@ FAULTS = (
         "the window, rejected",
         "shared-gpu, guard-utilisation, guard-power, outlier",
         (
-            f"{CONTAMINATION}test_process_of_others_before_the_window_rejects_it",
-            f"{CONTAMINATION}test_hidden_load_is_seen_by_the_utilisation_in_the_guards",
-            f"{CONTAMINATION}test_process_of_others_that_comes_and_goes_within_a_window_is_seen_by_its_siblings",
+            f"{EACH}#process of others",
+            f"{EACH}#hidden load in the guards",
+            f"{EACH}#hidden load too small",
+            f"{EACH}#process that comes and goes",
         ),
     ),
     Fault(
@@ -233,7 +239,9 @@ FAULTS = (
         "the window, rejected",
         "throttled: ... was slowed down (throttle reasons 0x20)",
         (
-            f"{CONTAMINATION}test_throttle_reason_rejects_the_window_even_if_nothing_else_shows",
+            f"{EACH}#throttle reason alone",
+            f"{EACH}#thermal reason alone",
+            f"{EACH}#throttle that lowers the clock",
             f"{CONTAMINATION}test_clock_that_steps_within_a_window_rejects_it",
         ),
     ),

@@ -20,6 +20,8 @@ def test_every_fault_has_proofs_and_every_proof_is_a_test() -> None:
     }
     for fault in FAULTS:
         assert fault.proofs, fault.name
-        assert set(fault.proofs) <= known, fault.name
+        assert {proof.split("#")[0] for proof in fault.proofs} <= known, fault.name
+        for file, case in (proof.split("::")[0:1] + proof.split("#")[1:] for proof in fault.proofs if "#" in proof):
+            assert f'"{case}": Case(' in (TESTS / file).read_text(encoding="utf-8")
     assert len(markdown().splitlines()) == len(FAULTS) + 2
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
