@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.campaign import Scheduled
 from harness.cli.bars import sparkline
 from harness.cli.served_tables import phase_text, print_served
 from harness.cli.tables import console, estimate_text, print_results
@@ -36,10 +37,28 @@ def show_runs(runs: Sequence[StoredRun], rows: Sequence[ResultRow], as_json: boo
         _print_one(runs[0], rows[0], out)
 
 
+def _place(scheduled: Scheduled) -> str:
+    """Where the run stood in its campaign, and why it was made once more."""
+    seed = f" (seed {scheduled.order_seed})" if scheduled.order == "interleaved" else ""
+    parts = [f"run {scheduled.position} of its start, order {scheduled.order}{seed}"]
+    if scheduled.attempt > 1:
+        parts.append(f"attempt {scheduled.attempt}")
+    if scheduled.halved_from is not None:
+        parts.append(f"half the batch of {scheduled.halved_from}, which ran out of memory")
+    if scheduled.halved_as is not None:
+        parts.append(f"measured at half the batch instead: {scheduled.halved_as}")
+    parts += [f"before: {reason}" for reason in scheduled.earlier]
+    if scheduled.beside:
+        parts.append(f"beside {', '.join(scheduled.beside)} on other GPUs")
+    return "; ".join(parts)
+
+
 def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
     """Everything about one run: three energies, idle, budget, cross-check, caveats, failure."""
     record = run.record
     out.print(f"[bold]{escape(record.run_id)}[/] {record.status}, {record.started_at_utc}, {escape(str(run.folder))}")
+    if record.scheduled is not None:
+        out.print(escape(_place(record.scheduled)), soft_wrap=True)
     if record.failure:
         out.print(f"phase: {record.failure.phase}; kind: {record.failure.kind}")
         if record.attempts is not None:

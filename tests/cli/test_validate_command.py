@@ -37,6 +37,10 @@ def test_a_campaign_is_planned_run_checked_and_a_changed_file_named(tmp_path: Pa
     told = harness("run", path, "--retry-failed", cwd=tmp_path)
     assert "0 complete, 0 failed, 3 already done" in told.out
 
+    half = harness("show", "pretend-text-b1000", cwd=tmp_path).out
+    assert "half the batch of pretend-text-b2000-" in half
+    assert "order interleaved (seed 0)" in half
+
     assert harness("validate", cwd=tmp_path).out.startswith("results/quick: 4 runs, 0 problems")
     (trace,) = (tmp_path / "results" / "quick").glob("pretend-image*/trace.parquet")
     trace.write_bytes(trace.read_bytes()[:-1])
