@@ -15,7 +15,7 @@ from harness.measure.base import Progress
 from harness.records import Caveat, RunRecord
 from harness.run.config import Plan
 from harness.run.executors import Executor, clear_scratch
-from harness.run.journal import recovered
+from harness.run.journal import UNTOLD, recovered
 from harness.run.lanes import HELD, SERIAL, Gate, Lanes
 from harness.run.order import ordered
 from harness.run.retries import Attempt, next_attempt
@@ -219,7 +219,9 @@ class _Start:
         finally:
             if gate is not None:
                 gate.ended(scratch)
-        return None if self.stopping and record.status == "failed" and not record.measurements else record
+        if self.stopping and record.failure is not None:
+            return record.model_copy(update={"failure": UNTOLD}) if record.measurements else None
+        return record
 
     def _told(self, spec: RunSpec, scratch: Path, gate: Gate | None) -> Callable[[Progress], None]:
         def told(progress: Progress) -> None:
