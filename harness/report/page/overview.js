@@ -112,7 +112,10 @@ function drawFigures() {
 function byTask(found) {
   const names = distinct(found.map((row) => row.task));
   if (!names.length) return null;
-  const mine = found.filter((row) => !behind(row)), counted = (task) => (mine.some((row) => row.task === task) ? mine : found).filter((row) => row.task === task);
+  const mine = found.filter((row) => !behind(row)), counted = (task) => {
+    const all = (mine.some((row) => row.task === task) ? mine : found).filter((row) => row.task === task), made = all.filter((row) => !row.general);
+    return made.length ? made : all;
+  };
   const middle = (task) => { const all = counted(task).map(kwh).sort((a, b) => a - b), half = all.length / 2; return all.length % 2 ? all[Math.floor(half)] : (all[half - 1] + all[half]) / 2; };
   names.sort((a, b) => middle(a) - middle(b));
   const told = names.filter((task) => mine.some((row) => row.task === task)), [first, last] = [told[0], told[told.length - 1]];
@@ -120,7 +123,7 @@ function byTask(found) {
     : told.length === 1 ? `The median of ${studyOnly ? "the study's models" : "the runs of this page"} for ${readable(first)} is ${significant(middle(first))} kWh.`
       : `The median of ${studyOnly ? "the study's models" : "the runs of this page"} is least for ${readable(first)} (${significant(middle(first))} kWh) and most for ${readable(last)} (${significant(middle(last))} kWh).`;
   return { title: "Energy per 1,000 generations by task", y: { names: names.map(readable) }, x: ENERGY,
-    sentence: `${sentence}${pooledWords(told.map(counted))} ${capital(data.boundaries[state.boundary])}. ${studyOnly ? "" : "Filled: runs of this page; hollow grey: the study's models. "}Diamonds: general models that were asked by a prompt.`,
+    sentence: `${sentence}${pooledWords(told.map(counted))} ${capital(data.boundaries[state.boundary])}. ${studyOnly ? "" : "Filled: runs of this page; hollow grey: the study's models. "}Diamonds: general models that were asked by a prompt, not counted in the median where others are there.`,
     points: found.map(point(kwh, (row) => names.indexOf(row.task))), columns: [["task", (p) => p.row.task], ...COLUMNS] };
 }
 function frontOf(found) {

@@ -76,7 +76,7 @@ function traceOf(trace, row) {
     svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Power over the run. ${sentence}` }, shades, lines, along, bandOf(trace.phases, windows, x, top - STRIP - 4),
       svg("path", { class: "power", d: path }), trace.idle_w !== null && svg("line", { class: "idle", x1: left, x2: width - right, y1: y(trace.idle_w), y2: y(trace.idle_w) }),
       svg("text", { class: "axis", x: left, y: 12 }, "W"), svg("text", { class: "axis", x: width - right, y: height - 6, "text-anchor": "end" }, "s")),
-    trace.phases.length > 0 && h("p", { class: "note keys" }, [["idle", "idle before and after"], ["warm-up", "warm-up"], ["at-work", "windows, numbered"], ["null", "null windows and settling, without work"]].map(([kind, words]) => h("span", { class: "key" }, svg("svg", { width: 16, height: 12, "aria-hidden": "true" }, svg("rect", { class: `phase ${kind}`, x: 1, y: 1, width: 14, height: 10 })), ` ${words}`))),
+    trace.phases.length > 0 && h("p", { class: "note keys" }, [["resting", "idle before and after"], ["warm-up", "warm-up"], ["at-work", "windows, numbered"], ["null", "null windows and settling, without work"]].map(([kind, words]) => h("span", { class: "key" }, svg("svg", { width: 16, height: 12, "aria-hidden": "true" }, svg("rect", { class: `phase ${kind}`, x: 1, y: 1, width: 14, height: 10 })), ` ${words}`))),
     trace.phases.length > 0 && h("details", {}, h("summary", {}, "The phases of this run"), grid("Phases, seconds since the first sample; those that are no windows by the durations in spec and record, to a period of the sensor", ["phase", "from, s", "to, s", "length, s", "of it at work, s"],
       trace.phases.map(([name, from, to, work, out]) => [name + (out ? ", rejected" : ""), significant(from, 4), significant(to, 4), significant(to - from), work === null ? "–" : significant(work)]))));
 }
@@ -84,7 +84,7 @@ function traceOf(trace, row) {
 function bandOf(phases, windows, x, top) {
   return phases.map((phase) => {
     const [name, from, to, , out] = phase, wide = x(to) - x(from);
-    const kind = isWindow(phase) ? "at-work" : name.startsWith("idle") ? "idle" : name === "warm-up" ? "warm-up" : "null";
+    const kind = isWindow(phase) ? "at-work" : name.startsWith("idle") ? "resting" : name === "warm-up" ? "warm-up" : "null";
     const words = isWindow(phase) ? String(windows.indexOf(phase) + 1) : kind === "null" ? "" : wide > 7 * name.length ? name : name.split(" ")[0];
     return [svg("rect", { class: `phase ${kind}${out ? " rejected" : ""}`, x: x(from), width: Math.max(1, wide), y: top, height: STRIP }, svg("title", {}, name)),
       words && wide > 7 * words.length && svg("text", { class: `phase-name ${kind}`, x: x(from) + wide / 2, y: top + 13, "text-anchor": "middle" }, words)];
