@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from harness.report.payload import Content
 from harness.report.ranking import BOUNDARIES, Among, Energy, RankingRow, ranked, ratings, stars_of
 from harness.report.rating import WAYS
+from harness.report.study_rows import NOTES
 from harness.study.catalog import PAPER, PAPER_URL
 from harness.units import format_plus_minus, format_significant
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&@-])")
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&@]|(?<!\w)-)")
 _LINKS = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)  # what GitHub turns into a link without being asked
 _HEADS = ("model", "how", "kWh per 1,000", "caveats", "J per token or image", "g CO2e", "phone charges", "car km")
 _LAST = ("latency, s", "parameters", *(f"stars, {way}" for way in WAYS), "boundary", "energy")
@@ -80,8 +81,9 @@ def _bands(content: Content) -> list[str]:
 
 
 def _notes(content: Content, own: Sequence[RankingRow]) -> list[str]:
-    codes = dict.fromkeys(code for row in own for code in row.caveats)
-    lines = [f"- {escaped(code)}: {escaped(content.wordings.get(code, ''))}" for code in codes]
+    wordings = {**content.wordings, **NOTES}
+    codes = dict.fromkeys(code for row in [*own, *content.study] for code in row.caveats)
+    lines = [f"- {escaped(code)}: {escaped(wordings.get(code, ''))}" for code in codes]
     if any("simulated" in row.mark for row in own):
         lines.append("- simulated: power comes from a simulated GPU; it is no model's energy, and no real GPU drew it.")
     if content.study:

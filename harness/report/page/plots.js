@@ -82,7 +82,7 @@ function marks(points, across, down, names) {
     svg("path", { class: "ring study", d: theirs.filter((p) => p.front).map((p) => shape(p, 6.5)).join("") })];
   const whiskerOf = (p) => (names ? [across.at(p.low), down.at(p.y), across.at(p.high), down.at(p.y)] : [across.at(p.x), down.at(p.low), across.at(p.x), down.at(p.high)]);
   const known = (p) => p.low !== null && p.low > 0;
-  if (mine.length > MANY) return [...found, svg("path", { class: "whisker", d: mine.filter(known).map(whiskerOf).map(([x1, y1, x2, y2]) => `M${x1} ${y1}L${x2} ${y2}`).join("") }), svg("path", { class: "dot own", d: mine.map((p) => shape(p, 2.5)).join("") })];
+  if (mine.length > MANY) return [...found, svg("path", { class: "whisker", d: mine.filter(known).map(whiskerOf).map(([x1, y1, x2, y2]) => `M${x1} ${y1}L${x2} ${y2}`).join("") }), svg("path", { class: "dot own", d: mine.map((p) => shape(p, 2.5)).join("") }), svg("path", { class: "ring", d: mine.filter((p) => p.front).map((p) => shape(p, 5)).join("") })];
   for (const p of mine) {
     const whole = [];
     if (known(p)) {
