@@ -189,7 +189,7 @@ def _content(
     )
 
 
-def _details(found: _Found, record_at: Callable[[int], RunRecord], sections: Sections) -> dict[int, Mapping[str, Any]]:
+def _details(found: _Found, record_at: Callable[[int], RunRecord], sections: Sections) -> dict[int, dict[str, Any]]:
     from harness.errors import StoreError
     from harness.report.details import detail, most_telling
     from harness.store.files import read_trace

@@ -17,6 +17,8 @@ def check_targets(paths: Sequence[Path]) -> None:
     from harness.errors import UserInputError
 
     for path in paths:
+        if _is_device(path):
+            continue
         target = path.resolve()
         if target.is_dir() or not target.parent.is_dir():
             why = "it is a folder" if target.is_dir() else f"there is no folder {path.parent}"
@@ -43,8 +45,8 @@ def write_target(path: Path, text: str) -> None:
     target = path.resolve()
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
+        if _is_device(path):
+            path.write_text(text, encoding="utf-8")
             return
         beside.write_text(text, encoding="utf-8")
         os.replace(beside, target)
@@ -55,3 +57,8 @@ def write_target(path: Path, text: str) -> None:
     finally:
         if beside.exists():
             beside.unlink()
+
+
+def _is_device(path: Path) -> bool:
+    """A pipe or a device: nothing can be moved there."""
+    return path.exists() and not path.is_file() and not path.is_dir()

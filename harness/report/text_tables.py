@@ -103,7 +103,7 @@ def left_out(content: Content) -> list[tuple[str, str]]:
 
 def joined(what: str, why: str) -> str:
     """A sentence and what to do, or a name and its reason."""
-    return f"{what} {why}" if what.endswith((".", "!", "?")) else f"{what}: {why}"
+    return f"{what.rstrip('.')}. {why}" if why[:1].isupper() else f"{what}: {why}"
 
 
 def _cells(row: RankingRow) -> list[str]:

@@ -86,7 +86,7 @@ def test_markdown_and_csv_hold_the_same_rows_and_what_was_left_out():
     assert "| 7,000,000 |" in told
     # nothing becomes a link by itself, and a sentence is not followed by a colon
     assert escaped("see https://x.org, www.x.org and a@x.org") == r"see https\://x.org, www\.x.org and a\@x.org"
-    assert (joined("It has version 2.", "Update."), joined("x.json", "broken")) == (
+    assert (joined("It has version 2", "Update."), joined("x.json", "broken")) == (
         "It has version 2. Update.",
         "x.json: broken",
     )
@@ -174,6 +174,7 @@ def test_colours_have_the_contrast_that_wcag_aa_asks_for():
     text = [(ink, ground) for ink in ("ink", "muted", "accent") for ground in ("ground", "surface")]
     text += [("warn", "warn-soft"), ("other", "other-soft"), ("accent", "accent-soft"), ("on-accent", "accent")]
     shapes = [("study", "ground"), ("strong-line", "ground"), ("strong-line", "surface"), ("accent", "line")]
+    shapes += [("warn", "ground"), ("other", "ground"), ("accent", "ground")]
     for scheme in schemes:
         for needed, pairs in ((4.5, text), (3.0, shapes)):
             for one, two in pairs:

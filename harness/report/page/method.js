@@ -9,9 +9,10 @@ function sourceOf(used) {
   const link = used.url && /^https?:/.test(used.url) ? [" ", h("a", { href: used.url, rel: "noopener noreferrer" }, "source")] : used.url ? ` ${used.url}` : "";
   return [`${used.edition}, ${used.shown} ${used.unit}${rangeOf(used)}${used.year ? `, ${used.year}` : ""}; ${used.scope}. ${used.source} [${used.checked}].`, link, used.note ? ` ${used.note}` : ""];
 }
+const isSentence = (why) => why[0] === why[0]?.toUpperCase();
 function drawMissing() {
   const out = [...data.unreadable, ...own.filter((row) => row.left_out !== null).map((row) => [row, row.left_out])];
-  const list = (lines) => [h("ul", { class: "reasons" }, lines.slice(0, LISTED_REASONS).map(([what, why]) => h("li", {}, h("b", {}, typeof what === "string" ? what : runLink(what, `${what.model}, ${what.load} (${what.run_id})`)), `${typeof what === "string" && /[.!?]$/.test(what) ? " " : ": "}${why}`))),
+  const list = (lines) => [h("ul", { class: "reasons" }, lines.slice(0, LISTED_REASONS).map(([what, why]) => h("li", {}, h("b", {}, typeof what === "string" ? (isSentence(why) ? `${what.replace(/[.]$/, "")}.` : what) : runLink(what, `${what.model}, ${what.load} (${what.run_id})`)), `${typeof what === "string" && isSentence(why) ? " " : ": "}${why}`))),
     lines.length > LISTED_REASONS && h("p", {}, `And ${(lines.length - LISTED_REASONS).toLocaleString("en")} more.`)];
   fill("missing", out.length === 0 ? h("p", {}, "Nothing: every record that was found is on this page.")
     : [h("p", {}, `${several(out.length, "record")} ${out.length === 1 ? "is" : "are"} in no ranking and no plot:`), list(out)],
