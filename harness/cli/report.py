@@ -86,7 +86,8 @@ def report_command(
     texts = [(path, text(content)) for path, text in files]
     for path, text in texts:
         write_target(path, text)
-    empty = None if study_only or found.rows or found.unreadable else f"No runs in {results}."
+    nothing = f"The study alone: {len(content.study)} rows." if study_only else f"No runs in {results}."
+    empty = None if found.rows or found.unreadable else nothing
     _tell(content, [str(path) for path, _ in files], empty, as_json)
     tell_unreadable([*found.unreadable, *found.untraced])
 
