@@ -202,12 +202,23 @@ def test_nothing_is_cut_off_at_either_width_by_day_or_by_night(browser, report, 
 def test_eight_gpus_add_up_from_all_of_them_and_the_study_opens_on_its_spread(browser, tmp_path):
     root = Path(__file__).parents[2] / "results" / "example-replay"
     run = next(root.glob("gpt2-b1-*")).name
-    harness("report", run, "--results", root, "--out", "own.html", cwd=tmp_path)
-    harness("report", "--study-only", "--out", "study.html", cwd=tmp_path)
+    scores = ["task,model,metric,value", "text-generation,gpt2,F1,0.3", "text-generation,gpt2-xl,F1,0.4"]
+    scores += ["text-to-image,segmind/tiny-sd,FID,12"]
+    (tmp_path / "q.csv").write_text("\n".join(scores), encoding="utf-8")
+    harness("report", "--results", root, "--out", "own.html", "--traces", "0", "--quality", "q.csv", cwd=tmp_path)
     lines = harness("explain", run, "--results", root, "--json", cwd=tmp_path).document["lines"]
     explained = {line["name"]: line["value"] for line in lines}
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.goto((tmp_path / "own.html").as_uri())
+    drawn = page.locator("#figures h3", has_text="Quality against energy")
+    assert drawn.count() == 1
+    page.locator("#tasks button", has_text="every task").click()
+    assert drawn.count() == 0  # two metrics share no axis
+    assert "(F1, FID)" in page.locator("#figures > p").inner_text()
+    page.locator("#tasks button", has_text="text generation").click()
+    page.locator("select[name=run]").select_option(
+        label="gpt2, batch 1, float32, wikitext, text generation (replay, simulated)"
+    )
     cells = {name: page.locator(f"#sum td[data-quantity={name}][data-span='0']") for name in ("node", "facility")}
     found = {name: float(cell.get_attribute("data-value")) for name, cell in cells.items()}
     assert found == pytest.approx({name: explained[f"{name}_energy_kwh"] for name in found}, rel=1e-6)
@@ -217,7 +228,11 @@ def test_eight_gpus_add_up_from_all_of_them_and_the_study_opens_on_its_spread(br
         for name in ("device", "node")
     ]
     assert above[0] == pytest.approx(above[1])  # no share of the rest of the machine
-    page.goto((tmp_path / "study.html").as_uri())
+    page.goto((root.parent / "study" / "report.html").as_uri())  # committed, and tested to be current
+    general = page.locator("figure", has_text="General-purpose against task-specific").inner_text()
+    assert "For text classification general models take" in general
+    assert "(the study: means of 8 and 8)" in general
+    assert "For text generation" not in general  # gpt2 and two others stand twice in the catalogue
     # 2.907 and 0.00229 kWh, the means of Table 2
     assert (
         page.locator("#hero .verdict").inner_text()
