@@ -13,7 +13,7 @@ from harness.cli.selection import select_stored, tell_unreadable
 from harness.cli.targets import check_targets, write_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from harness.errors import StoreError
     from harness.footprint.equivalents import Equivalents
