@@ -205,11 +205,13 @@ report.rating
 report.ranking
 report.stored
 report.study_rows
+report.apart
 report.quality
 report.details
 report.payload
 report.page
 report.text_tables
+report.csv_table
 report.figures
 cli.options
 cli.bars
@@ -238,6 +240,7 @@ cli.sweep
 cli.ranking
 cli.show
 cli.phases
+cli.targets
 cli.report
 cli.compare_tables
 cli.compare_names

@@ -33,8 +33,14 @@ def most_telling(rows: Sequence[RankingRow], most: int) -> list[int]:
     return sorted(range(len(rows)), key=lambda index: (depth.get(index, len(rows)), index))[:most]
 
 
-def detail(record: RunRecord, trace: PowerTrace | None) -> dict[str, Any]:
-    """One run's section as plain data; what a run lacks is None or missing, never zero."""
+def detail(record: RunRecord, trace: PowerTrace | None, no_trace: str = "the run has none") -> dict[str, Any]:
+    """One run's section as plain data; what a run lacks is None or missing, never zero.
+
+    Args:
+        record: The run.
+        trace: Its power trace, where it is to be drawn.
+        no_trace: Why there is none to be drawn.
+    """
     counted = all(window.rejected or window.work.requests > 0 for window in record.measurements)
     budget = run_budget(record) if counted and record.measurements else None
     environment = record.environment.model_dump(mode="json", exclude=NEVER_SHOWN) if record.environment else None
@@ -70,6 +76,7 @@ def detail(record: RunRecord, trace: PowerTrace | None) -> dict[str, Any]:
             for check in record.cross_checks
         ],
         "trace": None if trace is None else _trace(record, trace),
+        "no_trace": no_trace if trace is None else "it holds no power of a GPU that ran the model",
     }
 
 
@@ -104,16 +111,47 @@ def _trace(record: RunRecord, trace: PowerTrace) -> dict[str, Any] | None:
     kept = _extremes(power_w)
     idle = next((each.null_w for each in record.idle if each.source_id == source.id), None)
     start_s = float(t_s[0])
-    spans = [[round(w.start_s - start_s, 3), round(w.end_s - start_s, 3), w.rejected] for w in record.measurements]
     return {
         "device": source.device_name,
         "boards": sum(info.runs_model for info in record.sources),
         "t": [round(float(each) - start_s, 2) for each in t_s[kept]],
         "w": [round(float(each), 1) for each in power_w[kept]],
         "samples": len(t_s),
-        "windows": spans,
+        "phases": [
+            [name, round(from_s - start_s, 3), round(to_s - start_s, 3), busy_s, rejected]
+            for name, from_s, to_s, busy_s, rejected in phases(record, start_s, float(t_s[-1]))
+        ],
         "idle_w": idle,
     }
+
+
+Phase = tuple[str, float, float, float | None, bool]
+
+
+def phases(record: RunRecord, start_s: float, end_s: float) -> list[Phase]:
+    """What happened when: name, from, to (monotonic, s), seconds at work of a window, whether it was rejected.
+
+    Windows are recorded, from edge to edge. The others follow from their durations in spec and record, in the order in
+    which measure/session goes: their ends are right to a period of the sensor. All lie within [start_s, end_s].
+    """
+    windows, measure = record.measurements, record.spec.measure
+    if not windows:
+        return []
+    found: list[Phase] = []
+    warmed_s = windows[0].start_s - measure.null_window_s
+    if record.warm_up is not None:
+        cold_s = warmed_s - record.warm_up.duration_s
+        found += [("idle before", start_s, cold_s, None, False), ("warm-up", cold_s, warmed_s, None, False)]
+    found.append(("null window", warmed_s, windows[0].start_s, None, False))
+    for window, following in zip(windows, [*windows[1:], None], strict=True):
+        rested_s = window.end_s + measure.null_window_s if following is None else following.start_s
+        found.append((window.label, window.start_s, window.end_s, _short(window.busy_s), window.rejected))
+        found.append(("null window", window.end_s, rested_s, None, False))
+    settled_s = max(windows[-1].end_s + measure.settle_s, windows[-1].end_s + measure.null_window_s)
+    found.append(("settling", windows[-1].end_s + measure.null_window_s, settled_s, None, False))
+    found.append(("idle after", settled_s, settled_s + measure.idle_s, None, False))
+    clipped = ((name, max(a, start_s), min(b, end_s), busy_s, rejected) for name, a, b, busy_s, rejected in found)
+    return [phase for phase in clipped if phase[1] < phase[2]]
 
 
 def _extremes(values: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import harness
@@ -12,10 +12,11 @@ from harness.footprint.defaults import DEFAULTS
 from harness.footprint.equivalents import KINDS, Equivalents, recipe, scale_of
 from harness.footprint.factors import Factor, editions, factor
 from harness.records import SCHEMA_VERSION
+from harness.report.apart import Apart
 from harness.report.ranking import BOUNDARIES, RankingRow, ratings, stars_of
 from harness.report.rating import WAYS
 from harness.report.study_rows import NOTES, ONLY_UNDER
-from harness.study.catalog import PAPER
+from harness.study.catalog import PAPER, PAPER_URL
 
 CHOICES = ("grid", "phone", "car", "gpu-to-system", "pue")  # the factors that the reader of a page may change
 ROW_FIELDS = (
@@ -30,7 +31,8 @@ class Content:
     """What goes on a page.
 
     `details`: by place in `rows`, of the runs that have a section. `wordings`: of each code of a caveat one message.
-    `unreadable`: what and why, of records that could not be read.
+    `unreadable`: what and why, of records that could not be read. `aside`: the same of what else is not as it should
+    be, by a heading. `ratios`: most over least of places in `rows`, as report/apart finds them.
     """
 
     title: str
@@ -40,6 +42,8 @@ class Content:
     wordings: Mapping[str, str]
     unreadable: Sequence[tuple[str, str]]
     one_kwh: Equivalents
+    aside: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    ratios: Sequence[Apart] = ()
 
 
 def payload(content: Content) -> dict[str, Any]:
@@ -64,12 +68,17 @@ def payload(content: Content) -> dict[str, Any]:
         "details": {index: _with_environment(each, environments) for index, each in content.details.items()},
         "environments": environments,
         "unreadable": content.unreadable,
+        "aside": {heading: lines for heading, lines in content.aside.items() if lines},
+        "ratios": {
+            f"{r.least},{r.most},{r.boundary}": [_short(r.ratio), _short(r.low), _short(r.high)] for r in content.ratios
+        },
         "factors": {kind: [_factor(each) for each in _offered(kind, content.one_kwh)] for kind in CHOICES},
         "used": {each.kind: _factor(each) for each in content.one_kwh.factors},
         "recipe": recipe(),
         "chosen": {kind: _chosen(kind, content.one_kwh) for kind in CHOICES},
         "units": {"j_per_kwh": units.J_PER_KWH, "days_per_year": units.DAYS_PER_YEAR},
         "paper": PAPER,
+        "paper_url": PAPER_URL,
     }
 
 

@@ -19,8 +19,8 @@ def read_quality(path: Path) -> Scores:
     """Metric and value by task and model.
 
     Raises:
-        UserInputError: The file cannot be read, lacks a column, or holds a value that is no finite number, a model
-            twice, or two metrics for one task, which cannot share an axis.
+        UserInputError: The file cannot be read, holds no score, lacks a column, or holds a value that is no finite
+            number, a model twice, or two metrics for one task, which cannot share an axis.
     """
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
@@ -45,6 +45,8 @@ def read_quality(path: Path) -> Scores:
         if metrics.setdefault(task, metric) != metric:
             raise UserInputError(f"{where}: {task} has two metrics, {metrics[task]} and {metric}.", _HINT)
         scores[(task, model)] = (metric, value)
+    if not scores:
+        raise UserInputError(f"There is no score in {path}.", _HINT)
     return scores
 
 
@@ -56,3 +58,13 @@ def with_quality(rows: Sequence[RankingRow], scores: Scores) -> list[RankingRow]
         return row if found is None else row.model_copy(update={"quality_metric": found[0], "quality": found[1]})
 
     return [scored(row) for row in rows]
+
+
+def unmatched(rows: Sequence[RankingRow], scores: Scores) -> list[tuple[str, str]]:
+    """Scores that fit no row, each with what is wrong with it."""
+    known = {(row.task, row.model) for row in rows}
+    return [
+        (f"{model}, {task}: {metric} {value:g}", "no row has this model on this task")
+        for (task, model), (metric, value) in scores.items()
+        if (task, model) not in known
+    ]

@@ -106,6 +106,9 @@ class Rating(Frozen):
     bands: Bands
 
 
+Among = Mapping[tuple[tuple[str, ...], Way], Rating]
+
+
 def per_kwh(editions: Editions) -> Equivalents:
     """What one kWh equals, for `ranking_row`.
 
@@ -173,16 +176,23 @@ def equal_to(kwh: float, one_kwh: Equivalents) -> dict[str, float]:
     return {name: getattr(one_kwh, name) * kwh for name in names}
 
 
+def _in_study(record: RunRecord) -> StudyModel | None:
+    """What the study has of a replayed model: on this task, else as one of the eight that have no task of their own."""
+    known, spec = _study_by_task(), record.spec
+    return known.get((spec.model.id, spec.task), known.get((spec.model.id, None)))
+
+
 @functools.cache
-def _in_study() -> dict[str, StudyModel]:
-    return {known.model: known for known in study_models()}
+def _study_by_task() -> dict[tuple[str, str | None], StudyModel]:
+    return {(known.model, known.task): known for known in study_models()}
 
 
 def _general(record: RunRecord) -> bool | None:
     """Whether a general model was asked by a prompt, where the task has models of its own as well."""
     spec, info = record.spec, task_info(record.spec.task)
     if record.replayed:
-        return spec.model.id in _in_study() and _in_study()[spec.model.id].kind == "multi-purpose"
+        known = _in_study(record)
+        return known is not None and known.kind == "multi-purpose"
     if info is None or info.section is None or info.writes:
         return None
     return spec.text is not None
@@ -196,7 +206,7 @@ def _work(record: RunRecord) -> str:
 
 def _parameters(record: RunRecord) -> int | None:
     """As counted; of a replay, in which no model ran, as the study's table has them."""
-    known = _in_study().get(record.spec.model.id) if record.replayed else None
+    known = _in_study(record) if record.replayed else None
     return record.parameter_count or (known.parameters if known else None)
 
 
@@ -209,6 +219,11 @@ def why_left_out(record: RunRecord) -> str | None:
         return "it has no summary"
     if summary.generations <= 0:
         return "no generation was counted in its windows, so there is no energy per generation"
+    accepted = [window for window in record.measurements if not window.rejected]
+    if not accepted:
+        return "it has a summary, but no window that the summary could rest on"
+    if not any(window.work.requests > 0 for window in accepted):
+        return "its windows counted no generation, though its summary did"
     if summary.gpu_energy_j.value <= 0:
         return "its energy is not above 0: noise around nothing"
     return None
@@ -267,7 +282,7 @@ def rated(
     }
 
 
-def stars_of(row: RankingRow, among: Mapping[tuple[tuple[str, ...], Way], Rating], way: Way) -> Stars | None:
+def stars_of(row: RankingRow, among: Among, way: Way) -> Stars | None:
     """The stars of one row among its peers (`ratings`); None where its group has no bands."""
     rating = among.get((row.peers, way))
     energy = row.energies.get(rating.boundary) if rating is not None else None

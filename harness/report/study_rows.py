@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.report.ranking import Boundary, Energy, RankingRow
+from harness.footprint.equivalents import Equivalents
+from harness.report.ranking import Boundary, Energy, RankingRow, equal_to
 from harness.study.catalog import INFERENCES
 from harness.study.compare import STUDY_BOARD, STUDY_GPUS
 from harness.study.models import Reference
@@ -16,11 +17,8 @@ NOTES = {
 ONLY_UNDER: dict[str, tuple[Boundary, ...]] = {ESTIMATED: ("gpu", "above_idle")}  # where a caveat weakens anything
 
 
-def study_row(known: Reference) -> RankingRow:
-    """One model of the study on one task.
-
-    What follows from energy (CO2e, charges, km) is left to the reader of the row: the study's own CO2e is of its grid.
-    """
+def study_row(known: Reference, one_kwh: Equivalents) -> RankingRow:
+    """One model of the study on one task; its CO2e is of `one_kwh`'s grid, as that of every row, not of the study's."""
     return RankingRow(
         campaign="Power Hungry Processing",
         run_id=f"study: {known.model}, {known.task}",
@@ -45,12 +43,14 @@ def study_row(known: Reference) -> RankingRow:
             "node_gpus": Energy(kwh=known.gpus_kwh, low=None, high=None),
             "node_as_study": Energy(kwh=known.mean_kwh, low=known.low_kwh, high=known.high_kwh),
         },
+        **equal_to(known.active_gpu_kwh, one_kwh),
         latency_s=known.duration_s / INFERENCES,
         duration_s=known.duration_s / INFERENCES,
         caveats=(ESTIMATED,),
     )
 
 
-def study_rows(known: tuple[Reference, ...]) -> list[RankingRow]:
+def study_rows(known: tuple[Reference, ...], one_kwh: Equivalents) -> list[RankingRow]:
     """The paper's models on every task they did: the task-specific ones, and the eight general ones task by task."""
-    return [study_row(each) for each in known if each.row in ("paper", "paper-by-task") and each.task is not None]
+    wanted = (each for each in known if each.row in ("paper", "paper-by-task") and each.task is not None)
+    return [study_row(each, one_kwh) for each in wanted]

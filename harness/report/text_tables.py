@@ -1,76 +1,98 @@
-"""The page's ranking as Markdown and as CSV: the same rows and order, the same marks and caveats. Pure."""
+"""The page's tables as Markdown: ranking, boundaries, bands, study, caveats, factors, what was left out. Pure."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 
 from harness.report.payload import Content
-from harness.report.ranking import BOUNDARIES, Boundary, Energy, RankingRow, ranked, ratings, stars_of
+from harness.report.ranking import BOUNDARIES, Among, Energy, RankingRow, ranked, ratings, stars_of
 from harness.report.rating import WAYS
+from harness.report.study_rows import NOTES
+from harness.study.catalog import PAPER, PAPER_URL
 from harness.units import format_plus_minus, format_significant
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&@]|(?<!\w)-)")
+_LINKS = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)  # what GitHub turns into a link without being asked
 _HEADS = ("model", "how", "kWh per 1,000", "caveats", "J per token or image", "g CO2e", "phone charges", "car km")
-_LAST = ("latency, s", *(f"stars, {way}" for way in WAYS), "boundary", "energy")
-_PLAIN = (
-    *("campaign", "run_id", "started_at_utc", "mark", "task", "model", "general", "parameters", "weights", "dtype"),
-    *("prompts", "work", "load", "batch_size", "gpu", "boundary", "windows", "generations"),
-)
-_NUMBERS = (
-    *("unit", "j_per_unit", "j_per_unit_low", "j_per_unit_high", "carbon_g_co2e", "phone_charges", "car_km"),
-    *("latency_s", "duration_s", "power_w", "quality", "quality_metric"),
-)
+_LAST = ("latency, s", "parameters", *(f"stars, {way}" for way in WAYS), "boundary", "energy")
 
 
 def markdown(content: Content) -> str:
-    """A table per task, the least energy first; then caveats, factors, and what was left out."""
-    among = ratings(content.rows)
-    placed = ranked(content.rows)
-    lines = [f"# {_escaped(content.title)}", "", "Energy per 1,000 generations, gross, of the GPUs that ran the model."]
-    for task in dict.fromkeys(row.task for row in placed):
-        lines += ["", f"## {task}", "", _line([*_HEADS, *_LAST]), _line(["---"] * len([*_HEADS, *_LAST]))]
-        for row in placed:
-            if row.task == task:
-                rated = [stars_of(row, among, way) for way in WAYS]
-                lines.append(_line([*_cells(row), *(each.text if each else "-" for each in rated), *_whose(row)]))
-    codes = dict.fromkeys(code for row in placed for code in row.caveats)
-    lines += ["", *(f"- {code}: {_escaped(content.wordings.get(code, ''))}" for code in codes)]
-    if any("simulated" in row.mark for row in placed):
-        lines.append("- simulated: power comes from a simulated GPU; it is no model's energy, and no real GPU drew it.")
-    for kind in ("grid", "phone", "car"):
-        used = content.one_kwh.factor(kind)
-        lines.append(f"- {kind}: {used.edition}, {used.value_text} {used.unit} ({_escaped(used.source)})")
+    """A table per task, the least energy first; then the rest of what the page shows."""
+    own = ranked(content.rows)
+    lines = [f"# {escaped(content.title)}", "", "Energy per 1,000 generations, gross, of the GPUs that ran the model."]
+    lines += ["g CO2e, phone charges and km are of that energy alone: no rest of the machine, no PUE."]
+    for task in dict.fromkeys(row.task for row in own or ranked(content.study)):
+        lines += ["", f"## {escaped(task)}", *_task(content, task)]
+    lines += _bands(content)
+    lines += ["", *_notes(content, own)]
     out = left_out(content)
-    if out:
-        lines += ["", "## Left out", "", *(f"- {_escaped(what)}: {_escaped(why)}" for what, why in out)]
+    for heading, told in {"Left out": out, **content.aside}.items():
+        if told:
+            lines += ["", f"## {heading}", "", *(f"- {escaped(joined(what, why))}" for what, why in told)]
     return "\n".join(lines) + "\n"
 
 
-def comma_separated(content: Content) -> str:
-    """Every run, those that were left out with the reason, at full precision; energies in kWh per 1,000 by boundary."""
-    among = ratings(content.rows)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    ends = [f"{name}_kwh_per_1000{end}" for name in BOUNDARIES for end in ("", "_low", "_high")]
-    stars = [f"stars_{way.replace(' ', '_')}{end}" for way in WAYS for end in ("", "_fewest", "_most")]
-    writer.writerow([*_PLAIN, *ends, *_NUMBERS, *stars, "caveats", "left_out"])
-    placed = ranked(content.rows)
-    for row in [*placed, *(row for row in content.rows if row.left_out is not None)]:
+def _task(content: Content, task: str) -> list[str]:
+    """The runs, and the study's models as a backdrop under a heading of their own."""
+    lines: list[str] = []
+    for heading, rows in (("", content.rows), ("The study's models", content.study)):
+        placed = [row for row in ranked(rows) if row.task == task]
+        if placed:
+            lines += ["", f"### {heading}"] if heading else []
+            lines += ["", *_ranking(placed, ratings(rows)), "", *_by_boundary(placed)]
+    return lines
+
+
+def _ranking(placed: Sequence[RankingRow], among: Among) -> list[str]:
+    scored = any(row.quality is not None for row in placed)
+    heads = [*_HEADS, *(["quality"] if scored else []), *_LAST]
+    lines = [_line(heads), _line(["---"] * len(heads))]
+    for row in placed:
         rated = [stars_of(row, among, way) for way in WAYS]
-        writer.writerow(
-            [
-                *(_safe(getattr(row, name)) for name in _PLAIN),
-                *(end for name in BOUNDARIES for end in _ends(row, name)),
-                *(getattr(row, name) for name in _NUMBERS),
-                *(end for each in rated for end in ((each.stars, each.fewest, each.most) if each else ("", "", ""))),
-                " ".join(row.caveats),
-                _safe(row.left_out),
-            ]
-        )
-    return out.getvalue()
+        stars = [each.text if each else "-" for each in rated]
+        quality = "-" if row.quality is None else f"{row.quality:g} ({escaped(row.quality_metric or '')})"
+        size = "-" if row.parameters is None else f"{row.parameters:,}"
+        last = [_number(row.latency_s), size, *stars, escaped(row.boundary or "-"), row.mark or "measured"]
+        lines.append(_line([*_cells(row), *([quality] if scored else []), *last]))
+    return lines
+
+
+def _by_boundary(placed: Sequence[RankingRow]) -> list[str]:
+    known = [name for name in BOUNDARIES if any(name in row.energies for row in placed)]
+    heads = ["kWh per 1,000 by boundary", "how", *(BOUNDARIES[name] for name in known)]
+    cells = [[escaped(row.model), _how(row), *(_energy(row.energies.get(name)) for name in known)] for row in placed]
+    return [_line(heads), _line(["---"] * len(heads)), *map(_line, cells)]
+
+
+def _bands(content: Content) -> list[str]:
+    """Edges of the stars, kWh per 1,000, of the same boundary as the ranking."""
+    among = {**ratings(content.rows), **ratings(content.study)}
+    if not among:
+        return []
+    heads = ["among", "way", "models", *(f"{'★' * stars} up to" for stars in (5, 4, 3, 2, 1))]
+    lines = ["", "## Edges of the stars", "", _line(heads), _line(["---"] * len(heads))]
+    for rating in among.values():
+        edges = [*rating.bands.edges, rating.bands.high]
+        who = escaped(", ".join(part for part in rating.peers if part))
+        lines.append(_line([who, rating.bands.way, str(rating.bands.models), *map(format_significant, edges)]))
+    return lines
+
+
+def _notes(content: Content, own: Sequence[RankingRow]) -> list[str]:
+    wordings = {**content.wordings, **NOTES}
+    codes = dict.fromkeys(code for row in [*own, *content.study] for code in row.caveats)
+    lines = [f"- {escaped(code)}: {escaped(wordings.get(code, ''))}" for code in codes]
+    if any("simulated" in row.mark for row in own):
+        lines.append("- simulated: power comes from a simulated GPU; it is no model's energy, and no real GPU drew it.")
+    if content.study:
+        lines.append(f"- study: recorded by others, {escaped(PAPER)}, <{PAPER_URL}>; what one GPU drew is estimated.")
+    for kind in ("grid", "phone", "car"):
+        used = content.one_kwh.factor(kind)
+        edition, source = escaped(used.edition), escaped(used.source)
+        lines.append(f"- {kind}: {edition}, {used.value_text} {escaped(used.unit)} ({source})")
+    return lines
 
 
 def left_out(content: Content) -> list[tuple[str, str]]:
@@ -79,20 +101,25 @@ def left_out(content: Content) -> list[tuple[str, str]]:
     return [*content.unreadable, *runs]
 
 
+def joined(what: str, why: str) -> str:
+    """A sentence and what to do, or a name and its reason."""
+    return f"{what.rstrip('.')}. {why}" if why[:1].isupper() else f"{what}: {why}"
+
+
 def _cells(row: RankingRow) -> list[str]:
     per_unit = _interval(row.j_per_unit, row.j_per_unit_low, row.j_per_unit_high)
     return [
-        _escaped(row.model),
-        _escaped(", ".join(part for part in (row.load, row.work, row.dtype, row.gpu) if part)),
+        escaped(row.model),
+        _how(row),
         _energy(row.energy),
-        " ".join(row.caveats),
+        escaped(" ".join(row.caveats)),
         f"{per_unit} /{row.unit}" if row.unit else "-",
-        *(_number(each) for each in (row.carbon_g_co2e, row.phone_charges, row.car_km, row.latency_s)),
+        *(_number(each) for each in (row.carbon_g_co2e, row.phone_charges, row.car_km)),
     ]
 
 
-def _whose(row: RankingRow) -> list[str]:
-    return [row.boundary or "-", row.mark or "measured"]
+def _how(row: RankingRow) -> str:
+    return escaped(", ".join(part for part in (row.load, row.work, row.dtype, row.gpu) if part))
 
 
 def _energy(energy: Energy | None) -> str:
@@ -109,20 +136,11 @@ def _number(value: float | None) -> str:
     return "-" if value is None else format_significant(value)
 
 
-def _ends(row: RankingRow, boundary: Boundary) -> tuple[float | None, float | None, float | None]:
-    energy = row.energies.get(boundary)
-    return (None, None, None) if energy is None else (energy.kwh, energy.low, energy.high)
-
-
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _escaped(text: str) -> str:
-    """Foreign text that stays text in Markdown, also within a table: no line breaks, no markup, no HTML."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
-
-
-def _safe(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+def escaped(text: str) -> str:
+    """Foreign text that stays text in Markdown, also within a table: no line breaks, no markup, no HTML, no links."""
+    plain = _MARKUP.sub(r"\\\1", " ".join(text.split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
+    return _LINKS.sub(lambda found: f"\\{found[0]}", plain)

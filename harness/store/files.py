@@ -342,6 +342,16 @@ def record_files(path: Path) -> Iterator[str]:
     return iter([str(path)]) if path.name == RECORD else files_under(str(path), RECORD.__eq__)
 
 
+def without_record(path: Path) -> list[Path]:
+    """Folders under this one that hold a power trace but no record: it was lost, the run cannot be read.
+
+    Raises:
+        StoreError: A folder cannot be listed.
+    """
+    traced = [Path(name).parent for name in files_under(str(path), TRACE.__eq__)]
+    return [folder for folder in traced if not (folder / RECORD).exists()]
+
+
 def files_under(folder: str, wanted: Callable[[str], bool]) -> Iterator[str]:
     """Files of wanted names under a folder in the order of their paths; what is hidden, and links to folders, left out.
 

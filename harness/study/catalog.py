@@ -14,6 +14,7 @@ from harness.frozen import Frozen
 from harness.specs import Task
 
 PAPER = "Luccioni, Jernite, Strubell, Power Hungry Processing, FAccT 2024, arXiv:2311.16863"
+PAPER_URL = "https://arxiv.org/abs/2311.16863"
 REPOSITORY = "github sashavor/co2_inference @9ae9895"
 INFERENCES = 1000  # per run; section 3.2 of the paper
 

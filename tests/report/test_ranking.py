@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes import run_spec
+from fakes import measurement_of, run_spec
 from report_records import ONE_KWH, record_of
 
 from harness.errors import UserInputError
 from harness.footprint.factors import factor
-from harness.records import Failure
+from harness.records import Failure, WorkCounts
 from harness.report.ranking import RankingRow, per_kwh, ranked, ranking_row, ratings, stars_of
 from harness.report.results import Editions
 
@@ -44,6 +44,10 @@ def test_what_has_no_figure_is_left_out_with_its_reason_and_has_no_number():
     assert "no generation was counted" in no_work.left_out
     assert "not above 0" in negative.left_out
     assert all(row.energy is None and row.carbon_g_co2e is None for row in (failed, no_work, negative))
+    emptied = (measurement_of(work=WorkCounts(requests=0)),)
+    assert "its windows counted no generation" in row_of(measurements=emptied).left_out
+    for windows in ((), (measurement_of(rejected=True),)):
+        assert "no window that the summary could rest on" in row_of(measurements=windows).left_out
     assert ranked([failed, no_work, negative]) == []
     assert ratings([failed, no_work, negative]) == {}
 
@@ -61,6 +65,14 @@ def test_ranked_by_task_and_energy_and_rated_among_models_of_one_board():
     assert (rows[0].work, longer.work) == ("10 new tokens", "500 new tokens")
     assert longer.peers != rows[0].peers  # longer answers are other work
     assert stars_of(rows[3], among, "equal bands") is None
+
+
+@pytest.mark.parametrize(("model", "general"), [("gpt2", False), ("bigscience/bloomz-560m", True)])
+def test_replayed_model_is_general_only_where_the_study_asked_it_so(model, general):
+    replay = {"runs": 30}
+    record = record_of(model)
+    replayed = record.model_copy(update={"spec": record.spec.model_copy(update={"replay": replay})})
+    assert ranking_row(replayed, ONE_KWH).general is general
 
 
 def test_edition_that_does_not_exist_is_an_error():

@@ -7,7 +7,7 @@ if (studyOnly) {
   if (boundaries.includes("node_as_study")) state.boundary = "node_as_study"; // what the study printed
 }
 const count = (task) => rows.filter((row) => row.task === task && (row.mark === "study") === state.study).length;
-state.task = [...tasks].sort((a, b) => count(b) - count(a))[0] ?? null;
+state.task = studyOnly && tasks.length > 1 ? null : [...tasks].sort((a, b) => count(b) - count(a))[0] ?? null;
 drawLead(); drawFilters(); drawRuns(); drawMissing(); drawMethod(); redraw(); openNamed();
 addEventListener("hashchange", openNamed);
 let lastWidth = innerWidth;

@@ -18,7 +18,7 @@ function ticks(low, high, log) {
   return found.filter((value) => value >= low && value <= high);
 }
 function tickText(value) {
-  if (value >= 1e9) return `${value / 1e9}G`;
+  if (value >= 1e9) return `${value / 1e9}B`;
   if (value >= 1e6) return `${value / 1e6}M`;
   if (value >= 1e4) return `${value / 1e3}k`;
   return value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(0).replace("e-", "e−") : String(Number(value.toPrecision(3)));
@@ -45,12 +45,12 @@ function plot(width, { title, sentence, x, y, points, paths = [], columns }) {
   const across = scale(names ? energies("x") : points.map((p) => p.x), x.log, left, width - right);
   const down = names ? { at: (v) => top + 17 + v * 34 } : scale(energies("y"), y.log, height - bottom, top);
   const grid = [];
-  const wide = Math.max(1, Math.ceil(ticks(across.low, across.high, x.log).length / (width / 58)));
+  const wide = Math.max(1, Math.ceil(ticks(across.low, across.high, x.log).length / Math.max(1, (width - left - right) / 50)));
   ticks(across.low, across.high, x.log).forEach((value, index) => {
     if (index % wide) return;
     const place = across.at(value);
     grid.push(svg("line", { class: "grid", x1: place, x2: place, y1: top, y2: height - bottom }),
-      svg("text", { class: "tick", x: place, y: height - bottom + 16, "text-anchor": "middle" }, tickText(value)));
+      svg("text", { class: "tick", x: place, y: height - bottom + 16, "text-anchor": "middle" }, (x.text ?? tickText)(value)));
   });
   if (names) {
     names.forEach((name, index) => grid.push(
@@ -63,7 +63,7 @@ function plot(width, { title, sentence, x, y, points, paths = [], columns }) {
     }
     grid.push(svg("text", { class: "axis", transform: `translate(12 ${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, y.label));
   }
-  grid.push(svg("text", { class: "axis", x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle" }, x.label));
+  grid.push(svg("text", { class: "axis", x: width - right, y: height - 8, "text-anchor": "end" }, x.label));
   const lines = paths.map((path) => svg("path", { class: `line ${path.kind}`, d: path.points.map((p, index) => `${index ? "L" : "M"}${across.at(p.x).toFixed(1)} ${down.at(p.y).toFixed(1)}`).join("") }));
   const whose = distinct(points.map((p) => p.row.mark)).filter(Boolean).map((mark) => ({ mark }));
   const drawn = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}${whose.length ? ` (${whose.map((row) => row.mark).join(", ")})` : ""}. ${sentence}` },
@@ -78,18 +78,20 @@ function marks(points, across, down, names) {
       : `M${cx - size} ${cy}a${size} ${size} 0 1 0 ${2 * size} 0a${size} ${size} 0 1 0 ${-2 * size} 0Z`;
   };
   const mine = points.filter((p) => p.kind !== "study"), theirs = points.filter((p) => p.kind === "study");
-  const found = [theirs.length > 0 && svg("path", { class: "dot study", d: theirs.map((p) => shape(p, 3.5)).join("") })];
+  const found = [theirs.length > 0 && svg("path", { class: "dot study", d: theirs.map((p) => shape(p, 3.5)).join("") }),
+    svg("path", { class: "ring study", d: theirs.filter((p) => p.front).map((p) => shape(p, 6.5)).join("") })];
   const whiskerOf = (p) => (names ? [across.at(p.low), down.at(p.y), across.at(p.high), down.at(p.y)] : [across.at(p.x), down.at(p.low), across.at(p.x), down.at(p.high)]);
   const known = (p) => p.low !== null && p.low > 0;
-  if (mine.length > MANY) return [...found, svg("path", { class: "whisker", d: mine.filter(known).map(whiskerOf).map(([x1, y1, x2, y2]) => `M${x1} ${y1}L${x2} ${y2}`).join("") }), svg("path", { class: "dot own", d: mine.map((p) => shape(p, 2.5)).join("") })];
+  if (mine.length > MANY) return [...found, svg("path", { class: "whisker", d: mine.filter(known).map(whiskerOf).map(([x1, y1, x2, y2]) => `M${x1} ${y1}L${x2} ${y2}`).join("") }), svg("path", { class: "dot own", d: mine.map((p) => shape(p, 2.5)).join("") }), svg("path", { class: "ring", d: mine.filter((p) => p.front).map((p) => shape(p, 5)).join("") })];
   for (const p of mine) {
     const whole = [];
     if (known(p)) {
       const [x1, y1, x2, y2] = whiskerOf(p);
       whole.push(svg("line", { class: "whisker", x1, y1, x2, y2 }));
     }
+    if (p.front) whole.push(svg("path", { class: "ring", d: shape(p, 8) }));
     whole.push(svg("path", { class: "dot own", d: shape(p, 4.5) }), svg("title", {}, `${p.row.model}, ${p.row.load}${p.row.mark ? `, ${p.row.mark}` : ""}`));
-    found.push(data.details[p.row.index] ? svg("a", { href: `#run-${p.row.index}`, tabindex: "-1" }, whole) : svg("g", {}, whole));
+    found.push(data.details[p.row.index] ? svg("a", { href: `#${encodeURIComponent(anchor(p.row))}`, tabindex: "-1" }, whole) : svg("g", {}, whole));
   }
   return found;
 }

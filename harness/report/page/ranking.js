@@ -8,6 +8,7 @@ const ABOUT = {
 const SORTS = {
   model: (row) => row.model.toLowerCase(), energy: (row) => energyOf(row)[0], unit: (row) => row.j_per_unit,
   carbon: (row) => energyOf(row)[0], phone: (row) => energyOf(row)[0], km: (row) => energyOf(row)[0],
+  gpu: (row) => row.gpu, boundary: (row) => row.boundary, dtype: (row) => row.dtype,
   latency: (row) => row.latency_s, parameters: (row) => row.parameters, stars: (row) => starsOf(row) && -Number(starsOf(row)[0]),
 };
 const HEADS = [
@@ -15,6 +16,10 @@ const HEADS = [
   ["carbon", "CO2e"], ["phone", "phone charges"], ["km", "km by car"], ["latency", "latency"],
   ["parameters", "size, parameters"], ["stars", "stars"],
 ];
+
+const MORE_SORTS = { gpu: "GPU", boundary: "GPUs at work", dtype: "number format" }; // told under the name, without a column
+const bands = new Map(data.bands.map((band) => [JSON.stringify([band.boundary, band.way, band.task, band.gpu, band.boards, band.mark, band.work, band.prompts]), band]));
+const bandOfRow = (row) => bands.get(JSON.stringify([state.boundary, data.ways[state.way], ...JSON.parse(peers(row))]));
 
 function sorted(found) {
   const of = SORTS[state.sort], turn = state.descending ? -1 : 1;
@@ -38,24 +43,29 @@ function drawRanking() {
     none > 0 && `${several(none, "row")} without this boundary: not measured there.`);
   const varying = Object.keys(ABOUT).filter((key) => distinct(found.map(ABOUT[key])).length > 1);
   const shared = found.length ? Object.keys(ABOUT).filter((key) => !varying.includes(key)).map((key) => ABOUT[key](found[0])).filter(Boolean) : [];
-  fill("table", found.length > 0 && h("table", { class: "ranking", role: "table" },
-    h("caption", {}, `Energy of ${data.boundaries[state.boundary]}, per 1,000 generations${shared.length ? `; all of them ${shared.join(", ")}` : ""}`),
+  if (MORE_SORTS[state.sort] && !varying.includes(state.sort)) state.sort = "energy";
+  const apart = mixed(found), more = Object.keys(MORE_SORTS).filter((key) => varying.includes(key));
+  fill("table", more.length > 0 && h("p", { class: "sorts" }, "Sort also by ", more.map((key) => h("button", { type: "button", "data-sort": key, "aria-pressed": String(state.sort === key), onclick: () => sortBy(key) }, MORE_SORTS[key], arrow(key)))),
+  found.length > 0 && h("table", { class: "ranking", role: "table" },
+    h("caption", {}, `Energy of ${data.boundaries[state.boundary]}, per 1,000 generations${shared.length ? `; all of them ${shared.join(", ")}` : ""}. CO2e, charges and km are of this energy alone${varying.includes("task") ? "; each bar is drawn against the most of its own task" : ""}.`),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, HEADS.filter(([key]) => key !== "unit" || units).map(([key, words]) => head(key, words)))),
-    h("tbody", { role: "rowgroup" }, shown.map((row) => line(row, largest[row.task], varying, units)))));
+    h("tbody", { role: "rowgroup" }, shown.map((row) => line(row, largest[row.task], varying, units, apart)))));
   drawPages(pages);
   drawLegend(found);
 }
 function head(key, words) {
   const active = state.sort === key;
   return h("th", { scope: "col", role: "columnheader", "aria-sort": active ? (state.descending ? "descending" : "ascending") : "none", class: key },
-    h("button", { type: "button", "data-sort": key, onclick: () => {
-      state.descending = active && !state.descending;
-      state.sort = key; state.page = 0;
-      drawRanking();
-      document.querySelector(`button[data-sort=${key}]`).focus();
-    } }, words, h("span", { class: "arrow", "aria-hidden": "true" }, active ? (state.descending ? " ↓" : " ↑") : "")));
+    h("button", { type: "button", "data-sort": key, onclick: () => sortBy(key) }, words, arrow(key)));
 }
-function line(row, largest, varying, units) {
+const arrow = (key) => h("span", { class: "arrow", "aria-hidden": "true" }, state.sort !== key ? "" : state.descending ? " ↓" : " ↑");
+function sortBy(key) {
+  state.descending = state.sort === key && !state.descending;
+  state.sort = key; state.page = 0;
+  drawRanking();
+  document.querySelector(`button[data-sort=${key}]`).focus();
+}
+function line(row, largest, varying, units, apart) {
   const [kwh, low, high] = energyOf(row);
   const cell = (key, label, ...content) => h("td", { role: "cell", class: key, "data-label": label }, content);
   const about = varying.map((key) => ABOUT[key](row));
@@ -68,8 +78,13 @@ function line(row, largest, varying, units) {
     cell("phone", "phone charges", significant(kwh * perKwh.phone_charges)),
     cell("km", "km by car", significant(kwh * perKwh.car_km)),
     cell("latency", "latency", row.latency_s === null ? "–" : duration(row.latency_s)),
-    cell("parameters", "parameters", row.parameters === null ? "–" : tickText(Number(row.parameters.toPrecision(3)))),
-    cell("stars", "stars", drawnStars(starsOf(row))));
+    cell("parameters", "parameters", row.parameters === null ? "–" : sizeText(row.parameters)),
+    cell("stars", "stars", h("span", {}, drawnStars(starsOf(row)), starsOf(row) && apart.length > 0 && h("small", { class: "among" }, `among ${among(row, apart)}`))));
+}
+// Whom a row's stars compare it with, where the table mixes several groups.
+function among(row, apart) {
+  const told = apart.map((name) => (name === "task" ? readable(row.task) : name === "mark" ? row.mark || "measured" : row[name] ?? "")).filter(Boolean);
+  return [several(bandOfRow(row).models, "model"), ...told].join(", ");
 }
 // Some caveats weaken the numbers under some boundaries only.
 const caveatsOf = (row) => row.caveats.filter((code) => (data.only_under[code] ?? boundaries).includes(state.boundary));
@@ -114,7 +129,7 @@ function drawLegend(found) {
     marks.some((mark) => mark.includes("simulated")) && [h("dt", {}, h("span", { class: "badge other" }, "simulated")), h("dd", {}, "Power comes from a simulated GPU: it is no model's energy, and no real GPU drew it.")],
     marks.includes("study") && [h("dt", {}, h("span", { class: "badge other" }, "study")), h("dd", {}, `Recorded by others: ${data.paper}.`)],
     h("dt", {}, "★★★☆☆ (2–4)"), h("dd", {}, "Three stars, but the ends of the interval stand at two and four: ", h("a", { href: "#rating" }, "what the stars mean"), "."),
-    h("dt", {}, "CO2e, charges, km"), h("dd", {}, ["grid", "phone", "car"].map((kind) => `${kind}: ${data.used[kind].edition}, ${data.used[kind].shown} ${data.used[kind].unit}`).join("; "), ". ", h("a", { href: "#factors" }, "Their sources"), "."),
+    h("dt", {}, "CO2e, charges, km"), h("dd", {}, `Of the energy of ${data.boundaries[state.boundary]}, per 1,000 generations: ${state.boundary.startsWith("node") && state.boundary !== "node_gpus" ? "no PUE" : "no rest of the machine, no PUE"}; for the facility see `, h("a", { href: "#equivalents" }, "what it adds up to"), ". ", ["grid", "phone", "car"].map((kind) => `${kind}: ${data.used[kind].edition}, ${data.used[kind].shown} ${data.used[kind].unit}`).join("; "), ". ", h("a", { href: "#factors" }, "Their sources"), "."),
     h("dt", {}, "latency"), h("dd", {}, "The time that a whole batch takes; of a server, the median time to the end of an answer.")));
 }
 function drawFilters() {
