@@ -68,7 +68,9 @@ def test_comments_and_data_over_several_lines_are_read() -> None:
         (Behaviour(raw=b"data: [1]\n\n"), "malformed-stream"),
         (Behaviour(raw=b'data: {"choices": [null]}\n\n'), "malformed-stream"),
         (Behaviour(raw=b'data: {"choices": [{"delta": {"content": ["a"]}}]}\n\n'), "malformed-stream"),
-        (Behaviour(raw=b"data: [DONE]\n\n"), "no-tokens"),
+        (Behaviour(raw=b'data: {"choices": [{"finish_reason": "stop"}]}\n\n'), "no-tokens"),
+        (Behaviour(raw=b'data: {"choices": [{"finish_reason": 1}]}\n\n'), "malformed-stream"),
+        (Behaviour(raw=b"data: [DONE]\n\n"), "no-finish-reason"),
         (Behaviour(raw=b""), "closed-midway"),
     ],
 )
@@ -76,6 +78,25 @@ def test_a_broken_answer_is_named(behaviour: Behaviour, reason: str) -> None:
     with pytest.raises(AttemptFailed) as caught:
         asked(behaviour)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        (b'data: {"choices": [{"text": " b", "finish_reason": "abort"}]}', "ended-abort"),  # SGLang, vLLM
+        (b'data: {"choices": [{"text": "", "finish_reason": "content_filter"}]}', "ended-content_filter"),
+        (b'data: {"object": "error", "message": "EngineDeadError", "code": 500}', "error-in-stream"),  # vLLM
+        (b'event: error\ndata: {"message": "EngineDeadError"}', "error-in-stream"),
+        (b'error: {"code": 500, "message": "EngineDeadError"}', "error-in-stream"),  # llama.cpp
+        (b'data: {"choices": [{"text": " b", "finish_reason": ""}]}', "no-finish-reason"),
+    ],
+)
+def test_the_word_done_does_not_make_an_answer_whole(last: bytes, reason: str) -> None:
+    raw = b'event: message\ndata: {"choices": [{"text": " a"}]}\n\n' + last + b"\n\ndata: [DONE]\n\n"
+    with pytest.raises(AttemptFailed) as caught:
+        asked(Behaviour(raw=raw))
+    assert caught.value.reason == reason
+    assert reason != "error-in-stream" or "EngineDeadError" in caught.value.detail
 
 
 def test_an_answer_that_does_not_end_is_a_timeout() -> None:
