@@ -110,7 +110,7 @@ class WorkCounts(Frozen):
     """What was asked and what came back, in one window."""
 
     requests: int | float = Field(0, description="served: one that was partly answered in the window counts in part")
-    input_tokens: int = 0
+    input_tokens: int | None = Field(0, description="None: a server did not tell all; 0 in served runs of before too")
     input_pixels: int = Field(0, description="of the pictures that were looked at, as the model was given them")
     output_tokens: int = 0
     images: int = 0
@@ -119,7 +119,12 @@ class WorkCounts(Frozen):
 
     def __add__(self, other: WorkCounts) -> WorkCounts:
         mine, theirs = self.model_dump(), other.model_dump()
-        return WorkCounts(**{name: mine[name] + theirs[name] for name in mine})
+        return WorkCounts(**{name: _both(mine[name], theirs[name]) for name in mine})
+
+
+def _both(mine: float | None, theirs: float | None) -> float | None:
+    """The sum; None where either is not known."""
+    return None if mine is None or theirs is None else mine + theirs
 
 
 class Percentiles(Frozen):
@@ -162,7 +167,7 @@ class Served(Frozen):
     more_tokens: int
     without_usage: int = Field(description="answered inside without usage: their tokens are counted by pieces")
     contradicting_usage: int = Field(
-        0, description="answered inside with a usage that cannot be: their tokens are counted by pieces"
+        0, description="answered inside with a usage that cannot be: counted by pieces, or input not known"
     )
     fewer_than_pieces: int = Field(0, description="answered inside with fewer tokens, as told, than pieces came")
     input_tokens: int | None = Field(description="of answers whose first token came inside; None: not told for all")
