@@ -98,11 +98,13 @@ def ask(
         ServerRefuses: The server will never answer this.
     """
     deadline_s = now_s() + timeout_s
+    content = json.dumps(body)
+    attempt.sent_bytes = len(content)
     connection = endpoint.connection(timeout_s)
     try:
         connection.connect()
         connection.sock.settimeout(max(deadline_s - now_s(), 1e-3))
-        connection.request("POST", endpoint.path(path), json.dumps(body), endpoint.headers)
+        connection.request("POST", endpoint.path(path), content, endpoint.headers)
         with _answer(connection.sock, now_s, deadline_s) as response:
             if response.status != 200:
                 raise _refused(endpoint, path, response)
@@ -290,3 +292,6 @@ def _count(usage: Any, attempt: Attempt) -> None:
     ):
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             setattr(attempt, name, value)
+            attempt.no_counts.discard(name)
+        elif value is not None:
+            attempt.no_counts.add(name)

@@ -41,6 +41,16 @@ def test_without_usage_tokens_are_the_pieces_and_input_is_unknown() -> None:
     assert (attempt.input_tokens, attempt.output_tokens, attempt.tokens) == (None, None, 5)
 
 
+def test_counts_that_are_none_are_not_taken_and_not_forgotten() -> None:
+    usage = {"prompt_tokens": -5, "completion_tokens": 5.5, "prompt_tokens_details": {"cached_tokens": None}}
+    attempt = asked(Behaviour(tokens=5, usage=usage))
+    assert (attempt.input_tokens, attempt.output_tokens, attempt.tokens) == (None, None, 5)
+    assert attempt.no_counts == {"input_tokens", "output_tokens"}
+    assert attempt.sent_bytes == len('{"model": "m"}')
+    assert attempt.usage_contradicts
+    assert not attempt.without_usage
+
+
 def test_an_answer_is_whole_without_the_word_done() -> None:
     assert asked(Behaviour(tokens=2, done=False)).output_tokens == 2
 
