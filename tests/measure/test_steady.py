@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from fakes import FakeSource, source_info
 from harness.clock import VirtualClock
 from harness.errors import HarnessError, MeasurementInvalid, SourceUnavailable
 from harness.measure.served import Account, Attempt, account
+from harness.measure.served_assembly import failed_apart
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import summarize
 from harness.power.sampler import VirtualSampler
@@ -210,6 +211,21 @@ def test_waits_to_try_again_are_kept_apart_at_idle_power() -> None:
     assert term.standard_uncertainty_j == pytest.approx(2 * source.gap_energy_j / 3**0.5, rel=0.02)
     told = next(caveat.message for caveat in result.caveats if caveat.code == "requests-failed")
     assert f"{result.served.retry_wait_energy_j:.4g} J in {result.served.retry_wait_s:.3g} s of waits" in told
+
+
+def test_the_doubt_of_waits_is_no_more_than_the_rest_has_above_idle() -> None:
+    bare = measured()[0].measurements[0].sources[0].model_copy(update={"energy_j": 500.0, "idle_power_w": 100.0})
+    # 4 s, of them 3.2 s of waits at 100 W: 180 J in 0.8 s, 100 J of them above idle. A fifth of the 0.8 s failed.
+    apart = [failed_apart(bare, 4.0, waits(wait_s, fraction), None) for wait_s, fraction in ((3.2, 0.2), (0.8, 0.0))]
+    doubts_j = [each.budget[-1].standard_uncertainty_j * 3**0.5 for each in apart]
+    assert [each.failed_energy_j for each in apart] == pytest.approx([36.0, 0.0])
+    assert doubts_j == pytest.approx([36.0 + 0.8 * 100.0, 0.8 * (420 / 3.2 - 100)])
+
+
+def waits(wait_s: float, fraction: float) -> Account:
+    found = account((), (), 0.0, 4.0, OPTIONS, 5)
+    served = found.served.model_copy(update={"failed_fraction": fraction, "retry_wait_s": wait_s})
+    return replace(found, served=served)
 
 
 def test_energy_by_sampling_alone_agrees() -> None:
