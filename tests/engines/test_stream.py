@@ -7,7 +7,8 @@ import time
 import pytest
 from openai_server import Behaviour, fake_server
 
-from harness.engines.stream import AttemptFailed, Endpoint, ServerRefuses, ask
+from harness.engines.endpoint import Endpoint
+from harness.engines.stream import AttemptFailed, ServerRefuses, ask
 from harness.measure.served import Attempt
 
 
