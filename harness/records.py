@@ -119,12 +119,8 @@ class WorkCounts(Frozen):
 
     def __add__(self, other: WorkCounts) -> WorkCounts:
         mine, theirs = self.model_dump(), other.model_dump()
-        return WorkCounts(**{name: _both(mine[name], theirs[name]) for name in mine})
-
-
-def _both(mine: float | None, theirs: float | None) -> float | None:
-    """The sum; None where either is not known."""
-    return None if mine is None or theirs is None else mine + theirs
+        pairs = {name: (mine[name], theirs[name]) for name in mine}
+        return WorkCounts(**{name: None if None in pair else sum(pair) for name, pair in pairs.items()})
 
 
 class Percentiles(Frozen):
@@ -211,6 +207,7 @@ class Attempts(Frozen):
     last_load: ServedPhase | None = Field(
         None, description="the load that failed, from its first request to the end of its last; in no window"
     )
+    windows: Served | None = Field(None, description="what happened in the windows that were kept, rejected ones too")
 
 
 class ServerInfo(Frozen):

@@ -153,7 +153,7 @@ def failed_record(
     attempts = None
     if session is not None and isinstance(session.workload, ServedWorkload):
         sent, failed = session.workload.totals()
-        attempts = Attempts(sent=sent, failed=failed, last_load=session.kept_load)
+        attempts = Attempts(sent=sent, failed=failed, last_load=session.kept_load, windows=session.kept_windows)
     return RunRecord(
         run_id=spec.run_id,
         campaign=campaign,

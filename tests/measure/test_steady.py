@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from fakes import FakeSource, source_info
+from rich.console import Console
 
+from harness.cli.served_tables import print_attempts
 from harness.clock import VirtualClock
 from harness.errors import HarnessError, MeasurementInvalid, SourceUnavailable
 from harness.measure.served import Account, Attempt, account
@@ -16,11 +19,12 @@ from harness.measure.served_assembly import failed_apart
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import summarize
 from harness.power.sampler import VirtualSampler
-from harness.records import Summary
+from harness.records import Attempts, RunRecord, Summary
 from harness.run.sources import opened_sources, refuse_shared
 from harness.serving import ServerOptions
 from harness.simulation.gpu import SimulatedNode
-from harness.specs import MeasureSpec, SimulatedNodeSpec, SourcesSpec
+from harness.specs import MeasureSpec, RunSpec, SimulatedNodeSpec, SourcesSpec
+from harness.units import format_significant
 
 OPTIONS = ServerOptions(base_url="http://127.0.0.1:1", concurrency=2)
 BUSY_W, IDLE_W = 300.0, 100.0
@@ -193,6 +197,28 @@ def test_what_failed_requests_drew_is_kept_apart() -> None:
     assert result.served.all_failed == {"http-500": 3}
     assert "requests-failed" in {caveat.code for caveat in result.caveats}
     assert all(c.code != "requests-failed" for window in clean.measurements for c in window.caveats)
+
+
+def test_what_failed_in_windows_that_were_all_rejected_is_kept_and_shown() -> None:
+    clock = VirtualClock(0.037)
+    sources = [FakeSource(clock, foreign=(4711,))]
+    session = session_of(clock, sources, FakeServed(clock, sources, failing=True))
+    session.run()
+    assert session.kept is not None
+    assert all(window.rejected for window in session.kept[0])
+    assert session.kept_served is None
+    windows = session.kept_windows
+    assert windows is not None
+    assert windows.failed_energy_j == pytest.approx(150 * windows.duration_s, rel=0.01)
+    told = StringIO()
+    record = RunRecord.model_construct(
+        attempts=Attempts(sent=10, failed={"http-500": 3}, windows=windows),
+        measurements=session.kept[0],
+        origin="simulated",
+        spec=RunSpec.model_construct(replay=None),
+    )
+    print_attempts(record, Console(file=told, width=300))
+    assert f"failed requests, not in the figure: {format_significant(windows.failed_energy_j)} J" in told.getvalue()
 
 
 def test_waits_to_try_again_are_kept_apart_at_idle_power() -> None:
