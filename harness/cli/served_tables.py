@@ -45,7 +45,9 @@ def print_served(record: RunRecord, out: Console) -> None:
         f"{_failures(served.all_failed or {})}",
         soft_wrap=True,
     )
-    times = Table(title="Times, ms", title_justify="left")
+    failures = "; failed attempts of the same request, and waits after them, are in them" if served.all_failed else ""
+    title = f"Times, ms: first token and whole answer from when a request was due{failures}"
+    times = Table(title=title, title_justify="left")
     for name in ("of", "count", "mean", "median", "90 %", "99 %"):
         times.add_column(name, justify="left" if name == "of" else "right")
     for name, found in (
