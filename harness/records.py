@@ -111,6 +111,7 @@ class WorkCounts(Frozen):
 
     requests: int | float = Field(0, description="served: one that was partly answered in the window counts in part")
     input_tokens: int | None = Field(0, description="None: a server did not tell all; 0 in served runs of before too")
+    inputs_cut: int = Field(0, description="requests whose text was cut since the model takes no longer one, unasked")
     input_pixels: int = Field(0, description="of the pictures that were looked at, as the model was given them")
     output_tokens: int = 0
     images: int = 0
@@ -178,9 +179,11 @@ class Served(Frozen):
     in_flight_growth: int = Field(description="in flight at the end less at the start")
     sent_rate_hz: float
     answered_rate_hz: float
-    ttft: Percentiles | None = Field(description="time to first token, of answered requests, from when it was due")
+    ttft: Percentiles | None = Field(
+        description="time to first token of answered requests, from when due: failed attempts are in it"
+    )
     inter_token: Percentiles | None = Field(description="between two pieces of an answer")
-    latency: Percentiles | None = Field(description="of answered requests, from when it was due to the last byte")
+    latency: Percentiles | None = Field(description="of answered requests, from when due (as ttft) to the last byte")
     late: Percentiles | None = Field(None, description="open loop: from when a request was due to its sending")
     failed_fraction: float = Field(description="share of the time in flight that was of attempts that failed")
     failed_energy_j: float | None = Field(None, description="that share of the GPUs' energy: an estimate")
