@@ -110,7 +110,8 @@ class WorkCounts(Frozen):
     """What was asked and what came back, in one window."""
 
     requests: int | float = Field(0, description="served: one that was partly answered in the window counts in part")
-    input_tokens: int = 0
+    input_tokens: int | None = Field(0, description="None: a server did not tell all; 0 in served runs of before too")
+    inputs_cut: int = Field(0, description="requests whose text was cut since the model takes no longer one, unasked")
     input_pixels: int = Field(0, description="of the pictures that were looked at, as the model was given them")
     output_tokens: int = 0
     images: int = 0
@@ -119,7 +120,8 @@ class WorkCounts(Frozen):
 
     def __add__(self, other: WorkCounts) -> WorkCounts:
         mine, theirs = self.model_dump(), other.model_dump()
-        return WorkCounts(**{name: mine[name] + theirs[name] for name in mine})
+        pairs = {name: (mine[name], theirs[name]) for name in mine}
+        return WorkCounts(**{name: None if None in pair else sum(pair) for name, pair in pairs.items()})
 
 
 class Percentiles(Frozen):
@@ -162,7 +164,7 @@ class Served(Frozen):
     more_tokens: int
     without_usage: int = Field(description="answered inside without usage: their tokens are counted by pieces")
     contradicting_usage: int = Field(
-        0, description="answered inside with a usage that cannot be: their tokens are counted by pieces"
+        0, description="answered inside with a usage that cannot be: counted by pieces, or input not known"
     )
     fewer_than_pieces: int = Field(0, description="answered inside with fewer tokens, as told, than pieces came")
     input_tokens: int | None = Field(description="of answers whose first token came inside; None: not told for all")
@@ -177,9 +179,11 @@ class Served(Frozen):
     in_flight_growth: int = Field(description="in flight at the end less at the start")
     sent_rate_hz: float
     answered_rate_hz: float
-    ttft: Percentiles | None = Field(description="time to first token, of answered requests, from when it was due")
+    ttft: Percentiles | None = Field(
+        description="time to first token of answered requests, from when due: failed attempts are in it"
+    )
     inter_token: Percentiles | None = Field(description="between two pieces of an answer")
-    latency: Percentiles | None = Field(description="of answered requests, from when it was due to the last byte")
+    latency: Percentiles | None = Field(description="of answered requests, from when due (as ttft) to the last byte")
     late: Percentiles | None = Field(None, description="open loop: from when a request was due to its sending")
     failed_fraction: float = Field(description="share of the time in flight that was of attempts that failed")
     failed_energy_j: float | None = Field(None, description="that share of the GPUs' energy: an estimate")
@@ -206,6 +210,7 @@ class Attempts(Frozen):
     last_load: ServedPhase | None = Field(
         None, description="the load that failed, from its first request to the end of its last; in no window"
     )
+    windows: Served | None = Field(None, description="what happened in the windows that were kept, rejected ones too")
 
 
 class ServerInfo(Frozen):

@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -44,8 +44,10 @@ class FakeServer:
 
 
 @contextmanager
-def fake_server(script: Sequence[Behaviour] = (Behaviour(),), health: int = 200) -> Iterator[FakeServer]:
-    """A server on a free port of the loopback interface."""
+def fake_server(
+    script: Sequence[Behaviour] = (Behaviour(),), health: int = 200, health_trickle_s: float = 0.0
+) -> Iterator[FakeServer]:
+    """A server on a free port of the loopback interface; where its health trickles, a header of it never ends."""
     asked: list[dict[str, Any]] = []
     seen: list[dict[str, str]] = []
     lock = threading.Lock()
@@ -55,6 +57,9 @@ def fake_server(script: Sequence[Behaviour] = (Behaviour(),), health: int = 200)
             """Quiet."""
 
         def do_GET(self) -> None:
+            if health_trickle_s:
+                trickle(self, b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200, health_trickle_s)
+                return
             body = json.dumps({"data": [{"id": "fake-model"}]}).encode()
             self.send_response(health if self.path == "/health" else 200)
             self.send_header("Content-Length", str(len(body)))
@@ -98,11 +103,7 @@ def answer(handler: BaseHTTPRequestHandler, behaviour: Behaviour, chat: bool) ->
     handler.send_header("Content-Type", behaviour.content_type)
     handler.end_headers()
     if behaviour.raw is not None:
-        for byte in behaviour.raw if behaviour.trickle_s else ():
-            handler.wfile.write(bytes([byte]))
-            handler.wfile.flush()
-            time.sleep(behaviour.trickle_s)
-        handler.wfile.write(b"" if behaviour.trickle_s else behaviour.raw)
+        trickle(handler, behaviour.raw, behaviour.trickle_s)
         return
     for index in range(behaviour.tokens):
         if index == behaviour.closed_after:
@@ -121,6 +122,18 @@ def answer(handler: BaseHTTPRequestHandler, behaviour: Behaviour, chat: bool) ->
         send(handler, {"choices": [], "usage": usage})
     if behaviour.done:
         handler.wfile.write(b"data: [DONE]\n\n")
+
+
+def trickle(handler: BaseHTTPRequestHandler, content: bytes, byte_s: float) -> None:
+    """A byte at a time; at once where that takes none."""
+    if not byte_s:
+        handler.wfile.write(content)
+        return
+    with suppress(OSError):  # the client went away
+        for byte in content:
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            time.sleep(byte_s)
 
 
 def send(handler: BaseHTTPRequestHandler, event: dict[str, Any]) -> None:

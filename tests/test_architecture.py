@@ -122,6 +122,7 @@ engines.square_load
 engines.simulated
 engines.replay
 engines.saved_preset
+engines.endpoint
 engines.stream
 engines.keeper
 engines.guard

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from harness.campaign import Scheduled
 from harness.cli.bars import sparkline
-from harness.cli.served_tables import phase_text, print_served
+from harness.cli.served_tables import print_attempts, print_served
 from harness.cli.tables import console, estimate_text, print_results
 from harness.errors import StoreError
 from harness.measure.stopping import gross_j
@@ -62,12 +62,7 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
     if record.failure:
         out.print(f"phase: {record.failure.phase}; kind: {record.failure.kind}")
         if record.attempts is not None:
-            failed = ", ".join(f"{count} {reason}" for reason, count in record.attempts.failed.items()) or "none"
-            kept = len(record.measurements)
-            out.print(f"requests: {record.attempts.sent} sent, failed: {escape(failed)}; windows kept: {kept}")
-            if record.attempts.last_load is not None:
-                told = phase_text(record.attempts.last_load)
-                out.print(f"the load that failed, in no window: {told}{f', {record.mark}' if record.mark else ''}")
+            print_attempts(record, out)
         out.print(escape(record.failure.hint))
         out.print(escape(record.failure.stderr_tail), style="dim")
         return

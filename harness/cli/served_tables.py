@@ -45,7 +45,9 @@ def print_served(record: RunRecord, out: Console) -> None:
         f"{_failures(served.all_failed or {})}",
         soft_wrap=True,
     )
-    times = Table(title="Times, ms", title_justify="left")
+    failures = "; failed attempts of the same request, and waits after them, are in them" if served.all_failed else ""
+    title = f"Times, ms: first token and whole answer from when a request was due{failures}"
+    times = Table(title=title, title_justify="left")
     for name in ("of", "count", "mean", "median", "90 %", "99 %"):
         times.add_column(name, justify="left" if name == "of" else "right")
     for name, found in (
@@ -60,6 +62,28 @@ def print_served(record: RunRecord, out: Console) -> None:
     for name, phase in (("ramp-up", served.ramp_up), ("drain", served.drain)):
         if phase is not None:
             out.print(f"{name}, not in the figure: {phase_text(phase)}{mark}", soft_wrap=True)
+    _print_apart(served, mark, out)
+
+
+def print_attempts(record: RunRecord, out: Console) -> None:
+    """What was sent in a run that failed, and what that drew, as far as windows or the last load tell."""
+    attempts = record.attempts
+    assert attempts is not None
+    mark = f", {record.mark}" if record.mark else ""
+    kept = len(record.measurements)
+    out.print(
+        f"requests: {attempts.sent} sent, failed: {_failures(attempts.failed)}; windows kept: {kept}", soft_wrap=True
+    )
+    if attempts.windows is not None:
+        failed = _failures(attempts.windows.attempts_failed)
+        out.print(f"in those windows, rejected ones too: failed: {failed}", soft_wrap=True)
+        _print_apart(attempts.windows, mark, out)
+    if attempts.last_load is not None:
+        out.print(f"the load that failed, in no window: {phase_text(attempts.last_load)}{mark}", soft_wrap=True)
+
+
+def _print_apart(served: Served, mark: str, out: Console) -> None:
+    """What failures drew."""
     if served.failed_energy_j:
         told = f"{format_significant(served.failed_energy_j)} J ± 100 %{mark}"
         out.print(f"failed requests, not in the figure: {told}, estimated by time in flight", soft_wrap=True)

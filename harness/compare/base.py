@@ -48,8 +48,8 @@ class Window(Frozen):
     label: str
     energy_j: float
     requests: float
-    input_tokens: int
-    input_pixels: int
+    input_tokens: int | None = Field(description="None: not known")
+    input_pixels: int | None = Field(description="None: not known")
 
 
 class Doubt(Frozen):

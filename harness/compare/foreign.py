@@ -198,7 +198,9 @@ def imported_side(records: Sequence[ImportedRecord], boundary: Boundary, group: 
         energy_j=energy_j,
         estimate_j=estimate,
         windows=tuple(
-            Window(label=each.run_id, energy_j=value, requests=each.generations or 0, input_tokens=0, input_pixels=0)
+            Window(
+                label=each.run_id, energy_j=value, requests=each.generations or 0, input_tokens=None, input_pixels=None
+            )
             for each, value in zip(records, energies_j, strict=True)
         ),
         repeats=len(records),

@@ -170,7 +170,7 @@ def paired_windows(baseline: Side, other: Side) -> list[tuple[Window, Window]]:
 
     Both runs go round the same prompts in the same order, but a warm-up takes as many as it needs and a window as many
     as fit: only equal counts of requests, input tokens and pixels in every pair show that the inputs were the same.
-    Where neither tokens nor pixels were counted, nothing shows it.
+    Where neither tokens nor pixels were counted, or not all of them, nothing shows it.
     """
     if baseline.inputs is None or baseline.inputs != other.inputs:
         return []
@@ -178,12 +178,12 @@ def paired_windows(baseline: Side, other: Side) -> list[tuple[Window, Window]]:
     pairs = [(window, theirs[window.label]) for window in baseline.windows if window.label in theirs]
     if len(pairs) < FEWEST_PAIRS or len(pairs) < max(len(baseline.windows), len(other.windows)):
         return []
-    counted = all(mine.input_tokens or mine.input_pixels for mine, _ in pairs)
+    counted = all(None not in _fed(mine) and (mine.input_tokens or mine.input_pixels) for mine, _ in pairs)
     same = all(_fed(mine) == _fed(its) for mine, its in pairs)
     return pairs if counted and same else []
 
 
-def _fed(window: Window) -> tuple[float, int, int]:
+def _fed(window: Window) -> tuple[float, int | None, int | None]:
     return window.requests, window.input_tokens, window.input_pixels
 
 

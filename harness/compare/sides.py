@@ -185,7 +185,7 @@ def _window(window: Measurement, energy_j: float) -> Window:
         label=window.label,
         energy_j=energy_j,
         requests=work.requests,
-        input_tokens=work.input_tokens,
+        input_tokens=None if window.served is not None and window.served.input_tokens is None else work.input_tokens,
         input_pixels=work.input_pixels,
     )
 

@@ -89,7 +89,8 @@ class Reader:
         refuse_empty(requests, lengths)
         if self.form == "mask-filler":
             self._refuse_lost_gaps(requests, batch["input_ids"])
-        work = WorkCounts(requests=len(requests), input_tokens=int(sum(lengths)))
+        cut = 0 if self.max_input_tokens is not None else self._cut(texts, requests, lengths)
+        work = WorkCounts(requests=len(requests), input_tokens=int(sum(lengths)), inputs_cut=cut)
         return PreparedBatch({name: value for name, value in batch.items() if name in self.accepted}, work)
 
     def run(self, inputs: Mapping[str, Any]) -> None:
@@ -101,6 +102,16 @@ class Reader:
         output = self.model(**inputs)
         scores = output.start_logits if self.form == "answer-finder" else output.logits
         refuse_other_rows(self.name, scores, inputs["input_ids"].shape[0])
+
+    def _cut(self, texts: Sequence[str], requests: Sequence[Request], lengths: Sequence[int]) -> int:
+        """How many are longer than what the model reads; only those that fill it can be."""
+        both = self.form == "answer-finder"
+        whole = (
+            self.tokenizer(text, (request.context or "") if both else None)["input_ids"]
+            for text, request, length in zip(texts, requests, lengths, strict=True)
+            if length == self.input_limit
+        )
+        return sum(len(ids) > (self.input_limit or 0) for ids in whole)
 
     def _refuse_lost_gaps(self, requests: Sequence[Request], ids: Any) -> None:
         for request, row in zip(requests, (ids == self.tokenizer.mask_token_id).any(dim=1).tolist(), strict=True):

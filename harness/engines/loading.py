@@ -196,7 +196,7 @@ def _locate_in_cache(model: ModelSpec, config_file: str, error: Exception) -> Mo
     if isinstance(huggingface_hub.try_to_load_from_cache(model.id, config_file, revision=model.revision), str):
         return ModelSource(model.id, model.revision, local_files_only=True)
     offline = isinstance(error, huggingface_hub.errors.OfflineModeIsEnabled)
-    reason = "HF_HUB_OFFLINE is set" if offline else f"the hub does not answer ({_told(error)})"
+    reason = "HF_HUB_OFFLINE is set" if offline else f"the hub does not answer ({told_with_cause(error)})"
     at_revision = "" if model.revision is None else f" at revision {model.revision}"
     raise ModelUnavailable(
         f"Model {model.id}{at_revision} is not on this machine and cannot be fetched: {reason}.",
@@ -233,7 +233,7 @@ def load_failure_named(spec: RunSpec) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, safetensors.SafetensorError) as error:
         raise ModelUnavailable(
-            f"Model {spec.model.id} cannot be loaded: {_told(error)}.", _load_hint(error, spec)
+            f"Model {spec.model.id} cannot be loaded: {told_with_cause(error)}.", _load_hint(error, spec)
         ) from error
 
 
@@ -249,7 +249,7 @@ def _load_hint(error: Exception, spec: RunSpec) -> str:
     return f"Does it fit the task {spec.task}? Is the download complete?"
 
 
-def _told(error: Exception) -> str:
+def told_with_cause(error: Exception) -> str:
     """What an error says in its first sentence, and, where that is not all, what came of its first cause."""
     first = _first_sentence(error)
     root: BaseException = error

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from harness.engines.stream import Endpoint
+from harness.engines.endpoint import Endpoint, answer_until
 from harness.errors import HarnessError, UserInputError
 from harness.own_process import own_command
 from harness.power.processes import family
@@ -221,12 +221,14 @@ class Server:
         return self._get(path)[0]
 
     def _get(self, path: str) -> tuple[int | None, dict[str, str], bytes]:
-        connection = self.endpoint.connection(ANSWER_TIMEOUT_S)
+        timeout_s = min(ANSWER_TIMEOUT_S, self._options.ready_timeout_s)
+        deadline_s = time.monotonic() + timeout_s
+        connection = self.endpoint.connection(timeout_s)
         try:
             connection.request("GET", self.endpoint.path(path), headers=self.endpoint.headers)
-            response = connection.getresponse()
-            headers = {name.lower(): value for name, value in response.getheaders()}
-            return response.status, headers, response.read(MOST_ANSWER_BYTES)
+            with answer_until(connection.sock, "GET", time.monotonic, deadline_s) as response:
+                headers = {name.lower(): value for name, value in response.getheaders()}
+                return response.status, headers, response.read(MOST_ANSWER_BYTES)
         except (OSError, http.client.HTTPException):
             return None, {}, b""
         finally:

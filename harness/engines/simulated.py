@@ -94,6 +94,7 @@ class SimulatedEngine:
 
     def _phases(self, work: WorkCounts) -> tuple[PhaseCost, ...]:
         count = int(work.requests)  # of a batch, whole
+        assert work.input_tokens is not None
         if self.spec.image is not None:
             image = self.spec.image
             return image_batch(count, image.steps, image.height * image.width)

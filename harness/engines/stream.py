@@ -7,21 +7,21 @@ it returns. The format of the events: WHATWG HTML, 9.2 (server-sent events); of 
 from __future__ import annotations
 
 import http.client
-import io
 import json
-import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+from harness.engines.endpoint import Endpoint, answer_until
 from harness.errors import HarnessError
 from harness.measure.served import Attempt
 
 RETRY_STATUS = (408, 429, 500, 502, 503, 504, 529)
 MOST_ERROR_BYTES = 2000
 MOST_LINE_BYTES = 8 * 1024**2
+MOST_TOLD = 200  # characters of what a server says
+# Finish reasons of a whole answer: OpenAI's, and eos_token and stop_sequence of TGI. Not content_filter, abort, error.
+ENDS_WELL = frozenset({"stop", "length", "tool_calls", "function_call", "eos_token", "stop_sequence"})
 
 
 class ServerRefuses(HarnessError):
@@ -36,38 +36,6 @@ class AttemptFailed(Exception):
     def __init__(self, reason: str, detail: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(reason)
         self.reason, self.detail, self.retry_after_s = reason, detail, retry_after_s
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where to ask. `key` is sent as a bearer token and shown nowhere."""
-
-    base_url: str
-    key: str | None = None
-
-    def connection(self, timeout_s: float) -> http.client.HTTPConnection:
-        """A connection that is not yet open."""
-        parts = urlsplit(self.base_url)
-        assert parts.hostname is not None
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return kind(parts.hostname, parts.port, timeout=timeout_s)
-
-    def path(self, path: str) -> str:
-        """A path under the server's own."""
-        return urlsplit(self.base_url).path.rstrip("/") + path
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What every request carries."""
-        plain = {"Content-Type": "application/json", "Connection": "close"}
-        return plain | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
-
-    def scrubbed(self, text: str) -> str:
-        """The text without the key, should the server have repeated it."""
-        return text.replace(self.key, "***") if self.key else text
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.base_url!r})"
 
 
 def ask(
@@ -95,12 +63,14 @@ def ask(
         ServerRefuses: The server will never answer this.
     """
     deadline_s = now_s() + timeout_s
+    content = json.dumps(body)
+    attempt.sent_bytes = len(content)
     connection = endpoint.connection(timeout_s)
     try:
         connection.connect()
         connection.sock.settimeout(max(deadline_s - now_s(), 1e-3))
-        connection.request("POST", endpoint.path(path), json.dumps(body), endpoint.headers)
-        with _answer(connection.sock, now_s, deadline_s) as response:
+        connection.request("POST", endpoint.path(path), content, endpoint.headers)
+        with answer_until(connection.sock, "POST", now_s, deadline_s) as response:
             if response.status != 200:
                 raise _refused(endpoint, path, response)
             if "text/event-stream" not in (response.getheader("Content-Type") or ""):
@@ -109,6 +79,9 @@ def ask(
                     "The first token's time is not known without a stream. Is it an OpenAI-compatible server?",
                 )
             _read(response, attempt, now_s, first_piece)
+    except AttemptFailed as failed:
+        failed.detail = endpoint.scrubbed(failed.detail)
+        raise
     except TimeoutError as error:
         raise AttemptFailed("timeout", f"not ended after {timeout_s:g} s") from error
     except ConnectionRefusedError as error:
@@ -118,48 +91,6 @@ def ask(
         raise AttemptFailed(reason, f"{type(error).__name__}: {error}") from error
     finally:
         connection.close()
-
-
-class _Until(io.RawIOBase):
-    """A socket's bytes until a deadline: each wait is for what is left of it, so that a trickle does not renew it."""
-
-    def __init__(
-        self, channel: socket.socket, raw: io.RawIOBase, now_s: Callable[[], float], deadline_s: float
-    ) -> None:
-        self._channel, self._raw, self._now_s, self._deadline_s = channel, raw, now_s, deadline_s
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        """What has come, once anything has.
-
-        Raises:
-            TimeoutError: The deadline has passed.
-        """
-        left_s = self._deadline_s - self._now_s()
-        if left_s <= 0:
-            raise TimeoutError
-        self._channel.settimeout(left_s)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        """The socket's file."""
-        self._raw.close()
-        super().close()
-
-
-def _answer(channel: socket.socket, now_s: Callable[[], float], deadline_s: float) -> http.client.HTTPResponse:
-    """Status and headers of what comes; all of it, headers and chunks too, is read under the deadline."""
-    response = http.client.HTTPResponse(channel, method="POST")
-    response.fp = io.BufferedReader(_Until(channel, response.fp.detach(), now_s, deadline_s))
-    try:
-        response.begin()
-    except BaseException:
-        response.close()
-        raise
-    return response
 
 
 def _refused(endpoint: Endpoint, path: str, response: http.client.HTTPResponse) -> Exception:
@@ -188,32 +119,27 @@ def _seconds(text: str | None) -> float | None:
 def _read(
     response: http.client.HTTPResponse, attempt: Attempt, now_s: Callable[[], float], first_piece: Callable[[], None]
 ) -> None:
-    finished = False
-    for data, at_s in _events(response, now_s):
-        if data.strip() == "[DONE]":
-            finished = True
+    ended = done = False
+    for kind, data, at_s in _events(response, now_s):
+        if done := data.strip() == "[DONE]":
             break
+        event = _content(kind, data)
         try:
-            event = json.loads(data)
-        except ValueError as error:
-            raise AttemptFailed("malformed-stream", data[:200]) from error
-        if not isinstance(event, dict):
-            raise AttemptFailed("malformed-stream", data[:200])
-        if event.get("error"):
-            raise AttemptFailed("error-in-stream", str(event["error"])[:200])
-        try:
-            content, reasoning, ended = _piece(event)
+            content, reasoning, finish = _piece(event)
         except (AttributeError, TypeError) as error:  # JSON, but not of the protocol's shape
-            raise AttemptFailed("malformed-stream", data[:200]) from error
+            raise AttemptFailed("malformed-stream", data[:MOST_TOLD]) from error
+        if finish is not None and finish not in ENDS_WELL:
+            raise AttemptFailed(f"ended-{finish[:40]}", data[:MOST_TOLD])
         if content or reasoning:
             attempt.pieces_s.append(at_s)
             attempt.reasoning_pieces += bool(reasoning and not content)
             if len(attempt.pieces_s) == 1:
                 first_piece()
-        finished = finished or ended
+        ended = ended or finish is not None
         _count(event.get("usage"), attempt)
-    if not finished:
-        raise AttemptFailed("closed-midway", f"after {len(attempt.pieces_s)} pieces")
+    if not ended:
+        told = f"after {len(attempt.pieces_s)} pieces, without a finish_reason"
+        raise AttemptFailed("no-finish-reason" if done else "closed-midway", told)
     if not attempt.pieces_s:
         if not attempt.output_tokens:
             raise AttemptFailed("no-tokens")
@@ -221,33 +147,59 @@ def _read(
         first_piece()
 
 
-def _events(response: http.client.HTTPResponse, now_s: Callable[[], float]) -> Iterator[tuple[str, float]]:
-    """(data, when its last line came) of each event until the stream ends."""
-    lines: list[str] = []
+def _events(response: http.client.HTTPResponse, now_s: Callable[[], float]) -> Iterator[tuple[str, str, float]]:
+    """(kind, data, when its last line came) of each event until the stream ends; llama.cpp once had lines `error:`."""
+    kind, lines = "", list[str]()
     while True:
         line = response.readline(MOST_LINE_BYTES)
-        if not line:
-            if lines:
-                yield "\n".join(lines), now_s()
-            return
         text = line.decode("utf-8", errors="replace").rstrip("\r\n")
-        if text.startswith("data:"):
-            lines.append(text[5:].removeprefix(" "))
-        elif not text and lines:
-            yield "\n".join(lines), now_s()
-            lines = []
+        name, _, value = text.partition(":")
+        value = value.removeprefix(" ")
+        if name == "event":
+            kind = value
+        elif name in ("data", "error"):
+            lines.append(value)
+            kind = "error" if name == "error" else kind
+        elif not text and (lines or kind == "error"):
+            yield kind, "\n".join(lines), now_s()
+        if not text:
+            kind, lines = "", []
+        if not line:
+            return
 
 
-def _piece(event: Mapping[str, Any]) -> tuple[str, str, bool]:
-    """Text and reasoning of one event, and whether an answer ends with it."""
+def _content(kind: str, data: str) -> dict[str, Any]:
+    """An event's JSON.
+
+    Raises:
+        AttemptFailed: It is an error, as servers tell one (by its kind, its field or its object), or no JSON object.
+    """
+    if kind == "error":
+        raise AttemptFailed("error-in-stream", data[:MOST_TOLD])
+    try:
+        event = json.loads(data)
+    except ValueError as error:
+        raise AttemptFailed("malformed-stream", data[:MOST_TOLD]) from error
+    if not isinstance(event, dict):
+        raise AttemptFailed("malformed-stream", data[:MOST_TOLD])
+    if event.get("error"):
+        raise AttemptFailed("error-in-stream", str(event["error"])[:MOST_TOLD])
+    if event.get("object") == "error":
+        raise AttemptFailed("error-in-stream", data[:MOST_TOLD])
+    return event
+
+
+def _piece(event: Mapping[str, Any]) -> tuple[str, str, str | None]:
+    """Text and reasoning of one event, and why an answer ends with it; None where it goes on."""
     content = reasoning = ""
-    ended = False
+    finish: str | None = None
     for choice in event.get("choices") or ():
         delta = choice.get("delta") or {}
         content += choice.get("text") or delta.get("content") or ("call" if delta.get("tool_calls") else "")
         reasoning += delta.get("reasoning_content") or delta.get("reasoning") or ""
-        ended = ended or choice.get("finish_reason") is not None
-    return content, reasoning, ended
+        why = choice.get("finish_reason")
+        finish = (why + "") if why else finish  # a TypeError unless it is text
+    return content, reasoning, finish
 
 
 def _count(usage: Any, attempt: Attempt) -> None:
@@ -263,3 +215,6 @@ def _count(usage: Any, attempt: Attempt) -> None:
     ):
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             setattr(attempt, name, value)
+            attempt.no_counts.discard(name)
+        elif value is not None:
+            attempt.no_counts.add(name)

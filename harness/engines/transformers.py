@@ -24,6 +24,7 @@ from harness.engines.loading import (
     require_bitsandbytes,
     require_device,
     synchronize_device,
+    told_with_cause,
 )
 from harness.engines.part import Part, PreparedBatch
 from harness.engines.preset import Form
@@ -223,9 +224,8 @@ def _preparers(source: ModelSource, form: Form, where: dict[str, Any]) -> tuple[
             if form != "captioner" and len(tokenizer) <= len(tokenizer.all_special_tokens):
                 raise ValueError("its files are not there, or empty")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelUnavailable(
-            f"{source.name} has no {what} that can be loaded: {reason}",
+            f"{source.name} has no {what} that can be loaded: {told_with_cause(error)}.",
             "Save it beside the model with save_pretrained().",
         ) from error
     return tokenizer, processor

@@ -71,8 +71,9 @@ class Writer:
             UserInputError: A prompt has no token for this model.
         """
         limit = self.input_limit
+        prompts = [self._prompt(request) for request in requests]
         batch = self.tokenizer(
-            [self._prompt(request) for request in requests],
+            [prompt for prompt, _ in prompts],
             padding="max_length" if self.fixed_length else True,
             truncation=limit is not None,
             max_length=limit,
@@ -81,9 +82,14 @@ class Writer:
         )
         lengths = batch["attention_mask"].sum(dim=1).tolist()
         refuse_empty(requests, lengths)
+        cut = (
+            is_cut or (limit is not None and length == limit < self._length(prompt))
+            for (prompt, is_cut), length in zip(prompts, lengths, strict=True)
+        )
         work = WorkCounts(
             requests=len(requests),
             input_tokens=int(sum(lengths)),
+            inputs_cut=sum(cut) if self.options.max_input_tokens is None else 0,
             output_tokens=len(requests) * self.options.new_tokens,
         )
         return PreparedBatch({name: batch[name] for name in ("input_ids", "attention_mask")}, work)
@@ -101,13 +107,16 @@ class Writer:
 
     # --- prompts ---
 
-    def _prompt(self, request: Request) -> str:
-        """The request as the model is asked; where it is too long for the model, the text is cut, not the question."""
+    def _prompt(self, request: Request) -> tuple[str, bool]:
+        """The request as the model is asked; where it is too long for the model, the text is cut, not the question.
+
+        What is put as it is is cut later, with its tokens.
+        """
         prompt = self._asked(request)
         limit = self.input_limit
         asked_in_words = self.options.template is not None or self.options.chat
         if limit is None or not asked_in_words or self._length(prompt) <= limit:
-            return prompt
+            return prompt, False
         key = "text" if request.context is None else "context"
         ids = self.tokenizer(getattr(request, key), add_special_tokens=False)["input_ids"]
         room = len(ids)
@@ -120,7 +129,7 @@ class Writer:
                 f"What is asked of prompt {request.index} leaves no room for its text within {limit} tokens.",
                 "Raise text.max_input_tokens, or shorten text.template.",
             )
-        return prompt
+        return prompt, True
 
     def _asked(self, request: Request) -> str:
         parts = {"text": request.text, "context": request.context or ""}

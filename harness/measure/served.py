@@ -5,8 +5,9 @@ What counts where:
 - An *attempt* is one HTTP request; a *request* is what was asked, with up to `retries` further attempts.
 - Output tokens belong to the window in which they arrived. A server's pieces may hold several tokens, or hold some
   back; the tokens it states in `usage` are spread evenly over the answer's pieces. What `usage` cannot mean is not
-  believed: pieces came and it states no token, or more than were asked for although no more pieces came. Such an
-  answer counts by its pieces, as one without `usage` does, and is itself counted (`contradicting_usage`).
+  believed: pieces came and it states no token, or more than were asked for although neither the pieces nor the time
+  bear that out, or no count at all. Such an answer counts by its pieces, as one without `usage` does, and is itself
+  counted (`contradicting_usage`). So is one whose input cannot be; its input tokens are not known.
 - A request counts by the share of its tokens that arrived inside: one that began before the window, or ended after
   it, counts in part (`requests_in_part`, which is what energy per generation is divided by).
 - Input tokens belong to the window in which the first token of the answer arrived.
@@ -28,6 +29,9 @@ import numpy as np
 from harness.records import Percentiles, Served, WorkCounts
 from harness.serving import ServerOptions
 
+MOST_TOKENS_PER_S = 5000  # of one answer: five times the 1,000 that NVIDIA told of DGX B200 (technical blog, May 2025)
+MOST_TOKENS_PER_PIECE = 16  # of an answer longer than asked for: several draft tokens may be taken over at once
+MOST_TEMPLATE_TOKENS = 4096  # what a server may write around a prompt: a chat template with its system prompt
 Span = tuple[float, float]
 
 
@@ -37,8 +41,9 @@ class Attempt:
 
     `due_s`: when it should have been sent (open loop: as drawn). `pieces_s`: arrivals of pieces with content.
     `failure`: why it has no whole answer; None while it is in flight or once it ended well. `input_tokens` and those
-    after it are as the server states them, `cached_tokens` as part of the input. `asked_tokens`: most that may come.
-    `waited_s`: until when nothing was sent in its place because of its failure.
+    after it are as the server states them, `cached_tokens` as part of the input; `no_counts` names those of them that
+    it sent and that are no counts (negative, with a fraction). `asked_tokens`: most that may come. `sent_bytes`: of
+    the request. `waited_s`: until when nothing was sent in its place because of its failure.
     """
 
     due_s: float
@@ -53,7 +58,9 @@ class Attempt:
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
+    no_counts: set[str] = field(default_factory=set)
     asked_tokens: int | None = None
+    sent_bytes: int | None = None
     waited_s: float | None = None
 
     @property
@@ -63,12 +70,31 @@ class Attempt:
 
     @property
     def usage_contradicts(self) -> bool:
-        """The server states output tokens that cannot be: none with pieces, more than asked, fewer than reasoned."""
+        """The server states output tokens that cannot be: none with pieces, too many, fewer than reasoned, no count."""
         told, reasoned = self.output_tokens, self.reasoning_tokens or 0
+        if self.no_counts & {"output_tokens", "reasoning_tokens"}:
+            return True
         if told is None or not self.pieces_s:
             return False
-        over = self.asked_tokens is not None and len(self.pieces_s) <= self.asked_tokens < told - reasoned
-        return told == 0 or reasoned > told or over
+        return told == 0 or reasoned > told or self._too_many(told, reasoned)
+
+    def _too_many(self, told: int, reasoned: int) -> bool:
+        """More than asked for, and neither the pieces nor the time bear it out; a limit may not bound the reasoning."""
+        asked, pieces = self.asked_tokens, len(self.pieces_s)
+        if asked is None or told <= asked:
+            return False
+        took_s = (self.pieces_s[-1] if self.ended_s is None else self.ended_s) - self.sent_s
+        borne_out = asked if pieces <= asked else pieces * MOST_TOKENS_PER_PIECE
+        return told - reasoned > borne_out or told > MOST_TOKENS_PER_S * took_s
+
+    @property
+    def input_contradicts(self) -> bool:
+        """The server states input tokens that cannot be: none, more than the request has bytes, fewer than cached."""
+        told, cached = self.input_tokens, self.cached_tokens or 0
+        if self.no_counts & {"input_tokens", "cached_tokens"} or told == 0:
+            return True
+        over = self.sent_bytes is not None and max(told or 0, cached) > self.sent_bytes + MOST_TEMPLATE_TOKENS
+        return over or (told is not None and cached > told)
 
     @property
     def tokens(self) -> int:
@@ -78,12 +104,23 @@ class Attempt:
     @property
     def told_reasoning(self) -> int | None:
         """Reasoning tokens as the server states them; None where it does not, or not credibly."""
-        return None if self.usage_contradicts else self.reasoning_tokens
+        told = self.reasoning_tokens
+        return None if told is None or self.usage_contradicts or told > self.tokens else told
 
     @property
     def told_input(self) -> int | None:
-        """Input tokens as the server states them; None where it does not: every prompt has some."""
-        return self.input_tokens or None
+        """Input tokens as the server states them; None where it does not, or not credibly."""
+        return None if self.input_contradicts else self.input_tokens
+
+    @property
+    def told_cached(self) -> int | None:
+        """Input tokens from its prefix cache as the server states them; None where it does not, or not credibly."""
+        return None if self.input_contradicts else self.cached_tokens
+
+    @property
+    def without_usage(self) -> bool:
+        """The server says nothing of output tokens: not even what cannot be."""
+        return self.output_tokens is None and "output_tokens" not in self.no_counts
 
     def ended_inside(self, start_s: float, end_s: float) -> bool:
         """Ended, well or not, in [start, end)."""
@@ -151,7 +188,7 @@ def account(
     failed_s = math.fsum(a.overlap_s(start_s, end_s) for a in attempts if not a.ok)
     sent = sum(start_s <= a.sent_s < end_s for a in attempts if a.first)
     told_inputs = [a.told_input for a in started]
-    cached = [a.cached_tokens for a in started if a.cached_tokens is not None]
+    cached = [tokens for a in started if (tokens := a.told_cached) is not None]
     known_inputs = [tokens for tokens in told_inputs if tokens is not None]
     input_tokens = sum(known_inputs) if len(known_inputs) == len(told_inputs) else None
     reasoning, by_pieces = _reasoning(shares)
@@ -180,8 +217,8 @@ def account(
         attempts_retried=sum(a.retried for a in failed),
         fewer_tokens=sum(a.tokens < new_tokens for a in answered),
         more_tokens=sum(a.tokens > new_tokens for a in answered),
-        without_usage=sum(a.output_tokens is None for a in answered),
-        contradicting_usage=sum(a.usage_contradicts or a.input_tokens == 0 for a in answered),
+        without_usage=sum(a.without_usage for a in answered),
+        contradicting_usage=sum(a.usage_contradicts or a.input_contradicts for a in answered),
         fewer_than_pieces=sum(0 < a.tokens < len(a.pieces_s) for a in answered),
         input_tokens=input_tokens,
         cached_tokens=sum(cached) if cached else None,
@@ -201,7 +238,7 @@ def account(
         failed_energy_j=None,
         retry_wait_s=math.fsum(until_s - from_s for from_s, until_s in waits_s),
     )
-    work = WorkCounts(requests=in_part, input_tokens=sum(known_inputs), output_tokens=round(output_tokens))
+    work = WorkCounts(requests=in_part, input_tokens=input_tokens, output_tokens=round(output_tokens))
     return Account(served, work, ttft_s, inter_token_s, latency_s, late_s, loaded_s, waits_s)
 
 

@@ -74,7 +74,7 @@ def assembled_steady(
     whole, idles = assembled(raw, infos, spec, counter_expected, truth_of)
     active = {info.id for info in infos if info.runs_model}
     truths = {info.id: truth_of(info) for info in infos}
-    apart = [_failed_apart(source, window.duration_s, inside, truths[source.source_id]) for source in whole.sources]
+    apart = [failed_apart(source, window.duration_s, inside, truths[source.source_id]) for source in whole.sources]
     failed_j = [source.failed_energy_j for source in apart if source.source_id in active]
     waits_j = [source.gap_energy_j for source in apart if source.source_id in active]
     methods = {source.source_id: source.method for source in whole.sources}
@@ -102,22 +102,25 @@ def assembled_steady(
     return measurement, idles, replace(inside, served=served)
 
 
-def _failed_apart(source: SourceEnergy, duration_s: float, account: Account, truth: TrueEnergy | None) -> SourceEnergy:
+def failed_apart(source: SourceEnergy, duration_s: float, account: Account, truth: TrueEnergy | None) -> SourceEnergy:
     """What failures cost: waits in which nothing was in flight, and, of the rest, their share of the time in flight.
 
     A wait is taken at idle power. A server may go on working on what was given up, though: up to the power of the
-    rest, all of it is in doubt. The share is known to between nothing and twice that. Both doubts are rectangular, and
-    are added, as the same server makes them.
+    rest, all of it is in doubt, but no more than the rest has above idle. The share is known to between nothing and
+    twice that. Both doubts are rectangular, and are added, as the same server makes them; of what a wait may have drawn
+    in addition, the share would have gone to failures anyway.
     """
     fraction, wait_s = account.served.failed_fraction, account.served.retry_wait_s
     wait_j = source.idle_power_w * wait_s
     failed_j = fraction * (source.energy_j - wait_j)
     if fraction == 0 and wait_s == 0:
         return source.model_copy(update={"failed_energy_j": 0.0})
-    rest_w = (source.energy_j - wait_j) / max(duration_s - wait_s, 1e-9)
+    rest_s = max(duration_s - wait_s, 0.0)
+    above_idle_j = max(0.0, source.energy_j - wait_j - source.idle_power_w * rest_s)
+    wait_doubt_j = above_idle_j * min(1.0, wait_s / rest_s if rest_s > 0 else 1.0)
     term = UncertaintyTerm(
         name="failed requests",
-        standard_uncertainty_j=(failed_j + max(0.0, rest_w - source.idle_power_w) * wait_s) / math.sqrt(3),
+        standard_uncertainty_j=(failed_j + (1 - fraction) * wait_doubt_j) / math.sqrt(3),
         common=False,
         averages=False,
         reduced_by="a server that answers every request",

@@ -143,9 +143,10 @@ def _contradiction(served: Served) -> Caveat | None:
     told = []
     if served.contradicting_usage:
         told.append(
-            f"{served.contradicting_usage} of {served.requests_answered} answers state in usage what cannot be (no "
-            "tokens though some came, more than asked for, or fewer than of their reasoning): their output tokens are "
-            "the pieces that were counted, and an input of no tokens is taken as not told."
+            f"{served.contradicting_usage} of {served.requests_answered} answers state in usage what cannot be: "
+            "output tokens that are none though some came, more than asked for or than pieces and time bear out, fewer "
+            "than of their reasoning, or no count (then the pieces were counted); or input tokens that are none, more "
+            "than the request has bytes, fewer than cached, or no count (then the input is taken as not told)."
         )
     if served.fewer_than_pieces:
         told.append(

@@ -81,6 +81,7 @@ class Session:
     keep: Callable[[Measurement], None] = lambda window: None  # told every window at once: the process may be killed
     kept: tuple[tuple[Measurement, ...], PowerTrace] | None = None  # what there is, also when run() failed
     kept_served: Served | None = None
+    kept_windows: Served | None = None  # of rejected windows too
     kept_load: ServedPhase | None = None  # the load that failed
 
     def run(self) -> SessionResult:
@@ -117,7 +118,8 @@ class Session:
         finally:
             trace = self.sampler.stop()
             self.kept = self._judged(), trace
-            self.kept_served = self._served(self.kept[0])
+            self.kept_served = self._served([m for m in self.kept[0] if not m.rejected])
+            self.kept_windows = self._served(self.kept[0])
         measurements = self._judged()
         nulls = [repeat.idles for repeat in repeats]
         idle = tuple(idle_power(info.id, index, before, nulls, after) for index, info in enumerate(self._infos))
@@ -313,11 +315,12 @@ class Session:
         self.kept_load = broken_load(readings, account, self._first_null, trace, self._infos, self._truth_of)
 
     def _served(self, measurements: Sequence[Measurement]) -> Served | None:
-        """What the server did in all accepted windows."""
+        """What the server did in these windows."""
         if not isinstance(self.workload, ServedWorkload):
             return None
-        pairs = zip(self._repeats, measurements, strict=True)
-        accounts = [repeat.account for repeat, m in pairs if repeat.account is not None and not m.rejected]
+        labels = {measurement.label for measurement in measurements}
+        mine = [repeat for repeat in self._repeats if repeat.measurement.label in labels]
+        accounts = [repeat.account for repeat in mine if repeat.account is not None]
         return pooled(accounts, self.workload.totals())
 
     def _phases_kept(self, window: OpenWindow) -> bool:

@@ -6,6 +6,7 @@ import difflib
 import itertools
 import typing
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from harness.campaign import CampaignOptions
 from harness.engines.architectures import preset
-from harness.errors import HarnessError, UserInputError
+from harness.errors import HarnessError, ModelUnavailable, UserInputError
 from harness.power.profiles import read_profile
 from harness.run.combinations import Clash, check_combination
 from harness.run.nested import copied, fields_at, merged_over, set_at, value_at
@@ -23,6 +24,7 @@ from harness.simulation.profiles import board
 from harness.specs import RunSpec
 from harness.tasks.catalog import SECTIONS, TASKS, TaskInfo, task_info
 from harness.tasks.files import READABLE, file_sha256
+from harness.tasks.pictures import folder_pictures, refuse_no_picture
 from harness.tasks.prompts import input_sha256, load_requests
 
 DEFAULT_OPTIONS = CampaignOptions()
@@ -262,7 +264,7 @@ def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Ca
 
 
 def _refuse_foreign_inputs(spec: RunSpec) -> None:
-    """A file that does not hold what its task is given, as its first row shows.
+    """A file that does not hold what its task is given, as its first row or the header of its first picture shows.
 
     Raises:
         Clash: With the key to look at.
@@ -272,7 +274,10 @@ def _refuse_foreign_inputs(spec: RunSpec) -> None:
     changes = {"count": 1, "sha256": None, "picture_size": None}  # hashed a moment ago; nothing is decoded here
     first = spec.prompts.model_copy(update=changes)
     try:
-        load_requests(first, spec.task)
+        (request, *_) = load_requests(first, spec.task)
+        if request.picture is not None and spec.prompts.path is not None:
+            with suppress(ModelUnavailable):  # without Pillow nothing can be looked at yet
+                refuse_no_picture(request.picture, str(folder_pictures(Path(spec.prompts.path))[0]))
     except UserInputError as error:
         raise Clash(("prompts", "path"), f"prompts.path: {error.message}", error.hint) from error
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from harness.engines.base import Loadable
 from harness.engines.openai import OpenAIEngine
 from harness.measure.session import SessionResult
-from harness.records import Caveat
+from harness.records import Caveat, Measurement, Served
 from harness.run.sources import OpenedSources
 from harness.specs import RunSpec
 
 
-def of_prompts(spec: RunSpec, prompt_count: int) -> list[Caveat]:
-    """Fewer different inputs than are answered at once."""
-    at_once = spec.batch_size if spec.server is None else spec.server.concurrency or 1
+def of_prompts(spec: RunSpec, prompt_count: int, served: Served | None = None) -> list[Caveat]:
+    """Fewer different inputs than are answered at once; in an open loop, than were in flight on average."""
+    at_once = spec.batch_size if spec.server is None else spec.server.concurrency
+    if at_once is None:
+        at_once = 0 if served is None else math.ceil(served.mean_in_flight)
     if spec.replay is not None or at_once <= prompt_count:
         return []
     where = "one batch" if spec.server is None else "what is in flight"
@@ -22,6 +27,19 @@ def of_prompts(spec: RunSpec, prompt_count: int) -> list[Caveat]:
         "what keeps answers or prefixes saves some of it. Give more prompts, or ask for fewer at once."
     )
     return [Caveat(code="prompts-repeat", message=told)]
+
+
+def of_cuts(measurements: Sequence[Measurement]) -> list[Caveat]:
+    """Texts that the model could not take whole, in windows that count."""
+    work = [window.work for window in measurements if not window.rejected]
+    cut, requests = sum(each.inputs_cut for each in work), math.fsum(each.requests for each in work)
+    if not cut:
+        return []
+    told = (
+        f"{cut} of {requests:.0f} requests were longer than the model takes and were cut to its own limit: the energy "
+        "is that of the shorter text. Set text.max_input_tokens or prompts.max_words to say how long they shall be."
+    )
+    return [Caveat(code="inputs-cut", message=told)]
 
 
 def of_engine(opened: OpenedSources, engine: Loadable) -> list[Caveat]:

@@ -40,7 +40,7 @@ from harness.records import (
     SourceInfo,
     WorkCounts,
 )
-from harness.run.doubts import of_engine, of_prompts, of_references
+from harness.run.doubts import of_cuts, of_engine, of_prompts, of_references
 from harness.run.engine_choice import cuda_version_of, engine_of, save_images, template_of
 from harness.run.environment import describe_environment
 from harness.run.journal import SAMPLES_FILE, UNTOLD, Journal
@@ -153,7 +153,7 @@ def failed_record(
     attempts = None
     if session is not None and isinstance(session.workload, ServedWorkload):
         sent, failed = session.workload.totals()
-        attempts = Attempts(sent=sent, failed=failed, last_load=session.kept_load)
+        attempts = Attempts(sent=sent, failed=failed, last_load=session.kept_load, windows=session.kept_windows)
     return RunRecord(
         run_id=spec.run_id,
         campaign=campaign,
@@ -281,7 +281,8 @@ def _complete(
         caveats=(
             *opened.caveats,
             *of_engine(opened, engine),
-            *of_prompts(spec, prompt_count),
+            *of_prompts(spec, prompt_count, result.served),
+            *of_cuts(result.measurements),
             *result.caveats,
             *of_references(result),
         ),

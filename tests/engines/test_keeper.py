@@ -10,8 +10,9 @@ import pytest
 from openai_server import Behaviour, FakeServer, fake_server
 
 from harness.clock import RealClock
+from harness.engines.endpoint import Endpoint
 from harness.engines.keeper import Keeper
-from harness.engines.stream import Endpoint, ServerRefuses, ask
+from harness.engines.stream import ServerRefuses, ask
 from harness.errors import HarnessError, MeasurementInvalid
 from harness.measure.served import Attempt
 from harness.serving import ServerOptions

@@ -111,6 +111,13 @@ def test_a_running_server_that_does_not_answer_is_said(tmp_path: Path) -> None:
         Server(options, "m", tmp_path / "server.log", {}, None).start()
 
 
+def test_a_health_that_trickles_in_does_not_outlast_the_time_that_is_allowed(tmp_path: Path) -> None:
+    with fake_server(health_trickle_s=0.02) as fake:  # its header would end after 4 s, and be an answer
+        options = ServerOptions(base_url=fake.base_url, concurrency=1, ready_timeout_s=0.2)
+        with pytest.raises(ServerUnavailable, match=r"not healthy within 0\.2 s.*nothing answered"):
+            Server(options, "m", tmp_path / "server.log", {}, None).start()
+
+
 def test_a_running_server_is_used_and_left_running(tmp_path: Path) -> None:
     with fake_server() as fake:
         options = ServerOptions(base_url=fake.base_url, concurrency=1, pids=(os.getpid(),))

@@ -7,7 +7,8 @@ import time
 import pytest
 from openai_server import Behaviour, fake_server
 
-from harness.engines.stream import AttemptFailed, Endpoint, ServerRefuses, ask
+from harness.engines.endpoint import Endpoint
+from harness.engines.stream import AttemptFailed, ServerRefuses, ask
 from harness.measure.served import Attempt
 
 
@@ -41,6 +42,16 @@ def test_without_usage_tokens_are_the_pieces_and_input_is_unknown() -> None:
     assert (attempt.input_tokens, attempt.output_tokens, attempt.tokens) == (None, None, 5)
 
 
+def test_counts_that_are_none_are_not_taken_and_not_forgotten() -> None:
+    usage = {"prompt_tokens": -5, "completion_tokens": 5.5, "prompt_tokens_details": {"cached_tokens": None}}
+    attempt = asked(Behaviour(tokens=5, usage=usage))
+    assert (attempt.input_tokens, attempt.output_tokens, attempt.tokens) == (None, None, 5)
+    assert attempt.no_counts == {"input_tokens", "output_tokens"}
+    assert attempt.sent_bytes == len('{"model": "m"}')
+    assert attempt.usage_contradicts
+    assert not attempt.without_usage
+
+
 def test_an_answer_is_whole_without_the_word_done() -> None:
     assert asked(Behaviour(tokens=2, done=False)).output_tokens == 2
 
@@ -68,7 +79,9 @@ def test_comments_and_data_over_several_lines_are_read() -> None:
         (Behaviour(raw=b"data: [1]\n\n"), "malformed-stream"),
         (Behaviour(raw=b'data: {"choices": [null]}\n\n'), "malformed-stream"),
         (Behaviour(raw=b'data: {"choices": [{"delta": {"content": ["a"]}}]}\n\n'), "malformed-stream"),
-        (Behaviour(raw=b"data: [DONE]\n\n"), "no-tokens"),
+        (Behaviour(raw=b'data: {"choices": [{"finish_reason": "stop"}]}\n\n'), "no-tokens"),
+        (Behaviour(raw=b'data: {"choices": [{"finish_reason": 1}]}\n\n'), "malformed-stream"),
+        (Behaviour(raw=b"data: [DONE]\n\n"), "no-finish-reason"),
         (Behaviour(raw=b""), "closed-midway"),
     ],
 )
@@ -76,6 +89,25 @@ def test_a_broken_answer_is_named(behaviour: Behaviour, reason: str) -> None:
     with pytest.raises(AttemptFailed) as caught:
         asked(behaviour)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        (b'data: {"choices": [{"text": " b", "finish_reason": "abort"}]}', "ended-abort"),  # SGLang, vLLM
+        (b'data: {"choices": [{"text": "", "finish_reason": "content_filter"}]}', "ended-content_filter"),
+        (b'data: {"object": "error", "message": "EngineDeadError", "code": 500}', "error-in-stream"),  # vLLM
+        (b'event: error\ndata: {"message": "EngineDeadError"}', "error-in-stream"),
+        (b'error: {"code": 500, "message": "EngineDeadError"}', "error-in-stream"),  # llama.cpp
+        (b'data: {"choices": [{"text": " b", "finish_reason": ""}]}', "no-finish-reason"),
+    ],
+)
+def test_the_word_done_does_not_make_an_answer_whole(last: bytes, reason: str) -> None:
+    raw = b'event: message\ndata: {"choices": [{"text": " a"}]}\n\n' + last + b"\n\ndata: [DONE]\n\n"
+    with pytest.raises(AttemptFailed) as caught:
+        asked(Behaviour(raw=raw))
+    assert caught.value.reason == reason
+    assert reason != "error-in-stream" or "EngineDeadError" in caught.value.detail
 
 
 def test_an_answer_that_does_not_end_is_a_timeout() -> None:

@@ -90,7 +90,8 @@ def test_a_long_text_is_cut_to_what_the_model_reads_and_a_question_stays_whole()
     batch = engine.prepare([Request(0, "Who was it?", context="word " * 3000)])
     assert tuple(batch.inputs["input_ids"].shape) == (1, 512)  # of 514 positions RoBERTa counts two for the padding
     assert reader.tokenizer.decode(batch.inputs["input_ids"][0]).startswith("<s>Who was it?</s>word")
-    assert engine.run(batch).input_tokens == 512
+    assert (engine.run(batch).input_tokens, batch.work.inputs_cut) == (512, 1)
+    assert engine.prepare([Request(0, "Who was it?", context="word")]).work.inputs_cut == 0
 
 
 def test_a_question_that_is_longer_than_the_model_reads_is_refused() -> None:
@@ -265,7 +266,7 @@ def test_a_missing_tokenizer_or_processor_is_named(tmp_path: Path) -> None:
         for path in folder.iterdir():
             if path.name not in ("config.json", "model.safetensors"):
                 path.unlink()
-        with pytest.raises(ModelUnavailable, match=rf"{name} has no {part}.* that can be loaded"):
+        with pytest.raises(ModelUnavailable, match=rf"{name} has no {part}.* that can be loaded: \w[^\n]*\S\.\n"):
             TransformersEngine(spec_of(task, {"id": str(folder)})).load()
 
 

@@ -149,13 +149,23 @@ def test_prompts_are_cut_to_max_input_tokens() -> None:
     engine = loaded(text={"new_tokens": 2, "max_input_tokens": 5})
     prepared = engine.prepare(REQUESTS)
     assert tuple(prepared.inputs["input_ids"].shape) == (8, 5)
-    assert engine.run(prepared).input_tokens == 40
+    work = engine.run(prepared)
+    assert (work.input_tokens, work.inputs_cut) == (40, 0)  # as asked for: nothing to tell
 
 
 def test_prompts_are_cut_to_what_the_context_leaves_beside_the_new_tokens() -> None:
     engine = loaded(text={"new_tokens": 12})
-    work = engine.run(engine.prepare([Request(0, "word " * 3000), Request(1, "short")]))
-    assert work.input_tokens == (512 - 12) + len(writer(engine).tokenizer("short")["input_ids"])
+    requests = [Request(0, "word " * 3000), Request(1, "short")]
+    part = writer(engine)
+    work = engine.run(engine.prepare(requests))
+    assert work.input_tokens == (512 - 12) + len(part.tokenizer("short")["input_ids"])
+    assert work.inputs_cut == 1
+    part.options = part.options.model_copy(update={"template": "Go on: {text}"})
+    assert part.prepare(requests).work.inputs_cut == 1
+    full = part.tokenizer.decode(part.tokenizer("word " * 3000)["input_ids"][:500])
+    assert (part._length(full), part.prepare([Request(0, full)]).work.inputs_cut) == (500, 1)  # with what is asked
+    part.options = part.options.model_copy(update={"template": None})
+    assert part.prepare([Request(0, full)]).work.inputs_cut == 0
 
 
 def test_new_tokens_that_exceed_the_context_are_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 from harness.measure.served import Account, Attempt, account
 from harness.measure.served_caveats import served_caveats
 from harness.measure.served_pooling import pooled
-from harness.records import Caveat
+from harness.records import Caveat, WorkCounts
 from harness.serving import ServerOptions
 
 CLOSED = ServerOptions(base_url="http://127.0.0.1:1", concurrency=2)
@@ -105,7 +105,7 @@ def test_fewer_and_more_tokens_than_asked_are_said() -> None:
 def test_without_usage_pieces_count_and_input_is_unknown_not_zero() -> None:
     found = counted(answered(11.0, input_tokens=None, output_tokens=None), answered(11.0))
     assert found.served.without_usage == 1
-    assert found.served.input_tokens is None
+    assert found.served.input_tokens is found.work.input_tokens is None
     assert found.work.output_tokens == 8
     assert "no-usage" in codes(found)
 
@@ -120,9 +120,12 @@ def test_without_usage_pieces_count_and_input_is_unknown_not_zero() -> None:
         ({"output_tokens": 12, "reasoning_tokens": 9}, 12, 0),  # a server that bounds what follows the reasoning
         ({"output_tokens": 6, "asked_tokens": 3}, 6, 0),  # the stream went on as well: other-length tells of it
         ({"output_tokens": 3}, 3, 0),  # more pieces than tokens
+        ({"output_tokens": 1_000_004, "reasoning_tokens": 1_000_000}, 4, 1),  # 250,000 a second
+        ({"output_tokens": 1_000, "asked_tokens": 3}, 4, 1),  # one piece more than asked, and 250 tokens in each
+        ({"output_tokens": None, "no_counts": {"output_tokens"}}, 4, 1),  # sent as -1, say
     ],
 )
-def test_usage_that_cannot_be_is_not_believed(changes: dict[str, int], tokens: int, contradicting: int) -> None:
+def test_usage_that_cannot_be_is_not_believed(changes: dict[str, Any], tokens: int, contradicting: int) -> None:
     found = counted(answered(11.0, **({"asked_tokens": 4} | changes)), answered(11.0, asked_tokens=4))
     assert found.served.output_tokens == tokens + 4
     assert found.served.contradicting_usage == contradicting
@@ -130,6 +133,25 @@ def test_usage_that_cannot_be_is_not_believed(changes: dict[str, int], tokens: i
     assert ("usage-contradicts" in codes(found)) is (contradicting > 0 or tokens < 4)
     assert found.served.input_tokens == (None if changes.get("input_tokens") == 0 else 20)
     assert (found.served.reasoning_tokens or 0) <= found.served.output_tokens
+    assert found.served.without_usage == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"input_tokens": 10**9, "sent_bytes": 200},  # of eight words
+        {"input_tokens": 7, "cached_tokens": 500},
+        {"input_tokens": None, "no_counts": {"input_tokens"}},
+        {"cached_tokens": 10**9, "input_tokens": None, "sent_bytes": 200},
+    ],
+)
+def test_input_that_cannot_be_is_not_known_and_a_caveat(changes: dict[str, Any]) -> None:
+    found = counted(answered(11.0, **changes), answered(11.0, sent_bytes=200))
+    assert found.served.contradicting_usage == 1
+    assert found.served.input_tokens is found.work.input_tokens is found.served.cached_tokens is None
+    assert (found.work + WorkCounts(input_tokens=5)).input_tokens is None
+    assert {"usage-contradicts"} == codes(found) & {"usage-contradicts", "prefix-cached", "no-usage"}
+    assert found.served.output_tokens == 8
 
 
 def test_tokens_from_a_prefix_cache_are_said_and_missing_is_not_none() -> None:

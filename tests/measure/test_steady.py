@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from fakes import FakeSource, source_info
+from rich.console import Console
 
+from harness.cli.served_tables import print_attempts
 from harness.clock import VirtualClock
 from harness.errors import HarnessError, MeasurementInvalid, SourceUnavailable
 from harness.measure.served import Account, Attempt, account
+from harness.measure.served_assembly import failed_apart
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import summarize
 from harness.power.sampler import VirtualSampler
-from harness.records import Summary
+from harness.records import Attempts, RunRecord, Summary
 from harness.run.sources import opened_sources, refuse_shared
 from harness.serving import ServerOptions
 from harness.simulation.gpu import SimulatedNode
-from harness.specs import MeasureSpec, SimulatedNodeSpec, SourcesSpec
+from harness.specs import MeasureSpec, RunSpec, SimulatedNodeSpec, SourcesSpec
+from harness.units import format_significant
 
 OPTIONS = ServerOptions(base_url="http://127.0.0.1:1", concurrency=2)
 BUSY_W, IDLE_W = 300.0, 100.0
@@ -194,6 +199,28 @@ def test_what_failed_requests_drew_is_kept_apart() -> None:
     assert all(c.code != "requests-failed" for window in clean.measurements for c in window.caveats)
 
 
+def test_what_failed_in_windows_that_were_all_rejected_is_kept_and_shown() -> None:
+    clock = VirtualClock(0.037)
+    sources = [FakeSource(clock, foreign=(4711,))]
+    session = session_of(clock, sources, FakeServed(clock, sources, failing=True))
+    session.run()
+    assert session.kept is not None
+    assert all(window.rejected for window in session.kept[0])
+    assert session.kept_served is None
+    windows = session.kept_windows
+    assert windows is not None
+    assert windows.failed_energy_j == pytest.approx(150 * windows.duration_s, rel=0.01)
+    told = StringIO()
+    record = RunRecord.model_construct(
+        attempts=Attempts(sent=10, failed={"http-500": 3}, windows=windows),
+        measurements=session.kept[0],
+        origin="simulated",
+        spec=RunSpec.model_construct(replay=None),
+    )
+    print_attempts(record, Console(file=told, width=300))
+    assert f"failed requests, not in the figure: {format_significant(windows.failed_energy_j)} J" in told.getvalue()
+
+
 def test_waits_to_try_again_are_kept_apart_at_idle_power() -> None:
     result, summary = measured(load=WaitingServed)
     # 300 W for half a second an answer; the other half, 100 W with nothing in flight, is the failures'.
@@ -210,6 +237,21 @@ def test_waits_to_try_again_are_kept_apart_at_idle_power() -> None:
     assert term.standard_uncertainty_j == pytest.approx(2 * source.gap_energy_j / 3**0.5, rel=0.02)
     told = next(caveat.message for caveat in result.caveats if caveat.code == "requests-failed")
     assert f"{result.served.retry_wait_energy_j:.4g} J in {result.served.retry_wait_s:.3g} s of waits" in told
+
+
+def test_the_doubt_of_waits_is_no_more_than_the_rest_has_above_idle() -> None:
+    bare = measured()[0].measurements[0].sources[0].model_copy(update={"energy_j": 500.0, "idle_power_w": 100.0})
+    # 4 s, of them 3.2 s of waits at 100 W: 180 J in 0.8 s, 100 J of them above idle. A fifth of the 0.8 s failed.
+    apart = [failed_apart(bare, 4.0, waits(wait_s, fraction), None) for wait_s, fraction in ((3.2, 0.2), (0.8, 0.0))]
+    doubts_j = [each.budget[-1].standard_uncertainty_j * 3**0.5 for each in apart]
+    assert [each.failed_energy_j for each in apart] == pytest.approx([36.0, 0.0])
+    assert doubts_j == pytest.approx([36.0 + 0.8 * 100.0, 0.8 * (420 / 3.2 - 100)])
+
+
+def waits(wait_s: float, fraction: float) -> Account:
+    found = account((), (), 0.0, 4.0, OPTIONS, 5)
+    served = found.served.model_copy(update={"failed_fraction": fraction, "retry_wait_s": wait_s})
+    return replace(found, served=served)
 
 
 def test_energy_by_sampling_alone_agrees() -> None:

@@ -281,18 +281,21 @@ def test_options_that_do_not_go_together_are_refused_with_their_line(tmp_path: P
         ("question-answering", "a.csv", r"prompts\.path: Cannot tell which column .* texts in which answers"),
         ("question-answering", "a.jsonl", r"prompts\.path: Cannot tell which column .* texts in which answers"),
         ("text-generation", "blank.txt", r"prompts\.path: There is no prompt in"),
+        ("image-to-text", "pictures", r"prompts\.path: .*a\.jpg is not a picture that can be opened"),
     ],
 )
 def test_inputs_that_are_not_the_task_s_are_refused_with_file_line_and_key(
     tmp_path: Path, task: str, given: str, told: str
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "pictures").mkdir()
     for name, content in (
         ("a.txt", "one\n"),
         ("a.png", "no picture"),
         ("a.csv", "question,id\nWhy?,7\n"),
         ("a.jsonl", '{"question": "Why?", "id": "7"}\n'),
         ("blank.txt", "\n"),
+        ("pictures/a.jpg", "no picture"),
     ):
         (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(UserInputError, match=rf"c\.yaml:2: {told}"):
