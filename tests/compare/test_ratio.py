@@ -16,8 +16,10 @@ from harness.compare.base import Meter, Term
 from harness.compare.comparison import compare_runs
 from harness.compare.ratio import LogRatio, Spread, log_ratio, shared_terms
 from harness.compare.sides import side_of
+from harness.measure.served import Attempt, account
 from harness.measure.summary import summarize
 from harness.records import RunRecord, UncertaintyTerm
+from harness.serving import ServerOptions
 
 SCRIPTS = str(Path(__file__).resolve().parents[2] / "scripts")
 
@@ -132,6 +134,18 @@ def test_windows_on_the_same_inputs_are_paired_and_their_common_scatter_cancels(
     assert ratio_of(baseline, differently_fed).spread.method == "unpaired"
     other_prompts = record_of(dear, "b", fed=fed, prompts={"count": 7})
     assert ratio_of(baseline, other_prompts).spread.method == "unpaired"
+    untold = [untold_input(record) for record in (baseline, other)]
+    assert {window.input_tokens for window in side_of(untold[0], "gpu", "any").windows} == {None}
+    assert ratio_of(*untold).spread.method == "unpaired"
+
+
+def untold_input(record: RunRecord) -> RunRecord:
+    """Of a server that told the input of some answers only, as it was stored before: with the sum of those it told."""
+    options = ServerOptions(base_url="http://127.0.0.1:1", concurrency=1)
+    attempts = [Attempt(0.0, 0.0, pieces_s=[0.5], ended_s=0.5, input_tokens=told) for told in (None, 7)]
+    served = account(attempts, (), 0.0, 1.0, options, 1).served
+    windows = tuple(window.model_copy(update={"served": served}) for window in record.measurements)
+    return record.model_copy(update={"measurements": windows})
 
 
 def plain(value: float, u: float, degrees: float, shared: float = 0.0) -> LogRatio:
