@@ -163,9 +163,7 @@ class Served(Frozen):
     fewer_tokens: int = Field(description="answered inside with fewer output tokens than asked for")
     more_tokens: int
     without_usage: int = Field(description="answered inside without usage: their tokens are counted by pieces")
-    contradicting_usage: int = Field(
-        0, description="answered inside with a usage that cannot be: counted by pieces, or input not known"
-    )
+    contradicting_usage: int = Field(0, description="answered inside with one that cannot be: by pieces, or no input")
     fewer_than_pieces: int = Field(0, description="answered inside with fewer tokens, as told, than pieces came")
     input_tokens: int | None = Field(description="of answers whose first token came inside; None: not told for all")
     cached_tokens: int | None = Field(
