@@ -21,11 +21,12 @@ from typing import Any
 
 import harness
 from harness.campaign import Placed
-from harness.errors import UserInputError
+from harness.errors import StoreError, UserInputError
 from harness.measure.base import Progress
 from harness.records import Caveat, Failure, RunRecord
 from harness.run.environment import git_commit
-from harness.run.executors import GRACE_S, Report
+from harness.run.executors import GRACE_S, Report, clear_scratch
+from harness.run.journal import JOURNAL, unfinished
 from harness.run.lanes import Lanes
 from harness.run.placement import (
     Node,
@@ -159,8 +160,9 @@ class RayExecutor:
     def _placed(self, spec: RunSpec, campaign: str, scratch: Path, report: Report, lost: tuple[str, ...]) -> RunRecord:
         task = WorkerTask(spec=spec, campaign=campaign, scratch="").model_dump_json()
         with _reserved(spec, self._wait) as strategy, self._submitted(spec, task, strategy) as mine:
-            files = self._follow(mine, spec, report)
+            files = self._follow(mine, spec, scratch, report)
         unpack(files, scratch)
+        clear_scratch(scratch)
         record = read_record(scratch / RECORD)
         beside = tuple(sorted(mine.beside))
         placed = Placed(cluster=f"ray {ray.__version__}", node=mine.node, lost=lost, beside=beside)
@@ -189,8 +191,9 @@ class RayExecutor:
                 self._in_flight.remove(mine)
                 self._change.notify_all()
 
-    def _follow(self, mine: _InFlight, spec: RunSpec, report: Report) -> dict[str, bytes]:
+    def _follow(self, mine: _InFlight, spec: RunSpec, scratch: Path, report: Report) -> dict[str, bytes]:
         """What the task tells, until it has told all. Returns the run's files."""
+        journal_mode = "wb"  # the windows of an earlier placement stay until this one has some of its own
         try:
             self._wait(mine.stream, spec, report)
             for kind, content in map(ray.get, mine.stream):
@@ -199,12 +202,18 @@ class RayExecutor:
                     return files
                 if kind == "node":
                     self._arrived(mine, content)
+                elif kind == "windows":
+                    with (scratch / JOURNAL).open(journal_mode) as journal:
+                        journal.write(content)
+                    journal_mode = "ab"
                 else:
                     report(Progress(**json.loads(content)))
         except RayTaskError:
             raise
         except RayError as error:
             raise _Lost(_reason(error, mine.node)) from error
+        except OSError as error:
+            raise StoreError(f"Cannot write {scratch}: {error.strerror or error}.", "Is the disk full?") from error
         raise _Lost(f"node {mine.node[:12]}: it ended without the run's files")
 
     def _wait(self, awaited: Any, spec: RunSpec, report: Report | None = None) -> None:
@@ -338,15 +347,17 @@ def _of_company(record: RunRecord, beside: tuple[str, ...]) -> list[Caveat]:
 
 
 def _told(lost: Sequence[str]) -> str:
-    return f" Placed {len(lost)} times before and lost: {'; '.join(lost)}." if lost else ""
+    times = "1 time" if len(lost) == 1 else f"{len(lost)} times"
+    return f" Placed {times} before and lost: {'; '.join(lost)}." if lost else ""
 
 
 def _failed(
     spec: RunSpec, campaign: str, scratch: Path, started: str, kind: str, message: str, tail: str = ""
 ) -> RunRecord:
     failure = Failure(kind=kind, message=message, hint="See: ray status", phase="placement", stderr_tail=tail[-4000:])
-    record = failed_record(spec, campaign, started, failure)
-    write_run(scratch, record, None)
+    record, trace = unfinished(scratch, failure) or (failed_record(spec, campaign, started, failure), None)
+    write_run(scratch, record, trace)
+    clear_scratch(scratch)
     return record
 
 

@@ -17,6 +17,7 @@ import psutil
 
 from harness.errors import StoreError
 from harness.run.executors import SubprocessExecutor
+from harness.run.journal import JOURNAL
 from harness.run.worker import WorkerTask
 
 FOLDER_PREFIX = "harness-run-"
@@ -30,7 +31,8 @@ def made_here(task: str) -> Iterator[tuple[str, Any]]:
     """Make one run here, in a subprocess.
 
     Yields:
-        ("news", a Progress as JSON) as the run tells it; at last ("files", what the run has left, by name).
+        ("news", a Progress as JSON) and ("windows", a piece of the journal) as they come, so that finished windows
+        outlast this node; at last ("files", what the run has left, by name).
     """
     work = WorkerTask.model_validate_json(task)
     told: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -49,10 +51,14 @@ def made_here(task: str) -> Iterator[tuple[str, Any]]:
                 told.put(("error", error))
 
         threading.Thread(target=make, daemon=True).start()
+        sent_bytes = 0
         while True:
             kind, content = told.get()
             if kind == "error":
                 raise content
+            if windows := _from(scratch / JOURNAL, sent_bytes):
+                sent_bytes += len(windows)
+                yield "windows", windows
             yield kind, content
             if kind == "files":
                 return
@@ -85,6 +91,15 @@ def _forget_ray_threads() -> None:
         return
     if b"\0OMP_NUM_THREADS=" not in b"\0" + nodes_own:
         os.environ.pop("OMP_NUM_THREADS", None)
+
+
+def _from(path: Path, start: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -93,14 +93,18 @@ def workers() -> list[psutil.Process]:
     return found
 
 
-def run(executor: Executor, what: RunSpec, scratch: Path, at_idle: Callable[[], object] = lambda: None) -> RunRecord:
+def run(
+    executor: Executor, what: RunSpec, scratch: Path, then: Callable[[], object] = lambda: None, at_repeat: int = 0
+) -> RunRecord:
+    """Make a run; `then` happens once, when it idles or comes to a repeat."""
     scratch.mkdir(exist_ok=True)
     seen = threading.Event()
 
     def report(progress: Progress) -> None:
-        if progress.phase == "idle" and not seen.is_set():
+        due = progress.phase == "idle" if at_repeat == 0 else (progress.repeat or 0) >= at_repeat
+        if due and not seen.is_set():
             seen.set()
-            at_idle()
+            then()
 
     return executor.run(what, "c", scratch, report)
 
@@ -200,7 +204,7 @@ def test_a_run_whose_node_is_lost_is_made_by_another_and_fails_once_there_is_non
         for node in (cluster.add_node(num_cpus=1, num_gpus=1, resources={"accelerator_type:H200": 1}) for _ in "ab")
     }
     cluster.wait_for_nodes()
-    asked = spec("H200", clock="real", measure=QUICK.model_copy(update={"idle_s": 2.0}))
+    asked = spec("H200", clock="real", measure=QUICK.model_copy(update={"min_repeats": 5, "max_repeats": 5}))
     left: list[psutil.Process] = []
 
     def lose_node() -> None:
@@ -216,10 +220,13 @@ def test_a_run_whose_node_is_lost_is_made_by_another_and_fails_once_there_is_non
         (reason,) = record.placed.lost
         assert "died" in reason
         assert not psutil.wait_procs(left, timeout=20)[1]
-        failure = run(executor, asked, tmp_path / "nowhere", lose_node).failure
-        assert failure is not None
-        assert failure.kind == "not_placed"
-        assert "The cluster has: 1 node with 1 x H100, 1 node with 2 x A100. Placed 1 times before" in failure.message
+        assert len(record.measurements) == 5
+        record = run(executor, asked, tmp_path / "nowhere", lose_node, at_repeat=3)
+        assert record.failure is not None
+        assert record.failure.kind == "not_placed"
+        told = "The cluster has: 1 node with 1 x H100, 1 node with 2 x A100. Placed 1 time before and lost: node "
+        assert told in record.failure.message
+        assert 2 <= len(record.measurements) < 5  # finished windows outlast their node
 
 
 def test_a_cluster_that_does_not_answer_is_given_up_in_one_sentence(
