@@ -126,7 +126,7 @@ def virtual_nodes(count: int, files: dict[str, bytes] | None = None) -> Iterator
         cluster.wait_for_nodes()
         with closing(RayExecutor(cluster.address)) as executor:
             if files is not None:
-                executor._task = ray.remote(num_cpus=1, max_retries=0, max_calls=0, num_returns="streaming")(
+                executor._task = ray.remote(num_cpus=0, max_retries=0, max_calls=0, num_returns="streaming")(
                     answering(files)
                 )
             yield executor

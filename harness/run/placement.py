@@ -48,14 +48,14 @@ class ClusterLanes(Lanes):
 
     def startable(self, todo: Sequence[Attempt], in_flight: Iterable[Attempt]) -> list[Attempt]:
         """The next attempts that there are free GPUs of their type for, in their order."""
-        free = {node: node.gpu_count for node in self.nodes}
+        free = Counter((node.gpu_types, node.gpu_count) for node in self.nodes)
         running = [attempt.spec for attempt in in_flight]
         for spec in sorted(running, key=lambda spec: (spec.sources.gpu is None, -gpus_asked(spec))):
             _take(spec, free)
         chosen: list[Attempt] = []
         full: set[tuple[str | None, int]] = set()
         for attempt in todo:
-            if not any(free.values()) or len(running) + len(chosen) >= self.at_once:
+            if not any(left for (_, left), many in free.items() if many) or len(running) + len(chosen) >= self.at_once:
                 break
             shape = (attempt.spec.sources.gpu, gpus_asked(attempt.spec))
             if shape not in full and _take(attempt.spec, free):
@@ -71,13 +71,17 @@ def cluster_lanes(specs: Sequence[RunSpec], nodes: Sequence[Node]) -> ClusterLan
     return ClusterLanes(at_once, owns=lambda spec: frozenset(), nodes=tuple(nodes))
 
 
-def _take(spec: RunSpec, free: dict[Node, int]) -> bool:
-    """Mark the GPUs of a run as taken, on the node that it leaves the least of."""
-    count = gpus_asked(spec)
-    fitting = [node for node, left in free.items() if node.can_make(spec) and left >= count]
+def _take(spec: RunSpec, free: Counter[tuple[frozenset[str], int]]) -> bool:
+    """Take the GPUs of a run from the node that it leaves the least of. `free`: how many nodes have what left."""
+    count, kind = gpus_asked(spec), spec.sources.gpu
+    fitting = [
+        (left, types) for (types, left), many in free.items() if many and left >= count and kind in (None, *types)
+    ]
     if not fitting:
         return False
-    free[min(fitting, key=lambda node: free[node])] -= count
+    left, types = min(fitting, key=lambda each: each[0])
+    free[types, left] -= 1
+    free[types, left - count] += 1
     return True
 
 

@@ -106,9 +106,10 @@ class RayExecutor:
             HarnessError: No cluster answers within 10 s, or a node has another version of the harness.
         """
         _connect(address)
-        self._task = ray.remote(num_cpus=1, max_retries=0, max_calls=0, num_returns="streaming")(_run_here)
+        self._task = ray.remote(num_cpus=0, max_retries=0, max_calls=0, num_returns="streaming")(_run_here)
         self._in_flight: list[_InFlight] = []
         self._change = threading.Condition()
+        self._running = 0
         self._closed = False
         try:
             refuse_other_versions(Version(harness.__version__, git_commit()), _versions())
@@ -133,6 +134,16 @@ class RayExecutor:
             KeyboardInterrupt: Passed on, after the task and all it started were told to end.
             StoreError: The scratch folder cannot be written.
         """
+        with self._change:
+            self._running += 1
+        try:
+            return self._run(spec, campaign, scratch, report)
+        finally:
+            with self._change:
+                self._running -= 1
+                self._change.notify_all()
+
+    def _run(self, spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
         started, lost = datetime.now(UTC).isoformat(timespec="seconds"), list[str]()
         while len(lost) < MOST_PLACEMENTS and not self._closed:
             try:
@@ -153,7 +164,7 @@ class RayExecutor:
             first, self._closed = not self._closed, True
             for each in self._in_flight:
                 _cancel(each)
-            self._change.wait_for(lambda: not self._in_flight, GRACE_S)
+            self._change.wait_for(lambda: not self._running, GRACE_S)  # Ray ends threads that still wait for it
         if first:
             ray.shutdown()
 
@@ -189,7 +200,6 @@ class RayExecutor:
         finally:
             with self._change:
                 self._in_flight.remove(mine)
-                self._change.notify_all()
 
     def _follow(self, mine: _InFlight, spec: RunSpec, scratch: Path, report: Report) -> dict[str, bytes]:
         """What the task tells, until it has told all. Returns the run's files."""
@@ -219,6 +229,8 @@ class RayExecutor:
     def _wait(self, awaited: Any, spec: RunSpec, report: Report | None = None) -> None:
         """Block until something is there. Ray waits in silence for a node that does not exist; this does not."""
         while not ray.wait([awaited], timeout=LOOK_S, fetch_local=False)[0]:
+            if self._closed:
+                raise _Lost("the campaign was stopped")
             if (reason := why_nowhere(spec, living_nodes())) is not None:
                 raise _Nowhere(reason)
             if report is not None:
@@ -316,7 +328,7 @@ def _reserved(spec: RunSpec, wait: Callable[[Any, RunSpec], None]) -> Iterator[A
     if gpus_asked(spec) == 1:
         yield "DEFAULT"
         return
-    bundle = {"CPU": 1, "GPU": gpus_asked(spec), **_type_share(spec)}
+    bundle = {"GPU": gpus_asked(spec), **_type_share(spec)}
     group = placement_group([bundle], strategy="STRICT_PACK")
     try:
         wait(group.ready(), spec)

@@ -84,7 +84,7 @@ def _executor_here() -> SubprocessExecutor:
 
 
 def _forget_ray_threads() -> None:
-    """Where the node has no OMP_NUM_THREADS, Ray sets it to the task's one CPU. A run is to find its node as it is."""
+    """Where the node has no OMP_NUM_THREADS, Ray sets it to 1. A run is to find its node as it is."""
     try:
         nodes_own = Path(f"/proc/{os.getppid()}/environ").read_bytes()
     except OSError:
