@@ -44,3 +44,12 @@ class Scheduled(Frozen):
     halved_from: str | None = Field(None, description="run that ran out of memory at twice this batch size")
     halved_as: str | None = Field(None, description="of a run that ran out of memory: what is measured in its place")
     beside: tuple[str, ...] = Field((), description="runs that other GPUs of the machine worked on meanwhile")
+
+
+class Placed(Frozen):
+    """On which node of a cluster a run was made, and which ones it was lost with before."""
+
+    cluster: str = Field(description="what placed it, with its version")
+    node: str = Field(description="the cluster's id of the node; its machine is in the environment")
+    lost: tuple[str, ...] = Field((), description="why each placement before this one came to nothing")
+    beside: tuple[str, ...] = Field((), description="runs that other GPUs of the node worked on meanwhile")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.campaign import Scheduled
+from harness.campaign import Placed, Scheduled
 from harness.frozen import Frozen, Kernel, Provenance
 from harness.specs import RunSpec
 from harness.stats import Estimate
@@ -370,6 +370,7 @@ class RunRecord(Frozen):
     caveats: tuple[Caveat, ...] = ()
     failure: Failure | None = None
     scheduled: Scheduled | None = Field(None, description="its place in the campaign; None where none is known")
+    placed: Placed | None = Field(None, description="None where the machine of the command made the run")
 
     @model_validator(mode="after")
     def _status_fits(self) -> RunRecord:

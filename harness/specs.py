@@ -209,6 +209,11 @@ class SourcesSpec(Frozen):
 
     kind: Literal["nvml", "simulated"] = "nvml"
     gpus: tuple[int | str, ...] = Field((0,), min_length=1, description="indices or UUIDs, as CUDA sees them")
+    gpu: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$",
+        description="type that these GPUs must be, e.g. H100: another is refused, and a cluster places the run by it",
+    )
     node: SimulatedNodeSpec | None = None
     sensor_profile: str | None = Field(
         None, description="profile file of the GPUs that run the model; `harness sensor characterize` writes one"
@@ -310,6 +315,7 @@ _YOUNGER_FIELDS: dict[str | None, tuple[str, ...]] = {
     "text": ("template", "chat"),
     "measure": ("meter_preparation",),
     "prompts": ("words", "context_column", "picture_size"),
+    "sources": ("gpu",),
 }
 
 

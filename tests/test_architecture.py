@@ -155,6 +155,9 @@ run.worker
 run.fork_server
 run.executors
 run.preflight
+run.placement
+run.remote
+run.ray
 run.runner
 footprint.factors
 footprint.defaults
@@ -284,7 +287,7 @@ HOMES = {
     "datasets": {"tasks.hub"},
     "yaml": {"run.yaml_lines", "power.profiles"},
     "plotly": {"report.figures"},
-    "ray": set(),
+    "ray": {"run.ray"},
     "zeus": set(),
     "pandas": set(),
 }

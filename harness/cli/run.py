@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +14,20 @@ if TYPE_CHECKING:
     from harness.records import RunRecord
     from harness.run.config import Plan
     from harness.run.estimate import Range
+    from harness.run.executors import Executor
     from harness.run.lanes import Lanes
     from harness.run.runner import CampaignResult
     from harness.specs import RunSpec
 
 EXIT_RUNS_FAILED = 1
 EXIT_INTERRUPTED = 130
+
+
+class ExecutorName(StrEnum):
+    """Where runs are made."""
+
+    subprocess = "subprocess"
+    ray = "ray"
 
 
 def run_command(
@@ -44,6 +53,13 @@ def run_command(
             "--parallel", help="A run on each GPU at once, where sources.gpus name different ones. See README."
         ),
     ] = False,
+    executor: Annotated[
+        ExecutorName,
+        typer.Option(help="Where runs are made: in subprocesses here, or on the nodes of a Ray cluster."),
+    ] = ExecutorName.subprocess,
+    address: Annotated[
+        str, typer.Option(help="--executor ray: host:port of the cluster's head; auto: one started on this machine.")
+    ] = "auto",
     phone: Phone = None,
     car: Car = None,
     grid: Grid = None,
@@ -59,6 +75,7 @@ def run_command(
     from harness.errors import UserInputError
     from harness.run.config import load_plan
     from harness.run.estimate import earlier_records, estimate, total
+    from harness.run.executors import InProcessExecutor, SubprocessExecutor
     from harness.run.lanes import SERIAL, gpu_lanes, refuse_parallel
     from harness.run.preflight import preflight
     from harness.run.runner import pending
@@ -75,6 +92,8 @@ def run_command(
             "--in-process is for the virtual clock: two runs with real engines in one process disturb each other.",
             "Leave it out.",
         )
+    if executor is ExecutorName.ray and (in_process or parallel):
+        raise UserInputError("--executor ray makes runs on other machines.", "Leave --in-process and --parallel out.")
     if parallel:
         if in_process:
             raise UserInputError("--in-process makes one run at a time.", "Leave it or --parallel out.")
@@ -84,22 +103,39 @@ def run_command(
     if dry_run:
         print_plan(plan, todo, estimates, as_json)
         return
-    gpus = preflight(todo)
-    lanes = gpu_lanes(gpus) if parallel else SERIAL
+    if executor is ExecutorName.ray:
+        maker, lanes = _on_cluster(address, todo)
+    else:
+        gpus = preflight(todo)
+        lanes = gpu_lanes(gpus) if parallel else SERIAL
+        maker = InProcessExecutor() if in_process else SubprocessExecutor()
     estimate_s, unknown = total(each.duration_s for each in estimates)
     live = not as_json and bool(todo)
-    outcome = _run(plan, results, in_process, live, None if unknown else estimate_s, lanes, retry_failed)
-    _print_outcome(plan, outcome, config, chosen, replay, as_json)
+    outcome = _run(plan, results, maker, live, None if unknown else estimate_s, lanes, retry_failed)
+    flags = ["--replay"] * replay + ["--executor", "ray", "--address", address] * (executor is ExecutorName.ray)
+    _print_outcome(plan, outcome, config, flags, chosen, replay, as_json)
     if outcome.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if outcome.failed:
         raise typer.Exit(EXIT_RUNS_FAILED)
 
 
+def _on_cluster(address: str, todo: list[RunSpec]) -> tuple[Executor, Lanes]:
+    """Ray, and as many runs at once as its nodes have GPUs for. Sources are opened there, not here."""
+    from harness.run.ray import RayExecutor
+
+    executor = RayExecutor(address)
+    try:
+        return executor, executor.lanes(todo)
+    except BaseException:
+        executor.close()
+        raise
+
+
 def _run(
     plan: Plan,
     results: Path,
-    in_process: bool,
+    executor: Executor,
     live: bool,
     estimate_s: Range | None,
     lanes: Lanes,
@@ -111,7 +147,6 @@ def _run(
     from rich.console import Console
 
     from harness.cli.progress import LiveListener, PlainListener
-    from harness.run.executors import InProcessExecutor, SubprocessExecutor
     from harness.run.runner import run_campaign
 
     def interrupt(*_: object) -> None:
@@ -119,7 +154,6 @@ def _run(
 
     for polite in (signal.SIGTERM, signal.SIGHUP):  # a scheduler's stop, a lost terminal: as a Ctrl-C
         signal.signal(polite, interrupt)
-    executor = InProcessExecutor() if in_process else SubprocessExecutor()
     err = Console(stderr=True, highlight=False)
     with contextlib.closing(executor):
         if err.is_terminal and live:
@@ -129,7 +163,13 @@ def _run(
 
 
 def _print_outcome(
-    plan: Plan, outcome: CampaignResult, config: Path, chosen: object, replay: bool, as_json: bool
+    plan: Plan,
+    outcome: CampaignResult,
+    config: Path,
+    flags: list[str],
+    chosen: object,
+    replay: bool,
+    as_json: bool,
 ) -> None:
     import json
     import shlex
@@ -171,8 +211,7 @@ def _print_outcome(
         from harness.cli.replay_tables import print_replayed
 
         print_replayed(means, out)
-    flag = ["--replay"] if replay else []
-    again = escape(shlex.join(["harness", "run", str(config), *flag, "--results", str(outcome.folder.parent)]))
+    again = escape(shlex.join(["harness", "run", str(config), *flags, "--results", str(outcome.folder.parent)]))
     out.print(
         f"{len(outcome.complete)} complete, {len(outcome.failed)} failed, {outcome.skipped} already done. "
         f"Results: {escape(str(outcome.folder))}",

@@ -41,7 +41,7 @@ def describe_environment(driver: str | None) -> Environment:
     """The environment as it is now; the CUDA version is known once torch is loaded."""
     return Environment(
         harness_version=harness.__version__,
-        git_commit=_git_commit(),
+        git_commit=git_commit(),
         python=sys.version.split()[0],
         platform=platform.platform(),
         hostname=platform.node(),
@@ -62,7 +62,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """The harness's own commit, when it runs from a checkout; marked where files differ from it."""
     root = Path(harness.__file__).parent.parent
     if not (root / ".git").exists():

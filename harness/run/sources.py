@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -69,7 +70,24 @@ def opened_sources(spec: SourcesSpec, scratch: Path | None) -> Iterator[OpenedSo
         opened = _open_simulated(spec, profile, scratch, stack) if spec.node else _open_real(spec, profile)
         for source in opened.sources:
             stack.callback(source.close)
+        _refuse_other_type(spec, opened.sources)
         yield opened
+
+
+def _refuse_other_type(spec: SourcesSpec, sources: Sequence[PowerSource]) -> None:
+    """A run that asks for a type of GPU is about that type: every word of it stands in the board's own name."""
+    if spec.gpu is None:
+        return
+    for info in (source.info for source in sources if source.info.runs_model):
+        if not _words(spec.gpu) <= _words(info.device_name):
+            raise SourceUnavailable(
+                f"The config asks for a GPU of type {spec.gpu} (sources.gpu), but this one is {info.device_name}.",
+                "Choose another with sources.gpus, or run where there is one.",
+            )
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split(r"[\s-]+", name.casefold()))
 
 
 def _given_profile(spec: SourcesSpec) -> SensorProfile | None:
