@@ -37,10 +37,19 @@ class ModelSpec(Frozen):
     """Which model, and where its weights come from."""
 
     id: str = Field(min_length=1, description="hub id, local folder, or the name of an architecture preset")
-    weights: Literal["pretrained", "random"] = "pretrained"
+    weights: Literal["pretrained", "random", "zeros"] = Field(
+        "pretrained",
+        description="random: a preset's shape, drawn here; zeros: the same, every weight 0, only to see how much "
+        "the values matter",
+    )
     revision: str | None = Field(None, description="commit, tag or branch on the hub; pin a commit to repeat a run")
     trust_remote_code: bool = Field(False, description="run code from the model's repository")
     allow_pickle: bool = Field(False, description="accept weights that are not safetensors")
+
+    @property
+    def built_here(self) -> bool:
+        """True for a preset's shape, filled with numbers that nobody trained."""
+        return self.weights != "pretrained"
 
     @field_validator("id")
     @classmethod

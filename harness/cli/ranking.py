@@ -281,9 +281,7 @@ def _print_signs(runs: Sequence[RankedRun], look: Look, dropped: Mapping[str, No
         out.print(f"power: {missing} of {len(runs)} runs have no trace (trace.parquet), so no curve.")
     marks = {run.row.mark for run in runs}
     replay = any("replay" in mark for mark in marks)
-    print_marks(
-        replay, any("simulated" in mark for mark in marks), any(run.row.weights == "random" for run in runs), out
-    )
+    print_marks(replay, any("simulated" in mark for mark in marks), {run.row.weights for run in runs}, out)
     if {"g CO2e", "phone charges", "car km"} - set(dropped):
         print_factors(look.one_kwh.factors, out)
     if dropped:

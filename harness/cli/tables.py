@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from rich.console import Console
@@ -270,14 +270,14 @@ def _print_legend(rows: Sequence[ResultRow], out: Console) -> None:
     print_marks(
         any(row.replay for row in rows),
         any(row.simulated for row in rows),
-        any(row.weights == "random" for row in rows),
+        {row.weights for row in rows},
         out,
     )
     first = next((row.equivalents_per_1000 for row in rows if row.equivalents_per_1000), None)
     print_factors(first.factors if first else (), out)
 
 
-def print_marks(replay: bool, simulated: bool, random: bool, out: Console) -> None:
+def print_marks(replay: bool, simulated: bool, weights: Collection[str], out: Console) -> None:
     """What the marks of energies and weights mean, of those that there are."""
     if replay:
         out.print(
@@ -287,8 +287,10 @@ def print_marks(replay: bool, simulated: bool, random: bool, out: Console) -> No
         out.print(
             "[magenta]simulated[/]: power comes from a simulated GPU; it is no model's energy and no real GPU drew it."
         )
-    if random:
+    if "random" in weights:
         out.print("weights: random; speed and energy of the architecture, no meaningful output.")
+    if "zeros" in weights:
+        out.print("weights: zeros; a check of how much their values matter, no model's energy.")
 
 
 def print_factors(factors: Sequence[Factor], out: Console) -> None:

@@ -29,6 +29,7 @@ from harness.engines.loading import (
 from harness.engines.part import Part, PreparedBatch
 from harness.engines.preset import Form
 from harness.engines.random_models import build_model
+from harness.engines.random_weights import fill_with_zeros
 from harness.errors import ModelUnavailable, UserInputError
 from harness.records import WorkCounts
 from harness.specs import RunSpec, TextOptions
@@ -74,12 +75,14 @@ class TransformersEngine:
         quieten_libraries()
         require_device(spec.device)
         with load_failure_named(spec), memory_shortage_named(spec):
-            if spec.model.weights == "random":
+            if spec.model.built_here:
                 chosen = preset(spec.model.id, spec.task)
                 form = chosen.form_for(spec.task)
                 self._model, tokenizer, processor = build_model(
                     chosen, form, dtype=spec.dtype, device=spec.device, attention=spec.attention, seed=spec.seed
                 )
+                if spec.model.weights == "zeros":
+                    fill_with_zeros(self._model)
             else:
                 form, self._model, tokenizer, processor = _load_pretrained(spec)
         self._model.eval()

@@ -89,12 +89,15 @@ def _check_loading(spec: RunSpec) -> None:
         raise Clash(
             ("quantization",), "Image pipelines are quantised on a GPU only (diffusers).", "Leave quantization out."
         )
-    if spec.model.weights == "random":
+    if spec.model.weights == "zeros" and spec.engine not in ("transformers", "simulated"):
+        raise Clash(("model", "weights"), "Only the engine transformers sets weights to zero.", "Use weights: random.")
+    if spec.model.built_here:
         for key in ("device_map", "quantization"):
             if getattr(spec, key) is not None:
                 raise Clash(
                     (key,),
-                    f"'{key}' needs a model that is loaded from files, and {spec.model.id} is built here at random.",
+                    f"'{key}' needs a model that is loaded from files, and {spec.model.id} is built here with "
+                    f"weights: {spec.model.weights}.",
                     "Save it once with save_pretrained(), and give the folder.",
                 )
 
@@ -131,7 +134,7 @@ def _check_served(spec: RunSpec) -> None:
             "A server is sent prompts as they are: template, chat and beams are not passed on.",
             "Use server.api: chat for a chat model.",
         )
-    if spec.model.weights == "random" and not spec.server.command:
+    if spec.model.built_here and not spec.server.command:
         raise Clash(
             ("model", "weights"), "A running server has its weights.", "Leave 'weights' out, or give server.command."
         )

@@ -211,7 +211,7 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
         words = words[0].lower() + words[1:]
         raise where.error(place(key), f"{name + ': ' if name else ''}{words}{told}") from error
     try:
-        if spec.model.weights == "random" and spec.engine != "simulated":
+        if spec.model.built_here and spec.engine != "simulated":
             preset(spec.model.id, spec.task)
         if spec.sources.node is not None:
             limit_w, idle_w = board(spec.sources.node.gpu).power_limit_w, spec.sources.node.idle_w

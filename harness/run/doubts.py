@@ -42,6 +42,14 @@ def of_cuts(measurements: Sequence[Measurement]) -> list[Caveat]:
     return [Caveat(code="inputs-cut", message=told)]
 
 
+def of_weights(spec: RunSpec) -> list[Caveat]:
+    """A model of zeros multiplies nothing: its power is a check, and nobody's model draws it."""
+    if spec.model.weights != "zeros" or spec.engine == "simulated":
+        return []
+    told = "Every weight is zero: this shows how much the values of weights matter, and is no model's energy."
+    return [Caveat(code="constant-weights", message=told)]
+
+
 def of_engine(opened: OpenedSources, engine: Loadable) -> list[Caveat]:
     """The server's own, and who else used the GPUs."""
     if isinstance(engine, OpenAIEngine):

@@ -40,7 +40,7 @@ from harness.records import (
     SourceInfo,
     WorkCounts,
 )
-from harness.run.doubts import of_cuts, of_engine, of_prompts, of_references
+from harness.run.doubts import of_cuts, of_engine, of_prompts, of_references, of_weights
 from harness.run.engine_choice import cuda_version_of, engine_of, save_images, template_of
 from harness.run.environment import describe_environment
 from harness.run.journal import SAMPLES_FILE, UNTOLD, Journal
@@ -283,6 +283,7 @@ def _complete(
             *of_engine(opened, engine),
             *of_prompts(spec, prompt_count, result.served),
             *of_cuts(result.measurements),
+            *of_weights(spec),
             *result.caveats,
             *of_references(result),
         ),

@@ -273,8 +273,8 @@ def _notes(record: RunRecord, device: str | None, by_dataset: bool) -> tuple[str
         notes.append("the study's figure is the mean over its three datasets; yours is of other inputs")
     elif record.simulated:
         notes.append("your energy is simulated: no real GPU drew it")
-    if spec.model.weights == "random":
-        notes.append("your weights are random")
+    if spec.model.built_here:
+        notes.append(f"your weights are {spec.model.weights}")
     if spec.task == "text-generation":
         notes.append(
             f"the study's energy per token takes every answer for the {STUDY_NEW_TOKENS} tokens it was allowed"

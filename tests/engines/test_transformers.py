@@ -18,6 +18,8 @@ from harness.engines.transformers import TransformersEngine  # noqa: E402
 from harness.engines.writing import Writer  # noqa: E402
 from harness.errors import MeasurementInvalid, ModelUnavailable, UserInputError  # noqa: E402
 from harness.records import WorkCounts  # noqa: E402
+from harness.run.combinations import check_combination  # noqa: E402
+from harness.run.doubts import of_weights  # noqa: E402
 from harness.specs import RunSpec  # noqa: E402
 from harness.tasks.base import Request  # noqa: E402
 from harness.tasks.builtin import text_prompts  # noqa: E402
@@ -124,6 +126,18 @@ def test_equal_seeds_answer_equally_and_others_do_not() -> None:
     answers = [new_tokens(loaded(seed=seed), REQUESTS) for seed in (1, 1, 2)]
     assert answers[0] == answers[1]
     assert answers[0] != answers[2]
+
+
+def test_weights_of_zeros_are_all_zero_do_the_same_work_and_are_marked() -> None:
+    spec = spec_of({"id": "tiny-llama", "weights": "zeros"}, dtype="float16")
+    engine = TransformersEngine(spec)
+    engine.load()
+    assert not any(weight.any() for weight in engine._model.parameters())
+    assert engine.run(engine.prepare(REQUESTS)).output_tokens == 80
+    assert [caveat.code for caveat in of_weights(spec)] == ["constant-weights"]
+    assert of_weights(spec_of({"id": "tiny-llama", "weights": "random"})) == []
+    with pytest.raises(UserInputError, match="sets weights to zero"):
+        check_combination(RunSpec.model_validate(spec.model_dump() | {"task": "text-to-image", "engine": "diffusers"}))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
