@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,7 +66,9 @@ class SubprocessExecutor:
     Several threads may run at once: each run has a fork server to itself, which is used again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, preload: Sequence[str] = ()) -> None:
+        """`preload`: modules that are imported once, before any worker is forked (run/fork_server)."""
+        self._preload = tuple(preload)
         self._idle: list[ForkServer] = []
         self._working: dict[ForkServer, int] = {}  # and the worker's process id
         self._change = threading.Condition()
@@ -80,7 +82,7 @@ class SubprocessExecutor:
             StoreError: The scratch folder cannot be written.
         """
         with self._change:
-            server = self._idle.pop() if self._idle else ForkServer()
+            server = self._idle.pop() if self._idle else ForkServer(self._preload)
         try:
             return self._run(server, spec, campaign, scratch, report)
         finally:

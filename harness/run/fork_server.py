@@ -2,15 +2,17 @@
 
 Half a second of every worker's life was spent importing what all of them need. The server imports it, does nothing
 else, and holds no thread, no NVML and no GPU, so that a fork of it is as clean as a new interpreter. Engines (torch)
-are imported by the worker that needs them.
+are imported by the worker that needs them, or here (`preload`) where many short runs would each pay seconds for it: a
+library that opens a GPU while it is imported would spoil every fork, so the server then starts over without.
 
-`python -m harness.run.fork_server FD` talks over a Unix socket. It gets the path of a task with two descriptors (what
-the worker prints, and its pipe for progress), answers the worker's process id, then its exit code as in subprocess
-(negative: the signal). It ends when the socket does, and its workers with it.
+`python -m harness.run.fork_server FD [MODULE ...]` talks over a Unix socket. It gets the path of a task with two
+descriptors (what the worker prints, and its pipe for progress), answers the worker's process id, then its exit code as
+in subprocess (negative: the signal). It ends when the socket does, and its workers with it.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import selectors
 import signal
@@ -20,6 +22,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.own_process import own_command, own_environment
@@ -32,7 +35,8 @@ LONGEST_END_S = 5.0  # for the server to end after its socket did
 class ForkServer:
     """The parent's end. One worker at a time; used as a context manager, or closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, preload: Sequence[str] = ()) -> None:
+        self._preload = tuple(preload)
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
@@ -105,7 +109,7 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             self._process = subprocess.Popen(
-                own_command("harness.run.fork_server", str(theirs.fileno())),
+                own_command("harness.run.fork_server", str(theirs.fileno()), *self._preload),
                 env=own_environment(),
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
@@ -181,9 +185,31 @@ def _is_there(served: socket.socket) -> bool:
         return False
 
 
+def _preload(modules: Sequence[str]) -> None:
+    """Import what workers would import each for itself; one that fails is left to the worker, which says why."""
+    for name in modules:
+        with suppress(Exception):
+            importlib.import_module(name)
+
+
+def _holds_gpu() -> bool:
+    """Whether this process has opened a GPU's device file, as CUDA and NVML do when they start."""
+    links = Path("/proc/self/fd")
+    for link in links.iterdir() if links.is_dir() else ():
+        with suppress(OSError):
+            if os.readlink(link).startswith("/dev/nvidia"):
+                return True
+    return False
+
+
 def main(argv: Sequence[str]) -> int:
     """Serve until the socket ends."""
     import harness.run.worker  # noqa: F401  what every worker needs
+
+    _preload(argv[1:])
+    if argv[1:] and _holds_gpu():
+        command = own_command("harness.run.fork_server", argv[0])
+        os.execv(command[0], command)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a run ends
     woken_fd, wake_fd = os.pipe()

@@ -119,7 +119,7 @@ def test_an_exception_in_a_worker_is_recorded_with_its_traceback(tmp_path: Path)
 def test_one_server_serves_run_after_run_and_ends_when_closed(tmp_path: Path) -> None:
     quick = endless().model_copy(update={"prompts": IMPOSSIBLE})
     servers = []
-    with closing(SubprocessExecutor()) as executor:
+    with closing(SubprocessExecutor(preload=("safetensors", "no_such_module"))) as executor:
         for number in range(3):
             scratch = tmp_path / str(number)
             scratch.mkdir()
@@ -127,6 +127,7 @@ def test_one_server_serves_run_after_run_and_ends_when_closed(tmp_path: Path) ->
             assert record.failure is not None
             assert record.failure.kind == "exception"
             servers.append([c for c in own_children() if "harness.run.fork_server" in c.cmdline()])
+        assert "/safetensors/" in Path(f"/proc/{servers[0][0].pid}/maps").read_text(encoding="utf-8")
     assert servers[0] == servers[1] == servers[2]
     assert len(servers[0]) == 1
     assert not servers[0][0].is_running()
