@@ -1,0 +1,268 @@
+"""summary.json and README.md of a folder that scripts/measure_gpu fills: what was found, how, and what was left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from _measure_gpu_parts import Context, label_of, records
+from _measure_gpu_plan import NOMINAL_S
+
+from harness.measure.run_caveats import all_caveats
+from harness.records import RunRecord
+from harness.run.environment import describe_environment
+from harness.units import format_plus_minus, format_significant
+
+SIMULATED = (
+    "**Simulated: no real GPU drew any of this energy, and no model ran.** The runs are of the simulated engine on a "
+    "virtual clock, whose costs are assumed: the numbers show that the script works, and nothing of any model or board."
+)
+REAL = "Weights are random: speed and energy of the architectures, no meaningful output. Nothing was downloaded."
+CAVEAT = (
+    "Another GPU, another software stack, random weights: the study ran trained weights on an A100-SXM4-80GB with "
+    "transformers and diffusers of September 2023, batch 1, 1,000 inputs. Both sides are the energy of the one GPU that "
+    "ran the model, gross; the study's is estimated from its node's. The ratio is no verdict on either."
+)
+
+
+def write_summary(context: Context, about: dict[str, Any]) -> None:
+    """Bring both files up to date with what is there, by rename, so that a kill leaves whole ones."""
+    summary = summary_of(context, about)
+    _replace(context.out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False))
+    _replace(context.out / "README.md", "\n".join(readme(summary)) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def summary_of(context: Context, about: dict[str, Any]) -> dict[str, Any]:
+    """Everything that a reader needs without the records."""
+    device = context.device
+    stored = records(context)
+    found = {part["name"]: part["found"] for part in about["parts"]}
+    study = context.out / "study.json"
+    return {
+        "simulated": device.simulated,
+        "device": {"name": device.name, "driver": device.driver, "memory_bytes": device.memory_bytes},
+        **{key: about[key] for key in ("started_at_utc", "command", "minutes", "packages")},
+        "lacking": sorted(about["lacking"]),
+        "environment": describe_environment(device.driver).model_dump(mode="json"),
+        "parts": [{key: value for key, value in part.items() if key != "found"} for part in about["parts"]],
+        "sensor": found.get("sensor"),
+        "overhead": found.get("overhead"),
+        "runs": [row_of(record) for record in stored if record.summary is not None],
+        "phases": found.get("phases"),
+        "weights": found.get("weights"),
+        "study": json.loads(study.read_text(encoding="utf-8")) if study.exists() else [],
+    }
+
+
+def row_of(record: RunRecord) -> dict[str, Any]:
+    """One complete run: energy per generation and per token or image, with 95 % intervals, joules."""
+    summary, spec = record.summary, record.spec
+    assert summary is not None
+    per_unit = summary.energy_j_per_output_token or summary.energy_j_per_image
+    return {
+        "campaign": record.campaign,
+        "run_id": record.run_id,
+        "label": label_of(spec),
+        "simulated": record.simulated,
+        "weights": "none" if spec.engine == "simulated" else spec.model.weights,
+        "dtype": spec.dtype,
+        "windows": summary.windows,
+        "generations": summary.generations,
+        "gpu_energy_j": _interval(summary.gpu_energy_j),
+        "true_gpu_energy_j": summary.true_gpu_energy_j,
+        "unit": "token" if summary.energy_j_per_output_token else "image",
+        "gpu_energy_j_per_unit": _interval(per_unit),
+        "power_w": summary.power_w,
+        "duration_s": summary.duration_s,
+        "caveats": sorted({caveat.code for caveat in all_caveats(record)}),
+    }
+
+
+def _interval(estimate: Any) -> dict[str, float] | None:
+    return None if estimate is None else {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+# --- README -----------------------------------------------------------------------------------------------
+
+
+def readme(summary: dict[str, Any]) -> Iterator[str]:
+    """Lines of Markdown."""
+    device, simulated = summary["device"], summary["simulated"]
+    yield f"# {device['name']}{' (simulated)' if simulated else ''}: what scripts/measure_gpu found"
+    yield from ("", SIMULATED if simulated else REAL, "")
+    yield from _how(summary)
+    yield from _parts(summary["parts"])
+    yield from _sensor(summary["sensor"])
+    yield from _overhead(summary["overhead"])
+    yield from _runs(summary["runs"], simulated)
+    yield from _phases(summary["phases"])
+    yield from _weights(summary["weights"], simulated)
+    yield from _study(summary["study"], simulated)
+
+
+def _how(summary: dict[str, Any]) -> Iterator[str]:
+    device, here = summary["device"], summary["environment"]
+    memory = f", {device['memory_bytes'] / 2**30:.0f} GiB" if device["memory_bytes"] else ""
+    yield "## How it was made"
+    yield ""
+    yield f"- `{summary['command']}`, started {summary['started_at_utc']}, {summary['minutes']:g} minutes"
+    yield f"- board: {device['name']}{memory}, driver {device['driver'] or 'none (simulated or not told)'}"
+    yield f"- machine: {here['cpu_model']}, {here['cpu_count']} CPUs, {here['platform']}, Python {here['python']}"
+    yield f"- harness {here['harness_version']}, commit {here['git_commit'] or 'unknown'}"
+    yield f"- packages: {', '.join(f'{name} {version}' for name, version in here['packages'].items())}"
+    yield f"- wheels: {summary['packages']}; lacking: {', '.join(summary['lacking']) or 'nothing'}"
+    yield "- records: `runs/`, by the configs in `configs/`; `report.html` shows them, `summary.json` holds the figures"
+    yield "- power over time is left out of the records to keep them small: the page was drawn from it"
+    if summary["simulated"]:
+        yield f"- windows are as long as in a run of {NOMINAL_S / 60:g} minutes, on a virtual clock"
+    yield ""
+
+
+def _parts(parts: list[dict[str, Any]]) -> Iterator[str]:
+    yield "## What was done, and what was left out"
+    yield ""
+    yield "| part | what | state | took | share |"
+    yield "|---|---|---|---:|---:|"
+    for part in parts:
+        state = " ".join(filter(None, (part["state"], part["reason"])))
+        yield f"| {part['name']} | {part['told']} | {state} | {part['took_s']:.1f} s | {part['share_s']:.0f} s |"
+    yield ""
+    dropped = [each for part in parts for each in part["dropped"]]
+    yield "Left out:" if dropped else "Of the parts that were done nothing was left out."
+    yield ""
+    yield from (f"- {each['what']}: {each['reason']}" for each in dropped)
+    yield from [""] if dropped else []
+
+
+def _sensor(found: dict[str, Any] | None) -> Iterator[str]:
+    if found is None:
+        return
+    findings = found["findings"]
+    yield "## The sensor and the counter"
+    yield ""
+    yield "`sensor.yaml` is the profile that every run here used; ± is one standard uncertainty."
+    yield ""
+    for name, words in found["explained"].items():
+        value = findings[name]
+        if isinstance(value, dict) and "value" in value:
+            yield f"- {name}: {format_significant(value['value'], 4)} ± {format_significant(value['u'], 2)}; {words}"
+        elif isinstance(value, dict):
+            yield f"- {name}: {_agreement(value)}; {words}"
+        elif value is not None:
+            shown = format_significant(value, 4) if isinstance(value, float) else value
+            yield f"- {name}: {shown}; {words}"
+    yield from (f"- {caveat['code']}: {caveat['message']}" for caveat in found["caveats"])
+    yield ""
+
+
+def _agreement(value: dict[str, Any]) -> str:
+    """The counter's power against the integral of the sampled one, and whether they agree within two sigma."""
+    counter, sampled, off = (value[name] for name in ("counter_w", "sampled_w", "difference_fraction"))
+    agrees = abs(off["value"]) <= 2 * off["u"]
+    return (
+        f"counter {counter['value']:.2f} W, integrated power {sampled['value']:.2f} W, differing by "
+        f"{off['value']:+.3%} ± {off['u']:.3%}: they {'agree' if agrees else 'do NOT agree'} within two uncertainties"
+    )
+
+
+def _overhead(found: dict[str, Any] | None) -> Iterator[str]:
+    if not found:
+        return
+    yield "## What the meter costs"
+    yield ""
+    for unit, each in found.items():
+        if "left_out" in each:
+            continue
+        yield (
+            f"- {each['model']}, batch {each['batch_size']}, engine {each['engine']}, power {each['power']}: "
+            f"{each['off_per_s']:.4g} {unit}/s with the meter off, "
+            f"{each['cost_fraction']:+.3%} of it lost with it on (95 %: {each['cost_low']:+.3%} to "
+            f"{each['cost_high']:+.3%}; {each['pairs']} pairs of turns); the sampler took "
+            f"{each['sampler_core_fraction']:.2%} of a core at {each['sampler_period_s'] * 1000:.0f} ms"
+        )
+    yield ""
+
+
+def _runs(rows: list[dict[str, Any]], simulated: bool) -> Iterator[str]:
+    if not rows:
+        return
+    mark = ", simulated" if simulated else ""
+    yield f"## Energy of the GPU that ran the model, gross{mark}"
+    yield ""
+    yield f"| campaign | run | weights | J per generation, 95 % | J per token or image, 95 % | power | caveats{mark} |"
+    yield "|---|---|---|---:|---:|---:|---|"
+    for row in rows:
+        per_unit = f"{_pm(row['gpu_energy_j_per_unit'])} /{row['unit']}" if row["gpu_energy_j_per_unit"] else "-"
+        yield (
+            f"| {row['campaign']} | {row['label']} | {row['weights']} | {_pm(row['gpu_energy_j'])} | {per_unit} "
+            f"| {row['power_w']:.0f} W | {', '.join(row['caveats']) or '-'} |"
+        )
+    yield ""
+
+
+def _pm(interval: dict[str, float]) -> str:
+    return format_plus_minus(interval["value"], (interval["high"] - interval["low"]) / 2)
+
+
+def _phases(found: dict[str, Any] | None) -> Iterator[str]:
+    if not found or not found["fits"]:
+        return
+    yield "## By phase"
+    yield ""
+    for fit in found["fits"]:
+        mark = ", simulated" if fit["simulated"] else ""
+        yield f"{fit['setting']['model']}{mark}, {len(fit['runs'])} runs, {fit['boundary']}:"
+        yield ""
+        for phase in fit["phases"]:
+            half = (phase["energy_j"]["high"] - phase["energy_j"]["low"]) / 2
+            true_j = phase["true_value_j"]
+            told = "" if true_j is None else f" (true, simulated: {format_significant(true_j, 4)})"
+            yield f"- {phase['name']}: {format_plus_minus(phase['energy_j']['value'], half)} {phase['unit']}{told}"
+        yield from (f"- {each['name']} is in {each['into']}: {each['reason']}" for each in fit["untold"])
+        yield from (f"- {warning}" for warning in fit["warnings"])
+        yield ""
+
+
+def _weights(found: dict[str, Any] | None, simulated: bool) -> Iterator[str]:
+    if not found:
+        return
+    yield "## How much the weights' values matter"
+    yield ""
+    if simulated:
+        yield "The simulated engine has no weights: every ratio has to be 1, and only the way it is made is shown."
+        yield ""
+    for each in found["comparisons"]:
+        ratio = format_significant(each["ratio"], 4)
+        within = f"{each['low']:.4f} to {each['high']:.4f}" if each["low"] is not None else "no interval"
+        yield f"- {each['other']} over {each['baseline']}: {ratio} (95 %: {within}): {each['verdict']}"
+        yield f"  differing in: {'; '.join(each['differs'])}"
+    yield ""
+
+
+def _study(rows: list[dict[str, Any]], simulated: bool) -> Iterator[str]:
+    if not rows:
+        return
+    yield "## Beside the study's same models"
+    yield ""
+    yield CAVEAT
+    yield ""
+    mark = " (simulated)" if simulated else ""
+    yield f"| model | batch | kWh per 1,000, this{mark} | kWh per 1,000, study (batch 1, estimated) | this / study |"
+    yield "|---|---:|---:|---:|---:|"
+    for row in rows:
+        side = next(each for each in row["sides"] if each["boundary"] == "active GPU, gross")
+        ours = _pm({"value": side["ours_kwh"], "low": side["ours_low_kwh"], "high": side["ours_high_kwh"]})
+        ratio = format_significant(side["ratio"], 3) if side["ratio"] is not None else f"- ({side['why_not']})"
+        study = format_significant(side["study_kwh"], 3)
+        yield f"| {row['model']} | {row['batch_size']} | {ours} | {study} | {ratio} |"
+    yield ""
+    yield from (f"- {note}" for note in dict.fromkeys(note for row in rows for note in row["notes"]))
+    yield ""
