@@ -1,8 +1,9 @@
 """What one GPU can tell in nine minutes without a network: scripts/measure_gpu starts this.
 
 Characterises the board's sensor, measures what the meter itself costs, and with random weights the energy of the
-study's text generators, of a chat model and of image models; fits it by phase; sees how much the weights' values matter;
-sets it beside the study. Nothing is fetched. Every part leaves its output at once, so a stop loses the part in progress.
+study's text generators, of a chat model and of image models; fits it by phase; sees how much the weights' values
+matter; sets it beside the study. Nothing is fetched. Every part leaves its output at once: a stop loses the part in
+progress, of a campaign only the run in progress.
 
 Exit code 0: all that there was time for; 1: a part failed; 2: it cannot start; 130: stopped.
 """
@@ -35,6 +36,7 @@ ENGINES = (
 
 def main() -> int:
     """Read the options, see that the packages are there, and go."""
+    start_s = time.monotonic()
     given = options()
     if given.fetch_wheels is not None:
         return fetch(given.fetch_wheels, given.python_version)
@@ -50,7 +52,7 @@ def main() -> int:
     if vital := [name for name, told in lacking.items() if told is None]:
         hint = "scripts/measure_gpu --fetch-wheels DIR, on a machine with a package registry, prepares them."
         return cannot(f"These packages are needed and not here: {', '.join(vital)} ({packages}).", hint)
-    return measure(given, out, packages, lacking)
+    return measure(given, out, start_s, packages, lacking)
 
 
 def options() -> argparse.Namespace:
@@ -74,7 +76,7 @@ def cannot(why: str, hint: str) -> int:
     return EXIT_CANNOT
 
 
-def measure(given: argparse.Namespace, out: Path, packages: str, lacking: dict[str, str | None]) -> int:
+def measure(given: argparse.Namespace, out: Path, start_s: float, packages: str, lacking: dict[str, str | None]) -> int:
     """All parts, one after the other; the summary and the README are brought up to date after each."""
     from _measure_gpu_parts import Context
     from _measure_gpu_plan import PARTS, Device
@@ -89,7 +91,7 @@ def measure(given: argparse.Namespace, out: Path, packages: str, lacking: dict[s
     context = Context(
         out=out.resolve(),
         total_s=60 * given.minutes,
-        start_s=time.monotonic(),
+        start_s=start_s,
         device=Device("unknown", given.simulated, gpu),
         executor=executor,
         say=lambda told: print(told, flush=True),
@@ -148,7 +150,7 @@ def one_part(part: Any, context: Any, lacks: list[str]) -> dict[str, Any]:
     except HarnessError as error:
         state, reason = "failed", " ".join(filter(None, (error.message, error.hint)))
     except KeyboardInterrupt:
-        state, reason = "stopped", "It was stopped: what is in it is lost from the run in progress on."
+        state, reason = "stopped", "It was stopped; finished runs of it are kept."
     return {
         "name": part.name,
         "told": part.told,
@@ -162,8 +164,8 @@ def one_part(part: Any, context: Any, lacks: list[str]) -> dict[str, Any]:
 
 
 def thin(out: Path) -> None:
-    """Leave out what is large: power over time, which the page has drawn, and unpacked wheels."""
-    for trace in out.glob("runs/*/*/trace.parquet"):
+    """Leave out what is large: power over time, where the page has drawn it, and unpacked wheels."""
+    for trace in out.glob("runs/*/*/trace.parquet") if (out / "report.html").exists() else ():
         trace.unlink()
     shutil.rmtree(out / ".packages", ignore_errors=True)
 

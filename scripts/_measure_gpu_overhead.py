@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import statistics
 import tempfile
 import time
@@ -34,7 +35,8 @@ from harness.tasks.base import endless_batches
 from harness.tasks.prompts import load_requests
 
 TURN_S = 0.4  # work in one turn: long beside its edges, short beside what drifts
-FEWEST_PAIRS = 6
+FEWEST_PAIRS, MOST_PAIRS = 6, 100
+SIMULATED_TURN_S = 0.15  # nothing drifts
 RHYTHM_S = 0.06  # three samples: a sampler that was paused first takes up its beat
 
 
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--gpu", default="0")
     given = parser.parse_args()
     gpu = int(given.gpu) if given.gpu.isdecimal() else given.gpu
+    signal.signal(signal.SIGTERM, interrupt)  # asked to end: the sampler must not stay behind, least of all paused
     end_s = time.monotonic() + given.seconds
     result: dict[str, Any] = {}
     workloads = specs(given.simulated, gpu)
@@ -59,6 +62,11 @@ def main() -> None:
         given.out.write_text(json.dumps(result, indent=2), encoding="utf-8")
 
 
+def interrupt(*_: object) -> None:
+    """End as a Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def specs(simulated: bool, gpu: int | str) -> dict[str, RunSpec]:
     """The two workloads, by what they make."""
     text: dict[str, Any] = {"task": "text-generation", "engine": "transformers", "batch_size": 8}
@@ -69,6 +77,7 @@ def specs(simulated: bool, gpu: int | str) -> dict[str, RunSpec]:
     if simulated:
         node = {"gpu": SIMULATED_GPU, "clock": "real"}
         how = {"engine": "simulated", "device": "cpu", "sources": {"kind": "simulated", "node": node}}
+        image |= {"image": {"steps": 10, "height": 256, "width": 256}}
     return {"tokens": RunSpec.model_validate(text | how), "images": RunSpec.model_validate(image | how)}
 
 
@@ -85,7 +94,8 @@ def paired(spec: RunSpec, end_s: float) -> dict[str, Any]:
         try:
             turns.helper.suspend()
             turns.prepare()
-            while len(turns.off_s) < FEWEST_PAIRS or time.monotonic() + turns.pair_s < end_s:
+            most = FEWEST_PAIRS if spec.engine == "simulated" else MOST_PAIRS
+            while len(turns.off_s) < FEWEST_PAIRS or (len(turns.off_s) < most and turns.another_fits(end_s)):
                 turns.pair()
         finally:
             turns.helper.resume()
@@ -111,7 +121,8 @@ class Turns:
         self.batches = [self.engine.prepare(next(batches)) for _ in range(2)]
         self._worked_s()
         batch_s = self._worked_s() / 2
-        self.batches = [self.engine.prepare(next(batches)) for _ in range(max(2, math.ceil(TURN_S / batch_s)))]
+        turn_s = SIMULATED_TURN_S if self.spec.engine == "simulated" else TURN_S
+        self.batches = [self.engine.prepare(next(batches)) for _ in range(max(2, math.ceil(turn_s / batch_s)))]
 
     def pair(self) -> None:
         """One turn off and one on; which comes first alternates."""
@@ -123,6 +134,10 @@ class Turns:
             self.off_s.append(self._off())
             self.on_s.append(self._on())
         self.pair_s = time.monotonic() - start_s
+
+    def another_fits(self, end_s: float) -> bool:
+        """Whether there is time for a pair like the last one."""
+        return time.monotonic() + self.pair_s < end_s
 
     def _off(self) -> float:
         time.sleep(RHYTHM_S + self._edge_s)  # as long a rest as the meter's edge gives

@@ -7,16 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from _measure_gpu_plan import (
+    IMAGE,
+    ONE_B,
     PARTS,
     SIMULATED_GPU,
     STUDY_NAMES,
+    STUDY_STEPS,
     Device,
     Part,
     config_of,
@@ -42,6 +45,7 @@ from harness.study.models import reference
 PROFILE = "sensor.yaml"
 SHORTEST_PATTERN_S, LONGEST_PATTERN_S = 20.0, 60.0
 AROUND_PATTERN_S = 8.0  # the command's start, and the matrices of its load
+GRACE_S = 10.0  # for a command that is asked to end
 SLACK_S = 10.0  # a run that has begun may end late by this; what follows has less
 
 
@@ -69,6 +73,11 @@ class Context:
     def left_s(self, part: str) -> float:
         """Seconds until a part has to end."""
         return self.start_s + deadlines_s(self.total_s)[part] - time.monotonic()
+
+    @property
+    def end_s(self) -> float:
+        """Seconds until everything has to be done."""
+        return self.left_s(PARTS[-1].name)
 
     def drop(self, what: str, reason: str) -> None:
         """Leave something out, and say so."""
@@ -108,22 +117,29 @@ def command(context: Context, *arguments: str, limit_s: float) -> str:
         LeftOut: It was not done in time.
         HarnessError: It failed.
     """
-    return _ran(context, ["-m", "harness.cli.main", *arguments], limit_s)
+    return _ran(context, f"harness {arguments[0]}", ["-m", "harness.cli.main", *arguments], limit_s)
 
 
-def _ran(context: Context, arguments: list[str], limit_s: float) -> str:
+def _ran(context: Context, name: str, arguments: list[str], limit_s: float) -> str:
+    limit_s = max(1.0, min(limit_s, context.end_s))
+    done = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=context.out
+    )
     try:
-        done = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, timeout=max(1.0, limit_s), cwd=context.out
-        )
-    except subprocess.TimeoutExpired:
-        raise LeftOut(f"it was not done after {limit_s:.0f} s") from None
+        printed, errors = done.communicate(timeout=limit_s)
+    except BaseException as error:
+        done.terminate()  # asked, not killed: its load ends, and its helper processes with it
+        with suppress(subprocess.TimeoutExpired):
+            done.communicate(timeout=GRACE_S)
+        done.kill()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise LeftOut(f"it was not done after {limit_s:.0f} s") from None
+        raise
     if done.returncode != 0:
-        told = done.stderr.strip().splitlines()
-        errors = [line for line in told if line.startswith("error:")] or told[-1:]
-        told_last = " ".join(errors).removeprefix("error: ")
-        raise HarnessError(f"{arguments[-1] if len(arguments) < 3 else ' '.join(arguments[2:4])}: {told_last}")
-    return done.stdout
+        told = errors.strip().splitlines()
+        reason = " ".join([line for line in told if line.startswith("error:")] or told[-1:])
+        raise HarnessError(f"{name} ended with exit code {done.returncode}: {reason.removeprefix('error: ')}")
+    return printed
 
 
 def doctor(context: Context) -> None:
@@ -166,9 +182,10 @@ def overhead(context: Context) -> Any:
     """Throughput with the meter off and on, in a process that is gone from the GPU afterwards."""
     left_s = context.left_s("overhead")
     script = str(Path(__file__).with_name("_measure_gpu_overhead.py"))
-    arguments = [script, "--seconds", f"{left_s:.1f}", "--out", "overhead.json", "--gpu", str(context.device.gpu)]
+    options = ["--seconds", f"{left_s:.1f}", "--out", "overhead.json", "--gpu", str(context.device.gpu)]
     try:
-        _ran(context, [*arguments, *(["--simulated"] if context.device.simulated else [])], left_s + 60.0)
+        simulated = ["--simulated"] if context.device.simulated else []
+        _ran(context, "the bench of the meter's cost", [script, *options, *simulated], left_s + 60.0)
     finally:
         path = context.out / "overhead.json"
         found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -214,7 +231,8 @@ def campaign(name: str, context: Context) -> list[RunRecord]:
             context.drop(label, f"{max(0.0, left_s):.0f} s were left for it, and a run takes {needed_s:.0f} s")
             continue
         start_s = time.monotonic()
-        limited = spec.model_copy(update={"timeout_s": max(left_s, needed_s) + SLACK_S})
+        limit_s = max(1.0, min(left_s + SLACK_S, context.end_s))
+        limited = spec.model_copy(update={"timeout_s": limit_s})
         result = run_campaign(Plan(plan.campaign, (limited,)), context.runs, context.executor, Quiet())
         if result.interrupted:
             raise KeyboardInterrupt
@@ -244,8 +262,9 @@ def label_of(spec: RunSpec) -> str:
     size = f"{spec.prompts.words} words, {spec.text.new_tokens} new tokens" if spec.text and spec.prompts.words else ""
     if spec.image is not None:
         size = f"{spec.image.steps} steps of {spec.image.width} x {spec.image.height}"
-    seed = f"{spec.model.weights} weights, seed {spec.seed}" if spec.model.weights == "zeros" or spec.seed else ""
-    return ", ".join(filter(None, (spec.model.id, f"batch {spec.batch_size}", size, seed)))
+    zeros = "weights of zeros" if spec.model.weights == "zeros" else ""
+    seed = f"seed {spec.seed}" if spec.seed else ""
+    return ", ".join(filter(None, (spec.model.id, f"batch {spec.batch_size}", size, zeros, seed)))
 
 
 # --- what is made of them ---------------------------------------------------------------------------------
@@ -261,7 +280,7 @@ def phases(context: Context) -> Any:
     asked = ["phases", *made, "--results", "runs", "--json"]
     fitted = json.loads(command(context, *asked, limit_s=60.0))
     context.write("phases.json", fitted)
-    for each in fitted["not_fitted"]:
+    for each in (each for each in fitted["not_fitted"] if each["model"] in (ONE_B, IMAGE)):
         context.drop(f"phases of {each['model']}", each["reason"])
     return fitted
 
@@ -277,9 +296,7 @@ def weights(context: Context) -> Any:
 
 
 def report(context: Context) -> Any:
-    """The page of all runs but those of the weights check, and the study's same models beside them."""
-    compared = [beside_study(record) for record in records(context) if record.campaign in ("text", "images")]
-    context.write("study.json", [each for each in compared if each is not None])
+    """The page of all runs but those of the weights check."""
     made = [part.campaign for part in PARTS if part.campaign and (context.runs / part.campaign).is_dir()]
     shown = [name for name in made if name != "weights"]
     if not shown:
@@ -294,7 +311,8 @@ def beside_study(record: RunRecord) -> dict[str, Any] | None:
     """One run beside the study's same model; None for models and work that the study has not."""
     spec = record.spec
     name = STUDY_NAMES.get(spec.model.id)
-    if name is None or record.summary is None or (spec.image is not None and spec.image.steps != 50):
+    asked = spec.image is None or spec.image.steps == STUDY_STEPS
+    if name is None or record.summary is None or record.campaign not in ("text", "images") or not asked:
         return None
     named = spec.model_copy(update={"model": spec.model.model_copy(update={"id": name})})
     compared = compare_run(record.model_copy(update={"spec": named}), reference(), known_cells())

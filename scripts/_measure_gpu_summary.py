@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from _measure_gpu_parts import Context, label_of, records
+from _measure_gpu_parts import Context, beside_study, label_of, records
 from _measure_gpu_plan import NOMINAL_S
 
 from harness.measure.run_caveats import all_caveats
@@ -22,8 +22,8 @@ SIMULATED = (
 REAL = "Weights are random: speed and energy of the architectures, no meaningful output. Nothing was downloaded."
 CAVEAT = (
     "Another GPU, another software stack, random weights: the study ran trained weights on an A100-SXM4-80GB with "
-    "transformers and diffusers of September 2023, batch 1, 1,000 inputs. Both sides are the energy of the one GPU that "
-    "ran the model, gross; the study's is estimated from its node's. The ratio is no verdict on either."
+    "transformers and diffusers of September 2023, batch 1, 1,000 inputs. Both sides are the energy of the one GPU "
+    "that ran the model, gross; the study's is estimated from its node's. The ratio is no verdict on either."
 )
 
 
@@ -45,11 +45,11 @@ def summary_of(context: Context, about: dict[str, Any]) -> dict[str, Any]:
     device = context.device
     stored = records(context)
     found = {part["name"]: part["found"] for part in about["parts"]}
-    study = context.out / "study.json"
     return {
         "simulated": device.simulated,
         "device": {"name": device.name, "driver": device.driver, "memory_bytes": device.memory_bytes},
         **{key: about[key] for key in ("started_at_utc", "command", "minutes", "packages")},
+        "page": (context.out / "report.html").exists(),
         "lacking": sorted(about["lacking"]),
         "environment": describe_environment(device.driver).model_dump(mode="json"),
         "parts": [{key: value for key, value in part.items() if key != "found"} for part in about["parts"]],
@@ -58,7 +58,7 @@ def summary_of(context: Context, about: dict[str, Any]) -> dict[str, Any]:
         "runs": [row_of(record) for record in stored if record.summary is not None],
         "phases": found.get("phases"),
         "weights": found.get("weights"),
-        "study": json.loads(study.read_text(encoding="utf-8")) if study.exists() else [],
+        "study": [beside for record in stored if (beside := beside_study(record)) is not None],
     }
 
 
@@ -104,7 +104,7 @@ def readme(summary: dict[str, Any]) -> Iterator[str]:
     yield from _overhead(summary["overhead"])
     yield from _runs(summary["runs"], simulated)
     yield from _phases(summary["phases"])
-    yield from _weights(summary["weights"], simulated)
+    yield from _weights(summary["weights"], {row["run_id"]: row["label"] for row in summary["runs"]}, simulated)
     yield from _study(summary["study"], simulated)
 
 
@@ -119,10 +119,12 @@ def _how(summary: dict[str, Any]) -> Iterator[str]:
     yield f"- harness {here['harness_version']}, commit {here['git_commit'] or 'unknown'}"
     yield f"- packages: {', '.join(f'{name} {version}' for name, version in here['packages'].items())}"
     yield f"- wheels: {summary['packages']}; lacking: {', '.join(summary['lacking']) or 'nothing'}"
-    yield "- records: `runs/`, by the configs in `configs/`; `report.html` shows them, `summary.json` holds the figures"
-    yield "- power over time is left out of the records to keep them small: the page was drawn from it"
+    yield "- records: `runs/`, by the configs in `configs/`; `summary.json` holds the figures"
+    if summary["page"]:
+        yield "- `report.html` shows them; power over time, of which it was drawn, is left out to keep this small"
     if summary["simulated"]:
         yield f"- windows are as long as in a run of {NOMINAL_S / 60:g} minutes, on a virtual clock"
+        yield "- every simulated model costs the same: batches of 8 and 64 were run of one text generator only"
     yield ""
 
 
@@ -231,7 +233,7 @@ def _phases(found: dict[str, Any] | None) -> Iterator[str]:
         yield ""
 
 
-def _weights(found: dict[str, Any] | None, simulated: bool) -> Iterator[str]:
+def _weights(found: dict[str, Any] | None, labels: dict[str, str], simulated: bool) -> Iterator[str]:
     if not found:
         return
     yield "## How much the weights' values matter"
@@ -242,8 +244,8 @@ def _weights(found: dict[str, Any] | None, simulated: bool) -> Iterator[str]:
     for each in found["comparisons"]:
         ratio = format_significant(each["ratio"], 4)
         within = f"{each['low']:.4f} to {each['high']:.4f}" if each["low"] is not None else "no interval"
-        yield f"- {each['other']} over {each['baseline']}: {ratio} (95 %: {within}): {each['verdict']}"
-        yield f"  differing in: {'; '.join(each['differs'])}"
+        other, baseline = (labels[each[side].rpartition("/")[2]] for side in ("other", "baseline"))
+        yield f"- energy per generation, {other} over {baseline}: {ratio} (95 %: {within}): {each['verdict']}"
     yield ""
 
 

@@ -1,4 +1,4 @@
-"""Packages for a machine without a network: fetched as wheels elsewhere, used from a folder here. Standard library only.
+"""Packages for a machine without a network: wheels, fetched elsewhere, used from a folder. Standard library only.
 
 PyTorch is never fetched: its build has to fit the GPU's driver, and a GPU machine has one. Nothing is installed into
 the machine's Python: what it lacks is unpacked into a folder of its own, which this process and its children see.
@@ -73,9 +73,12 @@ def provide(folder: Path, into: Path) -> str:
     names = sorted(f"{each['metadata']['name']} {each['metadata']['version']}" for each in lacking)
     if not names:
         return "nothing was lacking"
+    print(f"Unpacking {len(names)} packages that this Python lacks ...", flush=True)
     exact = [name.replace(" ", "==") for name in names]
     done = subprocess.run(
-        [*pip, "install", "--no-deps", "--target", str(into), *offline, *exact], capture_output=True, text=True
+        [*pip, "install", "--no-deps", "--no-compile", "--target", str(into), *offline, *exact],
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         return f"the wheels in {folder} could not be unpacked: {_last_line(done.stderr)}"
