@@ -90,8 +90,8 @@ def measure(given: argparse.Namespace, out: Path, start_s: float, packages: str,
     gpu = int(given.gpu) if given.gpu.isdecimal() else given.gpu
     context = Context(
         out=out.resolve(),
-        total_s=60 * given.minutes,
-        start_s=start_s,
+        total_s=max(1.0, 60 * given.minutes - (time.monotonic() - start_s)),  # less what unpacking took
+        start_s=time.monotonic(),
         device=Device("unknown", given.simulated, gpu),
         executor=executor,
         say=lambda told: print(told, flush=True),

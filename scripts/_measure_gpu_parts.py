@@ -28,12 +28,14 @@ from _measure_gpu_plan import (
     too_large,
 )
 
+from harness.campaign import CampaignOptions, Retry
 from harness.compare.comparison import compare_runs
 from harness.errors import HarnessError
 from harness.measure.base import Progress
 from harness.records import RunRecord
 from harness.run.config import Plan, load_plan
 from harness.run.executors import Executor
+from harness.run.retries import Attempt
 from harness.run.runner import run_campaign
 from harness.simulation.profiles import board
 from harness.specs import RunSpec
@@ -45,6 +47,7 @@ from harness.study.models import reference
 PROFILE = "sensor.yaml"
 SHORTEST_PATTERN_S, LONGEST_PATTERN_S = 20.0, 60.0
 AROUND_PATTERN_S = 8.0  # the command's start, and the matrices of its load
+ONCE = CampaignOptions(order="as-written", retry=Retry(driver=0))  # the time is planned
 GRACE_S = 10.0  # for a command that is asked to end
 SLACK_S = 10.0  # a run that has begun may end late by this; what follows has less
 
@@ -201,13 +204,13 @@ def overhead(context: Context) -> Any:
 class Quiet:
     """Nobody watches a single run."""
 
-    def run_started(self, index: int, total: int, spec: RunSpec) -> None:
+    def run_started(self, index: int, total: int, attempt: Attempt) -> None:
         """Said by the campaign."""
 
-    def run_progress(self, progress: Progress) -> None:
+    def run_progress(self, spec: RunSpec, progress: Progress) -> None:
         """Not shown."""
 
-    def run_finished(self, record: RunRecord) -> None:
+    def run_finished(self, record: RunRecord, again: bool) -> None:
         """Said by the campaign."""
 
 
@@ -233,7 +236,7 @@ def campaign(name: str, context: Context) -> list[RunRecord]:
         start_s = time.monotonic()
         limit_s = max(1.0, min(left_s + SLACK_S, context.end_s))
         limited = spec.model_copy(update={"timeout_s": limit_s})
-        result = run_campaign(Plan(plan.campaign, (limited,)), context.runs, context.executor, Quiet())
+        result = run_campaign(Plan(plan.campaign, (limited,), ONCE), context.runs, context.executor, Quiet())
         if result.interrupted:
             raise KeyboardInterrupt
         took_s.append(time.monotonic() - start_s)
