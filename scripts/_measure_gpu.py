@@ -124,6 +124,7 @@ def measure(given: argparse.Namespace, out: Path, start_s: float, packages: str,
         executor.close()
     thin(context.out)
     write_summary(context, about)
+    shutil.rmtree(context.out / ".packages", ignore_errors=True)  # the versions are told by now
     context.say(f"Results: {out}")
     if stopped:
         return EXIT_STOPPED
@@ -164,10 +165,9 @@ def one_part(part: Any, context: Any, lacks: list[str]) -> dict[str, Any]:
 
 
 def thin(out: Path) -> None:
-    """Leave out what is large: power over time, where the page has drawn it, and unpacked wheels."""
+    """Leave out what is large: power over time, where the page has drawn it."""
     for trace in out.glob("runs/*/*/trace.parquet") if (out / "report.html").exists() else ():
         trace.unlink()
-    shutil.rmtree(out / ".packages", ignore_errors=True)
 
 
 def interrupt(*_: object) -> None:

@@ -97,10 +97,14 @@ def test_what_does_not_fit_into_memory_or_time_is_left_out_with_the_reason(
     assert plan.deadlines_s(540.0)["report"] == pytest.approx(540.0)
     assert plan.measure_of(12.0)["window_s"] == pytest.approx(2.0)
     assert plan.measure_of(1.0)["window_s"] == 0.6
-    real = plan.config_of("chat", 90.0, plan.Device("NVIDIA H200", False), None)
-    assert real["defaults"]["dtype"] == "bfloat16"
-    assert real["defaults"]["sources"] == {"kind": "nvml", "gpus": [0]}
-    assert real["runs"][0]["batch_size"] == [1, 64, 8, 256]
+    # On a real board: eight generators at three batches, each campaign a config that `harness run` accepts.
+    context.device = plan.Device("NVIDIA H200", False)
+    plans = {name: parts.planned(name, context)[0].specs for name in ("text", "chat", "images", "phases", "weights")}
+    assert [len(specs) for specs in plans.values()] == [24, 4, 5, 6, 3]
+    assert [spec.batch_size for spec in plans["chat"]] == [1, 64, 8, 256]
+    assert [spec.model.weights for spec in plans["weights"]] == ["random", "zeros", "random"]
+    assert {spec.dtype for specs in plans.values() for spec in specs} == {"bfloat16"}
+    assert {spec.sources.kind for specs in plans.values() for spec in specs} == {"nvml"}
 
     # What is fetched for a machine without a network never brings another PyTorch.
     fetched = wheels.requirements()
