@@ -128,6 +128,10 @@ def measure(given: argparse.Namespace, out: Path, start_s: float, packages: str,
     context.say(f"Results: {out}")
     if stopped:
         return EXIT_STOPPED
+    if about["parts"][0]["state"] != "done":
+        return cannot(
+            f"Nothing could be measured: {about['parts'][0]['reason']}", "Everything else rests on this part."
+        )
     return EXIT_FAILED if any(part["state"] == "failed" for part in about["parts"]) else 0
 
 
