@@ -24,6 +24,7 @@ LINES = """
 units
 errors
 own_process
+reading
 clock
 stats
 frozen

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import UserInputError
+from harness.reading import MOST_TABLE_BYTES, read_limited
 from harness.stats import FloatArray
 from harness.store.duck import RejectedLine, read_csv_lines
 
@@ -165,7 +166,7 @@ def _open(path: Path) -> tuple[SourceFile, list[tuple[int, bytes]]] | Problem:
         return Problem(code, str(path), None, message, True)
 
     try:
-        content = path.read_bytes()
+        content = read_limited(path, MOST_TABLE_BYTES)
         content.decode("utf-8")
     except OSError as error:
         return refused("unreadable", f"cannot be read: {error.strerror}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import typing
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +28,7 @@ from harness.tasks.files import READABLE, file_sha256
 from harness.tasks.pictures import folder_pictures, refuse_no_picture
 from harness.tasks.prompts import input_sha256, load_requests
 
+MOST_RUNS = 20_000  # a plan takes about a millisecond for each
 DEFAULT_OPTIONS = CampaignOptions()
 OPTION_KEYS = tuple(CampaignOptions.model_fields)
 TOP_KEYS = ("campaign", "defaults", "runs", *OPTION_KEYS)
@@ -102,6 +104,8 @@ def load_plan(path: Path) -> Plan:
                     "Leave one of them out. timeout_s and accounting do not make another run; a seed does.",
                 )
             specs[spec.run_id], origins[spec.run_id] = spec, index
+        if len(specs) > MOST_RUNS:
+            raise where.error(("runs", index), f"the runs up to here are more than {MOST_RUNS:,}", "Plan fewer at once.")
     return Plan(campaign, tuple(specs.values()), options)
 
 
@@ -150,6 +154,9 @@ def _expand(run: dict[str, Any], defaults: dict[str, Any], where: Where, index: 
     for key, value in swept:
         if not value:
             raise where.error(("runs", index, *key), f"'{'.'.join(key)}' is an empty list")
+    if (count := math.prod(len(value) for _, value in swept)) > MOST_RUNS:
+        told = f"its lists ({', '.join('.'.join(key) for key, _ in swept)}) make {count:,} runs"
+        raise where.error(("runs", index), told, f"No more than {MOST_RUNS:,} are planned: shorten them.")
     for values in itertools.product(*(value for _, value in swept)):
         content = copied(merged)
         for (key, _), value in zip(swept, values, strict=True):

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from harness.errors import StoreError
 from harness.frozen import Frozen
 from harness.power.trace import COLUMNS, PowerTrace
+from harness.reading import MOST_RECORD_BYTES, read_limited_text
 from harness.records import SCHEMA_VERSION, RunRecord
 from harness.store.duck import read_parquet, write_parquet
 
@@ -253,9 +254,10 @@ def read_text(path: Path) -> str:
         StoreError: It cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_limited_text(path, MOST_RECORD_BYTES)
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"Cannot read {path}: {error}.", "Is the file whole and readable?") from error
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"Cannot read {path}: {reason}.", "Is the file whole and readable?") from error
 
 
 def parse_stored(text: str, kind: type[Stored], where: str, remedy: str) -> Stored:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelUnavailable, UserInputError
+from harness.reading import MOST_PICTURE_BYTES, read_limited
 
 SIZE = (640, 480)  # pixels, width and height: what the study resized every picture to
 QUALITY = 90
@@ -85,7 +86,7 @@ def read(path: Path) -> bytes:
         UserInputError: It cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_limited(path, MOST_PICTURE_BYTES)
     except OSError as error:
         raise UserInputError(f"Cannot read the picture {path}: {error.strerror}.", "Give a readable file.") from error
 
