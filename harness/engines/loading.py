@@ -6,6 +6,7 @@ Checked on CPU only; nothing here was run on a GPU yet.
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,7 +158,7 @@ def locate_model(model: ModelSpec, config_file: str) -> ModelSource:
         UserInputError: A revision of a local folder is asked for.
     """
     folder = Path(model.id).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):  # False for a name that no file can have
         if model.revision is not None:
             raise UserInputError(f"{model.id} is a local folder and has no revisions.", "Leave 'revision' out.")
         files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
+import os
 import typing
 from collections.abc import Iterator
 from contextlib import suppress
@@ -242,7 +243,7 @@ def _resolve_model_folder(content: dict[str, Any], where: Where) -> None:
     if not isinstance(model, dict) or not isinstance(model.get("id"), str) or "\0" in model["id"]:
         return
     folder = where.path.parent / model["id"]
-    if model.get("weights", "pretrained") == "pretrained" and model["id"] and folder.is_dir():
+    if model.get("weights", "pretrained") == "pretrained" and model["id"] and os.path.isdir(folder):
         model["id"] = str(folder)
 
 
@@ -255,13 +256,13 @@ def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Ca
     key = place(("prompts", "path")) if place(("prompts", "path")) in where.lines else place(("prompts",))
     info = task_info(content.get("task"))
     looks = info is not None and info.inputs == "picture"
-    if looks and path.is_file():
+    if looks and os.path.isfile(path):  # os.path: a name that no file can have is not there, no error
         told = f"prompts.path: {content['task']} looks at pictures, and {path} is a file"
         raise where.error(key, told, "Give a folder of JPEG or PNG files.")
-    if not looks and path.is_dir():
+    if not looks and os.path.isdir(path):
         told = f"prompts.path: {content.get('task')} reads texts, and {path} is a folder"
         raise where.error(key, told, f"Give one file: {', '.join(READABLE)}.")
-    if not path.exists():
+    if not os.path.exists(path):
         raise where.error(key, f"there is no prompt file {path}", "Paths are taken from the config's folder.")
     prompts["path"] = str(path)
     try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ SUPERSEDED = ".superseded"
 SCRATCH_PREFIX = ".scratch-"
 LOCK = ".lock"
 Stored = TypeVar("Stored", bound=Frozen)
+_HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -274,6 +276,8 @@ def parse_stored(text: str, kind: type[Stored], where: str, remedy: str) -> Stor
     """
     try:
         content = json.loads(text)
+        if _HALF_A_CHARACTER.search(text):  # half of one can be read, and never written again
+            json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond what Python reads
         raise StoreError(f"{where} is not a whole JSON document: {error}.", remedy) from error
     version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
