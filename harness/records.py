@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.campaign import Scheduled
 from harness.frozen import Frozen, Kernel, Provenance
+from harness.redaction import redacted
 from harness.specs import RunSpec
 from harness.stats import Estimate
 
@@ -329,6 +330,11 @@ class Failure(Frozen):
     hint: str = ""
     phase: str
     stderr_tail: str = ""
+
+    @field_validator("message", "hint", "stderr_tail")
+    @classmethod
+    def _without_secrets(cls, text: str) -> str:
+        return redacted(text)  # libraries say what they like
 
 
 class Preparation(Frozen):

@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import importlib.util
+import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -35,6 +37,11 @@ class Watch:
         self.inputs = self._target.inputs
         self._counts: Counter[bool] = Counter()
         self._slowest_s, self._began_s = 0.0, time.monotonic()
+        signal.signal(signal.SIGTERM, self._stopped)
+
+    def _stopped(self, *_: object) -> None:
+        self.tell()
+        os._exit(1)
 
     def run(self, content: bytes) -> None:
         faulthandler.dump_traceback_later(SLOWEST_S, exit=True)
@@ -74,7 +81,6 @@ def by_hypothesis(target: str, examples: int) -> None:
 
 
 def by_atheris(target: str, examples: int) -> None:
-    import os
     import tempfile
 
     import atheris

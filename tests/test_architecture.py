@@ -25,6 +25,7 @@ units
 errors
 own_process
 reading
+redaction
 clock
 stats
 frozen

@@ -117,6 +117,7 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
         path = Path(given)
         if path.is_dir():
             inside = sorted((each for each in path.rglob("*.csv") if each.is_file()), key=str)
+            _refuse_outside(path, inside)
             if not inside:
                 raise UserInputError(f"The folder {path} holds no CSV file.", "CodeCarbon writes emissions.csv.")
             found.update(dict.fromkeys(inside))
@@ -130,6 +131,18 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
                 )
             found.update(dict.fromkeys(find_files(matches)))
     return list(found)
+
+
+def _refuse_outside(folder: Path, files: Sequence[Path]) -> None:
+    """A folder of files from elsewhere, an archive's, must not have us read what lies outside it.
+
+    Raises:
+        UserInputError: It has a link that leads out of it.
+    """
+    home = folder.resolve()
+    for file in files:
+        if file.is_symlink() and not file.resolve().is_relative_to(home):
+            raise UserInputError(f"{file} is a link that leads out of {folder}.", "Name the file that it leads to.")
 
 
 def read_table(paths: Sequence[Path]) -> Table:

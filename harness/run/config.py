@@ -19,6 +19,7 @@ from harness.campaign import CampaignOptions
 from harness.engines.architectures import preset
 from harness.errors import HarnessError, ModelUnavailable, UserInputError
 from harness.power.profiles import read_profile
+from harness.redaction import SHORTEST
 from harness.run.combinations import Clash, check_combination
 from harness.run.nested import copied, fields_at, merged_over, set_at, value_at
 from harness.run.yaml_lines import KeyPath, Where, read_yaml
@@ -230,6 +231,7 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
                 )
         check_combination(spec)
         _refuse_foreign_inputs(spec)
+        _refuse_key(spec)
     except HarnessError as error:
         key = error.key if isinstance(error, Clash) else ("model",)
         key = key if place(key) in where.lines else key[:1]
@@ -269,6 +271,19 @@ def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Ca
         prompts["sha256"] = input_sha256(path)
     except HarnessError as error:
         raise where.error(key, f"prompts.path: {error.message.rstrip('.')}", error.hint) from error
+
+
+def _refuse_key(spec: RunSpec) -> None:
+    """The key itself in a spec: it would be stored with every result, also with that of a run which failed of it.
+
+    Raises:
+        Clash: With the section to look at.
+    """
+    variable = spec.server.api_key_env if spec.server is not None else None
+    key = os.environ.get(variable) if variable is not None else None
+    if key and len(key) >= SHORTEST and key in spec.model_dump_json():
+        told = f"the run holds the key that {variable} holds, and is stored with its result"
+        raise Clash(("server",), told, "Let the server read it from its environment.")
 
 
 def _refuse_foreign_inputs(spec: RunSpec) -> None:

@@ -12,6 +12,7 @@ import yaml
 
 from harness.errors import UserInputError
 from harness.reading import MOST_CONFIG_BYTES, read_limited_text
+from harness.redaction import holds_secret
 
 KeyPath = tuple[str | int, ...]
 Lines = dict[KeyPath, int]
@@ -61,6 +62,12 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserInputError(f"Cannot read {path}: {reason}.", "A config is a UTF-8 text file in YAML.") from error
+    if holds_secret(text):
+        line = next((number for number, each in enumerate(text.split("\n"), 1) if holds_secret(each)), 1)
+        raise UserInputError(
+            f"{path}:{line}: a text holds a key or a token.",
+            "Configs are stored with results: let the program read it from its environment (server.api_key_env).",
+        )
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
