@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from harness.campaign import Scheduled
-from harness.frozen import Frozen, Kernel, Provenance
+from harness.frozen import FolderName, Frozen, Kernel, Provenance
 from harness.redaction import redacted
 from harness.specs import RunSpec
 from harness.stats import Estimate
@@ -351,8 +351,8 @@ class RunRecord(Frozen):
     """Everything one run leaves behind."""
 
     schema_version: int = SCHEMA_VERSION
-    run_id: str
-    campaign: str
+    run_id: FolderName
+    campaign: FolderName
     origin: Literal["measured", "simulated", "study", "codecarbon"]
     spec: RunSpec
     environment: Environment | None

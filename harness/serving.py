@@ -13,7 +13,9 @@ from harness.frozen import Count, Frozen, Positive, Seconds
 PORT = "{port}"  # in a command: a free port of this machine
 MODEL = "{model}"  # in a command: the model's id or folder
 # --api-key, --hf_token=..., HF_TOKEN=... before a program; not --eos-token, nor --max-num-batched-tokens.
-SECRET_FLAG = re.compile(r"(?i)(-{0,2}([a-z0-9]+[-_])*((api|auth|access|secret|hf|hub)[-_]?(key|token)|password)|--token)")
+SECRET_FLAG = re.compile(
+    r"(?i)(-{0,2}([a-z0-9]+[-_])*((api|auth|access|secret|hf|hub)[-_]?(key|token)|password)|--token)"
+)
 
 
 class ServerOptions(Frozen):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 from pathlib import Path
 
 import pytest
 from codecarbon_files import RUN_COLUMNS, row, write
 from hypothesis import given
 from hypothesis import strategies as st
+from report_records import record_of
 from pydantic import ValidationError
 
 from harness.errors import HarnessError, StoreError, UserInputError
@@ -23,7 +24,7 @@ from harness.serving import ServerOptions
 from harness.specs import ModelSpec
 from harness.store import duck
 from harness.store.files import read_record
-from harness.tasks.pictures import decoded
+from harness.tasks.pictures import decoded, drawn
 
 TOKEN = "hf_" + "a1B2" * 8
 RUN = "campaign: x\nruns:\n- task: text-generation\n  model: {id: tiny-gpt2, weights: random}\n  sources: simulated\n"
@@ -50,10 +51,8 @@ def test_code_from_a_models_repository_cannot_be_asked_for(tmp_path: Path) -> No
 def test_yaml_that_stands_for_more_than_it_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml_lines, "MOST_NODES", 3000)
     letters = "abcdefghijklmnopqrstuvwxyz"
-    lists = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip(letters, letters[1:], strict=False))
-    merges = "a: &a {k: v}\n" + "".join(
-        f"{b}: &{b} {{<<: [*{a}, *{a}]}}\n" for a, b in zip(letters, letters[1:], strict=False)
-    )
+    lists = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in itertools.pairwise(letters))
+    merges = "a: &a {k: v}\n" + "".join(f"{b}: &{b} {{<<: [*{a}, *{a}]}}\n" for a, b in itertools.pairwise(letters))
     assert refused(tmp_path, lists) == " stands for more than 3,000 values."
     assert refused(tmp_path, merges) == " stands for more than 3,000 values."
     assert refused(tmp_path, "a: &a [x]\n? *a\n: 1\n").endswith("a key is a list or a mapping.")
@@ -73,11 +72,14 @@ def test_a_file_beyond_its_limit_and_a_device_are_refused_without_reading_on(tmp
         read_limited(tmp_path / "file", 4)
     with pytest.raises(OSError, match="it is a device"):
         read_limited(Path("/dev/zero"), 4)
-    with pytest.raises(UserInputError, match="larger than 0.5 MiB"):
+    with pytest.raises(UserInputError, match=r"larger than 0\.5 MiB"):
         read_yaml(write_bytes(tmp_path / "big.yaml", b"#" * 524_289))
     half = b'{"spec": "\\ud800"}'
     with pytest.raises(StoreError, match="not a whole JSON document"):
         read_record(write_bytes(tmp_path / "record.json", half))
+    elsewhere = record_of(run_id="plain").model_dump_json().replace('"plain"', '"../../elsewhere"')
+    with pytest.raises(StoreError, match="run_id: .* must be a plain name"):
+        read_record(write_bytes(tmp_path / "record.json", elsewhere.encode()))
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -122,14 +124,15 @@ def test_a_link_out_of_an_imported_folder_is_not_followed(tmp_path: Path) -> Non
         find_files([tmp_path / "archive"])
 
 
-def test_a_picture_that_another_program_would_open_and_one_of_too_many_pixels_are_refused() -> None:
+def test_a_picture_that_another_program_would_open_and_one_of_too_many_pixels_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     image = pytest.importorskip("PIL.Image")
     with pytest.raises(UserInputError, match="not a picture"):
         decoded(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n", "It")
-    large = io.BytesIO()
-    image.new("1", (10_000, 9_000)).save(large, "PNG")
+    monkeypatch.setattr(image, "MAX_IMAGE_PIXELS", 191)
     with pytest.raises(UserInputError, match="too many pixels"):
-        decoded(large.getvalue(), "It")
+        decoded(drawn(1, (16, 12)), "It")
 
 
 def test_secrets_are_taken_out_of_what_is_kept_and_refused_in_what_would_be(

@@ -107,7 +107,9 @@ def load_plan(path: Path) -> Plan:
                 )
             specs[spec.run_id], origins[spec.run_id] = spec, index
         if len(specs) > MOST_RUNS:
-            raise where.error(("runs", index), f"the runs up to here are more than {MOST_RUNS:,}", "Plan fewer at once.")
+            raise where.error(
+                ("runs", index), f"the runs up to here are more than {MOST_RUNS:,}", "Plan fewer at once."
+            )
     return Plan(campaign, tuple(specs.values()), options)
 
 

@@ -245,9 +245,9 @@ def read_csv_lines(
             path.write_bytes(b"\n".join(lines) + b"\n")
             with duckdb.connect(":memory:", config={**_NO_EXTENSIONS, "threads": 1}) as connection:
                 connection.execute(
-                    f"CREATE TABLE read AS SELECT * FROM read_csv({_literal(_pattern(path))}, columns=$types, header=false, "
-                    "auto_detect=false, delim=',', quote='\"', escape='\"', new_line='\\n', store_rejects=true, "
-                    "rejects_limit=0, null_padding=false, strict_mode=true, parallel=false, "
+                    f"CREATE TABLE read AS SELECT * FROM read_csv({_literal(_pattern(path))}, columns=$types, "
+                    "header=false, auto_detect=false, delim=',', quote='\"', escape='\"', new_line='\\n', "
+                    "store_rejects=true, rejects_limit=0, null_padding=false, strict_mode=true, parallel=false, "
                     f"max_line_size={max(2 * longest, 2_097_152)})",
                     {"types": dict(types)},
                 )

@@ -1,4 +1,4 @@
-"""Valid files made invalid: bytes, cells and nested values changed in a few places. Hypothesis draws and shrinks them."""
+"""Valid files made invalid: bytes, cells or nested values changed in a few places, as Hypothesis draws them."""
 
 from __future__ import annotations
 

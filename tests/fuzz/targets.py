@@ -14,29 +14,32 @@ from typing import Any
 
 import codecarbon_files
 import yaml
+from fakes import trace_of
 from fuzz.mutations import as_json, as_yaml, bytes_of, tables_of, trees_of
 from hypothesis import strategies as st
+from report_records import record_of
 
+from harness.campaign import CampaignOptions
 from harness.engines.stream import AttemptFailed, read_answer
 from harness.errors import HarnessError
 from harness.footprint.hourly import read_hourly
-from harness.importers.codecarbon import read_codecarbon, records, require_rows
 from harness.imported import ImportedRecord
+from harness.importers.codecarbon import read_codecarbon, records, require_rows
 from harness.measure.served import Attempt
 from harness.power.profiles import read_profile
 from harness.power.recording import read_recording, read_times, read_truth
 from harness.records import RunRecord
 from harness.report.quality import read_quality
 from harness.run.config import load_plan
+from harness.run.journal import JOURNAL, unfinished
 from harness.specs import PromptSpec, RunSpec
 from harness.store.duck import read_stretches
-from harness.store.files import read_record, read_trace
+from harness.store.files import TRACE, read_record, read_trace, write_run
 from harness.store.imports import find_imports
+from harness.store.manifest import MANIFEST, Aside, Kept, append, read_manifest, started, utc_now
+from harness.store.validate import check_campaign
 from harness.tasks.pictures import decoded, drawn, resized
 from harness.tasks.prompts import load_requests
-
-ROOT = Path(__file__).parents[2]
-EXAMPLE = sorted((ROOT / "results" / "example").glob("*/record.json"))[0].parent
 
 
 @dataclass(frozen=True)
@@ -130,15 +133,47 @@ def _profile(folder: Path, content: bytes) -> None:
 
 # --- what the harness stores --------------------------------------------------------------------------
 
-RECORD = json.loads((EXAMPLE / "record.json").read_text(encoding="utf-8"))
-RECORD["measurements"] = RECORD["measurements"][:1]
-TRACE = (EXAMPLE / "trace.parquet").read_bytes()
-RUN = RunRecord.model_validate(RECORD)
+RUN = record_of()
+RECORD = RUN.model_dump(mode="json")
+
+
+def _trace_seed() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        write_run(Path(folder), RUN, trace_of(((0.0, 0.02, 0.04, 0.06), (100.0, 250.0, 240.0, 90.0))))
+        return (Path(folder) / TRACE).read_bytes()
+
+
+JOURNAL_LINES = f"{json.dumps(RECORD)}\n{json.dumps(RECORD['measurements'][0])}\n".encode()
+
+
+def _manifest_lines() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        append(Path(folder), started(CampaignOptions(), 1, ["a", "b"]))
+        append(Path(folder), Kept(at_utc=utc_now(), run_id="a", status="complete", files={"record.json": "0" * 64}))
+        append(Path(folder), Aside(at_utc=utc_now(), run_id="a"))
+        return (Path(folder) / MANIFEST).read_bytes()
+
+
+MANIFEST_LINES = _manifest_lines()
 
 
 def _record(folder: Path, content: bytes) -> None:
     record = read_record(_written(folder, "record.json", content))
     assert RunRecord.model_validate_json(record.model_dump_json()) == record
+    assert "/" not in record.run_id
+
+
+def _manifest(folder: Path, content: bytes) -> None:
+    _written(folder, MANIFEST, content)
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    check_campaign(folder)
+
+
+def _journal(folder: Path, content: bytes) -> None:
+    _written(folder, JOURNAL, content)
+    found = unfinished(folder)
+    assert found is None or "/" not in found[0].run_id
 
 
 def _imported(folder: Path, content: bytes) -> None:
@@ -164,7 +199,10 @@ def _codecarbon_seeds() -> list[str]:
         columns = (codecarbon_files.RUN_COLUMNS, codecarbon_files.V3_COLUMNS)
         seeds = [codecarbon_files.write(path, each, *rows).read_text(encoding="utf-8") for each in columns]
         phases = codecarbon_files.phases("run-1", "gpt2")
-        return [*seeds, codecarbon_files.write(path, codecarbon_files.TASK_COLUMNS, *phases).read_text(encoding="utf-8")]
+        return [
+            *seeds,
+            codecarbon_files.write(path, codecarbon_files.TASK_COLUMNS, *phases).read_text(encoding="utf-8"),
+        ]
 
 
 CODECARBON = _codecarbon_seeds()
@@ -206,7 +244,7 @@ def _recording(folder: Path, content: bytes) -> None:
 def _hourly(folder: Path, content: bytes) -> None:
     series = read_hourly(_written(folder, "grid.csv", content))
     start = series.starts[0]
-    assert 0 <= series.during(start, start + series.step).value
+    assert series.during(start, start + series.step).value >= 0
     series.during(datetime.fromisoformat("2026-03-01T00:30+00:00"), datetime.fromisoformat("2026-03-01T02:30+00:00"))
 
 
@@ -276,16 +314,20 @@ TARGETS = (
     Target("config", trees_of(as_yaml, *CONFIGS) | bytes_of(*(as_yaml(each).encode() for each in CONFIGS)), _config),
     Target("profile", trees_of(as_yaml, PROFILE) | bytes_of(as_yaml(PROFILE).encode()), _profile),
     Target("record", trees_of(as_json, RECORD) | bytes_of(json.dumps(RECORD).encode()), _record),
+    Target("manifest", bytes_of(MANIFEST_LINES), _manifest),
+    Target("journal", trees_of(_lines, [RECORD, RECORD["measurements"][0]]) | bytes_of(JOURNAL_LINES), _journal),
     Target("imported", trees_of(as_json, IMPORTED) | bytes_of(json.dumps(IMPORTED).encode()), _imported),
     Target("codecarbon", tables_of(*CODECARBON) | bytes_of(*(c.encode() for c in CODECARBON)), _codecarbon, False),
     Target("recording", tables_of(RECORDING) | bytes_of(RECORDING.encode()), _recording),
     Target("hourly", tables_of(HOURLY) | bytes_of(HOURLY.encode()), _hourly),
     Target("quality", tables_of(QUALITY) | bytes_of(QUALITY.encode()), _quality),
     Target("prompts-csv", tables_of(PROMPTS_CSV) | bytes_of(PROMPTS_CSV.encode()), _prompts("p.csv")),
-    Target("prompts-jsonl", trees_of(_lines, PROMPTS_JSON) | bytes_of(_lines(PROMPTS_JSON).encode()), _prompts("p.jsonl")),
+    Target(
+        "prompts-jsonl", trees_of(_lines, PROMPTS_JSON) | bytes_of(_lines(PROMPTS_JSON).encode()), _prompts("p.jsonl")
+    ),
     Target("prompts-txt", bytes_of(b"Hello\nWhat is a joule?\n"), _prompts("p.txt")),
     Target("prompts-parquet", bytes_of(_prompts_seed()), _prompts("p.parquet"), False),
-    Target("trace", bytes_of(TRACE), _trace, False),
+    Target("trace", bytes_of(_trace_seed()), _trace, False),
     Target("picture", bytes_of(*_pictures()), _picture),
     Target("answer", bytes_of(EVENTS), _answer),
 )
