@@ -9,8 +9,8 @@ import pytest
 from codecarbon_files import RUN_COLUMNS, row, write
 from hypothesis import given
 from hypothesis import strategies as st
-from report_records import record_of
 from pydantic import ValidationError
+from report_records import record_of
 
 from harness.errors import HarnessError, StoreError, UserInputError
 from harness.importers.codecarbon_table import find_files
@@ -78,7 +78,7 @@ def test_a_file_beyond_its_limit_and_a_device_are_refused_without_reading_on(tmp
     with pytest.raises(StoreError, match="not a whole JSON document"):
         read_record(write_bytes(tmp_path / "record.json", half))
     elsewhere = record_of(run_id="plain").model_dump_json().replace('"plain"', '"../../elsewhere"')
-    with pytest.raises(StoreError, match="run_id: .* must be a plain name"):
+    with pytest.raises(StoreError, match=r"run_id: .* must be a plain name"):
         read_record(write_bytes(tmp_path / "record.json", elsewhere.encode()))
 
 
