@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from report_records import record_of
 
 from harness.errors import HarnessError, StoreError, UserInputError
+from harness.importers.codecarbon import read_codecarbon
 from harness.importers.codecarbon_table import find_files
 from harness.reading import read_limited
 from harness.records import Failure
@@ -122,6 +123,12 @@ def test_a_link_out_of_an_imported_folder_is_not_followed(tmp_path: Path) -> Non
     (tmp_path / "archive" / "c.csv").symlink_to(outside)
     with pytest.raises(UserInputError, match="is a link that leads out of"):
         find_files([tmp_path / "archive"])
+    for cells, told in (
+        ({"pue": "inf"}, "pue is larger than"),
+        ({"energy_consumed": 1e300}, "energy_consumed is larger"),
+    ):
+        problems = read_codecarbon([write(tmp_path / "x.csv", RUN_COLUMNS, row(**cells))]).problems
+        assert any(problem.message.startswith(told) and problem.refused for problem in problems)
 
 
 def test_a_picture_that_another_program_would_open_and_one_of_too_many_pixels_are_refused(

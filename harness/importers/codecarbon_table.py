@@ -50,6 +50,7 @@ NEEDED_NUMBERS = ("duration", "emissions", *ENERGIES)
 NEEDED_TEXTS = ("timestamp", "project_name", "run_id", "codecarbon_version", "tracking_mode")
 NEEDED = (*NEEDED_TEXTS, *NEEDED_NUMBERS, "gpu_count", "gpu_model", "ram_total_size")
 CHOICES = {"tracking_mode": {"machine", "process"}, "on_cloud": {"Y", "N"}}
+MOST = 1e15  # of any column in its own unit: kWh, s, W, kg
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -284,6 +285,8 @@ def _value_problems(table: Table) -> list[Problem]:
         values = table.number[name]
         tell(~np.isfinite(values), "malformed", f"{name} is missing or not a finite number")
         tell(values < 0, "negative-energy" if name in ENERGIES else "malformed", f"{name} is negative")
+    for name in NUMBERS:
+        tell(np.abs(table.number[name]) > MOST, "malformed", f"{name} is larger than anything that is measured")
     for name, allowed in CHOICES.items():
         there = np.array([name in table.files[index].columns for index in table.file], dtype=bool)
         wrong = np.array([value not in allowed for value in table.text[name]], dtype=bool)
