@@ -234,7 +234,8 @@ def _check_index(path: Path, allow_pickle: bool) -> None:
     try:
         named = json.loads(read_limited_text(path, MOST_RECORD_BYTES))["weight_map"].values()
     except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
-        raise ModelUnavailable(f"{path} is no index of weights: {type(error).__name__}.", "Fetch the model again.") from error
+        told = f"{path} is no index of weights: {type(error).__name__}."
+        raise ModelUnavailable(told, "Fetch the model again.") from error
     for name in dict.fromkeys(map(str, named)):
         if "/" in name or "\\" in name:
             raise ModelUnavailable(f"{path} names a file that is not beside it: {name}.", "Fetch the model again.")
