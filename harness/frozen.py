@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Provenance = Literal["measured", "modelled", "assumed", "simulated"]
 Kernel = Literal["boxcar", "first_order"]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]  # a year: more is a slip of the pen
+
+
+def _names_a_folder(name: str) -> str:
+    if not name or name in (".", "..") or "/" in name or "\0" in name:
+        raise ValueError("it names a folder, so it must be a plain name")
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_names_a_folder)]  # what is stored must not lead out of the results
 
 
 class Frozen(BaseModel):

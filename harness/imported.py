@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.frozen import Frozen, Provenance
+from harness.frozen import FolderName, Frozen, Provenance
 from harness.records import SCHEMA_VERSION, Caveat
 
 
@@ -41,8 +41,8 @@ class ImportedRecord(Frozen):
     """
 
     schema_version: int = SCHEMA_VERSION
-    run_id: str
-    campaign: str
+    run_id: FolderName
+    campaign: FolderName
     origin: Literal["codecarbon"]
     tool_version: str
     source_file: str

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.campaign import Placed, Scheduled
-from harness.frozen import Frozen, Kernel, Provenance
+from harness.frozen import FolderName, Frozen, Kernel, Provenance
+from harness.redaction import redacted
 from harness.specs import RunSpec
 from harness.stats import Estimate
 
@@ -328,6 +329,11 @@ class Failure(Frozen):
     phase: str
     stderr_tail: str = ""
 
+    @field_validator("message", "hint", "stderr_tail")
+    @classmethod
+    def _without_secrets(cls, text: str) -> str:
+        return redacted(text)  # libraries say what they like
+
 
 class Preparation(Frozen):
     """What is done before a window, metered apart: tokenising, decoding and resizing pictures, moving to the device.
@@ -343,8 +349,8 @@ class RunRecord(Frozen):
     """Everything one run leaves behind."""
 
     schema_version: int = SCHEMA_VERSION
-    run_id: str
-    campaign: str
+    run_id: FolderName
+    campaign: FolderName
     origin: Literal["measured", "simulated", "study", "codecarbon"]
     spec: RunSpec
     environment: Environment | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -11,7 +12,10 @@ from harness.frozen import Count, Frozen, Positive, Seconds
 
 PORT = "{port}"  # in a command: a free port of this machine
 MODEL = "{model}"  # in a command: the model's id or folder
-SECRET_FLAGS = ("--api-key", "--api_key", "--token", "--hf-token")
+# --api-key, --hf_token=..., HF_TOKEN=... before a program; not --eos-token, nor --max-num-batched-tokens.
+SECRET_FLAG = re.compile(
+    r"(?i)(-{0,2}([a-z0-9]+[-_])*((api|auth|access|secret|hf|hub)[-_]?(key|token)|password)|--token)"
+)
 
 
 class ServerOptions(Frozen):
@@ -46,6 +50,7 @@ class ServerOptions(Frozen):
     api_key_env: str | None = Field(
         None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the key; never the key"
     )
+    allow_exposed: bool = Field(False, description="start a server although other machines can reach it")
     pids: tuple[Count, ...] = Field((), description="processes of a running server: theirs are our work on the GPU")
     sources_host: str | None = Field(
         None, description="a server elsewhere: its host's name, which says that the power sources are read there"
@@ -83,7 +88,7 @@ class ServerOptions(Frozen):
 
     @model_validator(mode="after")
     def _holds_no_secret(self) -> ServerOptions:
-        if any(word.partition("=")[0] in SECRET_FLAGS for word in self.command):
+        if any(SECRET_FLAG.fullmatch(word.partition("=")[0]) for word in self.command):
             raise ValueError(
                 "the command is stored with the result, so it must hold no key: let the server read it from its "
                 "environment (vLLM: VLLM_API_KEY), and name that variable in api_key_env"

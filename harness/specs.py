@@ -43,7 +43,7 @@ class ModelSpec(Frozen):
         "the values matter",
     )
     revision: str | None = Field(None, description="commit, tag or branch on the hub; pin a commit to repeat a run")
-    trust_remote_code: bool = Field(False, description="run code from the model's repository")
+    trust_remote_code: Literal[False] = Field(False, description="never: no code from a model's repository is run")
     allow_pickle: bool = Field(False, description="accept weights that are not safetensors")
 
     @property
@@ -57,6 +57,13 @@ class ModelSpec(Frozen):
         if not name.isprintable():
             raise ValueError("a model's id must be plain text, without control characters")
         return name
+
+    @field_validator("trust_remote_code", mode="before")
+    @classmethod
+    def _no_foreign_code(cls, given: Any) -> Any:
+        if given is True:
+            raise ValueError("the harness runs no code from a model's repository; use a model that its library knows")
+        return given
 
 
 class PromptSpec(Frozen):
@@ -325,6 +332,7 @@ _YOUNGER_FIELDS: dict[str | None, tuple[str, ...]] = {
     "measure": ("meter_preparation",),
     "prompts": ("words", "context_column", "picture_size"),
     "sources": ("gpu",),
+    "server": ("allow_exposed",),
 }
 
 
@@ -393,7 +401,7 @@ class RunSpec(Frozen):
                 del content["sources"][key]  # likewise; and a run without one keeps the name it has always had
         for options, keys in _YOUNGER_FIELDS.items():  # at their defaults a run keeps the name it has always had
             for key in keys:
-                mine = content if options is None else content[options]
+                mine = content if options is None else content.get(options)
                 if mine is not None and not mine[key]:
                     del mine[key]
         if content["text"] is not None and content["text"]["beams"] == 1:

@@ -24,6 +24,8 @@ LINES = """
 units
 errors
 own_process
+reading
+redaction
 clock
 stats
 frozen

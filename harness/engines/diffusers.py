@@ -253,7 +253,7 @@ def _load_pretrained(spec: RunSpec) -> Any:
             local_files_only=source.local_files_only,
             torch_dtype=dtype,
             use_safetensors=None if spec.model.allow_pickle else True,
-            trust_remote_code=spec.model.trust_remote_code,
+            trust_remote_code=False,
             **_placing(spec),
         )
     if spec.device_map is not None:

@@ -6,6 +6,8 @@ Checked on CPU only; nothing here was run on a GPU yet.
 from __future__ import annotations
 
 import gc
+import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelUnavailable, OutOfMemory, UserInputError
+from harness.reading import MOST_RECORD_BYTES, read_limited_text
 from harness.specs import ModelSpec, RunSpec
 
 try:
@@ -157,11 +160,14 @@ def locate_model(model: ModelSpec, config_file: str) -> ModelSource:
         UserInputError: A revision of a local folder is asked for.
     """
     folder = Path(model.id).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):  # False for a name that no file can have
         if model.revision is not None:
             raise UserInputError(f"{model.id} is a local folder and has no revisions.", "Leave 'revision' out.")
         files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         _check_files(f"Model folder {model.id}", files, config_file, model.allow_pickle)
+        for file in files:
+            if file.endswith(".index.json"):
+                _check_index(folder / file, model.allow_pickle)
         return ModelSource(str(folder), None, local_files_only=True)
     if model.id.startswith((".", "/", "~")) or model.id.count("/") > 1:
         raise ModelUnavailable(f"There is no model folder {model.id}.", f"Relative paths start at {Path.cwd()}.")
@@ -223,6 +229,21 @@ def _check_files(what: str, files: Sequence[str], config_file: str, allow_pickle
     raise ModelUnavailable(f"{what} has no weights (*.safetensors).", "Is the download complete?")
 
 
+def _check_index(path: Path, allow_pickle: bool) -> None:
+    """An index names the files that hold each tensor. They lie beside it, and are no pickles in disguise."""
+    try:
+        named = json.loads(read_limited_text(path, MOST_RECORD_BYTES))["weight_map"].values()
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+        told = f"{path} is no index of weights: {type(error).__name__}."
+        raise ModelUnavailable(told, "Fetch the model again.") from error
+    for name in dict.fromkeys(map(str, named)):
+        if "/" in name or "\\" in name:
+            raise ModelUnavailable(f"{path} names a file that is not beside it: {name}.", "Fetch the model again.")
+        if not name.endswith(".safetensors") and not allow_pickle:
+            told = f"{path} names weights that are not safetensors ({name}), which can run code when they are opened."
+            raise ModelUnavailable(told, "Set 'allow_pickle: true' under model if you trust them.")
+
+
 # --- what is said when it fails -------------------------------------------------------------------
 
 
@@ -241,7 +262,7 @@ def _load_hint(error: Exception, spec: RunSpec) -> str:
     if isinstance(error.__cause__, huggingface_hub.errors.GatedRepoError):
         return f"Ask for access on https://huggingface.co/{spec.model.id}, then run: hf auth login."
     if "trust_remote_code" in str(error):
-        return "It brings its own code. Read it, and set 'trust_remote_code: true' under model if you trust it."
+        return "It brings its own code, and the harness runs none from a model's repository. Use a model without."
     if spec.attention != "default" and "ttention" in str(error):
         return f"Leave 'attention' out: not every model and machine has {spec.attention}."
     if "meta tensor" in str(error):

@@ -86,7 +86,7 @@ class OpenAIEngine:
         model = self._spec.model.id
         if self._spec.model.weights == "random":
             model = str(_saved_preset(self._spec, self._scratch / SAVED_MODEL))
-        elif Path(model).is_dir():
+        elif os.path.isdir(model):
             model = str(Path(model).resolve())
         environment = own_environment()
         if self._gpu_uuids:

@@ -22,6 +22,7 @@ from harness.errors import HarnessError, UserInputError
 from harness.own_process import own_command
 from harness.power.processes import family
 from harness.records import Caveat, ServerInfo
+from harness.redaction import redacted
 from harness.serving import MODEL, PORT, ServerOptions
 
 POLL_S = 0.2
@@ -105,7 +106,8 @@ class Server:
         """Start it where the config has a command; wait until it is healthy.
 
         Raises:
-            UserInputError: Another server listens there already, or the command does not exist.
+            UserInputError: Another server listens there already, the command does not exist, or other machines can
+                reach the server.
             ServerUnavailable: It ended, or was not healthy in time.
         """
         began_s = time.monotonic()
@@ -119,6 +121,7 @@ class Server:
         deadline_s = began_s + self._options.ready_timeout_s
         while True:
             status = self._asked(self._options.health_path)
+            self._refuse_exposed()
             if status == 200:
                 break
             if (gone := self.gone()) is not None:
@@ -155,6 +158,17 @@ class Server:
                 stderr=subprocess.STDOUT,
                 env=dict(self._environment),
                 start_new_session=True,  # what kills the worker's group must leave the guard alive to end the server
+            )
+
+    def _refuse_exposed(self) -> None:
+        """A server without a key is anybody's who reaches it, and one that others use is not ours to measure."""
+        port = urlsplit(self.endpoint.base_url).port
+        exposed = None if self._options.allow_exposed else self._listens_beyond(port)
+        if exposed is not None:
+            self.stop()
+            raise UserInputError(
+                f"The server listens beyond this machine ({exposed}): others can reach it while it is measured.",
+                "Give its command --host 127.0.0.1; or set server.allow_exposed: true if that is meant.",
             )
 
     def gone(self) -> ServerUnavailable | None:
@@ -195,8 +209,8 @@ class Server:
         return ServerInfo(
             base_url=self.endpoint.base_url,
             started=bool(self._options.command),
-            product=headers.get("server"),
-            models=models,
+            product=None if (product := headers.get("server")) is None else self.endpoint.scrubbed(product),
+            models=tuple(map(self.endpoint.scrubbed, models)),
             ready_s=self._ready_s,
         )
 
@@ -205,7 +219,7 @@ class Server:
         found = []
         if exposed := self._listens_beyond():
             told = f"The server listens beyond this machine ({exposed}): others may use it while it is measured."
-            found.append(Caveat(code="server-exposed", message=f"{told} Give its command --host 127.0.0.1."))
+            found.append(Caveat(code="server-exposed", message=told))
         if self._options.sources_host is not None:
             told = f"The config says that the power sources are of the server's host {self._options.sources_host}."
             found.append(Caveat(code="server-elsewhere", message=f"{told} Nothing here could check it."))
@@ -234,20 +248,24 @@ class Server:
         finally:
             connection.close()
 
-    def _listens_beyond(self) -> str | None:
+    def _listens_beyond(self, port: int | None = None) -> str | None:
+        """An address that other machines can reach, of any port or of one. Helpers of a server may listen as well."""
         for pid in self.pids() if self._options.command else ():
             with suppress(psutil.Error):
                 for connection in psutil.Process(pid).net_connections(kind="tcp"):
-                    if connection.status == psutil.CONN_LISTEN and not _is_loopback(connection.laddr.ip):
+                    listens = connection.status == psutil.CONN_LISTEN and port in (None, connection.laddr.port)
+                    if listens and not _is_loopback(connection.laddr.ip):
                         return f"{connection.laddr.ip}:{connection.laddr.port}"
         return None
 
     def _log_tail(self) -> str:
         try:
-            data = self._log.read_bytes()[-LOG_TAIL_BYTES:]
+            with self._log.open("rb") as log:
+                log.seek(max(0, self._log.stat().st_size - 4 * LOG_TAIL_BYTES))
+                text = log.read().decode("utf-8", errors="replace")
         except OSError:
             return ""
-        tail = self.endpoint.scrubbed(data.decode("utf-8", errors="replace")).strip()
+        tail = redacted(self.endpoint.scrubbed(text))[-LOG_TAIL_BYTES:].strip()  # cut last: half a key is one too
         return f" The end of its output:\n{tail}" if tail else ""
 
     def _scrub_log(self) -> None:

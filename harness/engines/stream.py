@@ -10,7 +10,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import IO, Any
 
 from harness.engines.endpoint import Endpoint, answer_until
 from harness.errors import HarnessError
@@ -78,7 +78,7 @@ def ask(
                     f"{endpoint.base_url}{path} does not stream: it answered {response.getheader('Content-Type')}.",
                     "The first token's time is not known without a stream. Is it an OpenAI-compatible server?",
                 )
-            _read(response, attempt, now_s, first_piece)
+            read_answer(response, attempt, now_s, first_piece)
     except AttemptFailed as failed:
         failed.detail = endpoint.scrubbed(failed.detail)
         raise
@@ -95,7 +95,8 @@ def ask(
 
 def _refused(endpoint: Endpoint, path: str, response: http.client.HTTPResponse) -> Exception:
     status = response.status
-    detail = endpoint.scrubbed(response.read(MOST_ERROR_BYTES).decode("utf-8", errors="replace")).strip()
+    told = response.read(2 * MOST_ERROR_BYTES).decode("utf-8", errors="replace")
+    detail = endpoint.scrubbed(told)[:MOST_ERROR_BYTES].strip()  # cut last: half a key is one too
     if status in RETRY_STATUS:
         return AttemptFailed(f"http-{status}", detail, _seconds(response.getheader("Retry-After")))
     hints = {
@@ -116,9 +117,13 @@ def _seconds(text: str | None) -> float | None:
         return None  # a date: not worth a parser
 
 
-def _read(
-    response: http.client.HTTPResponse, attempt: Attempt, now_s: Callable[[], float], first_piece: Callable[[], None]
+def read_answer(
+    response: IO[bytes] | http.client.HTTPResponse,
+    attempt: Attempt,
+    now_s: Callable[[], float],
+    first_piece: Callable[[], None],
 ) -> None:
+    """Read an answer's events to its end. Arguments and errors as of `ask`."""
     ended = done = False
     for kind, data, at_s in _events(response, now_s):
         if done := data.strip() == "[DONE]":
@@ -147,7 +152,9 @@ def _read(
         first_piece()
 
 
-def _events(response: http.client.HTTPResponse, now_s: Callable[[], float]) -> Iterator[tuple[str, str, float]]:
+def _events(
+    response: IO[bytes] | http.client.HTTPResponse, now_s: Callable[[], float]
+) -> Iterator[tuple[str, str, float]]:
     """(kind, data, when its last line came) of each event until the stream ends; llama.cpp once had lines `error:`."""
     kind, lines = "", list[str]()
     while True:
@@ -159,6 +166,8 @@ def _events(response: http.client.HTTPResponse, now_s: Callable[[], float]) -> I
             kind = value
         elif name in ("data", "error"):
             lines.append(value)
+            if sum(map(len, lines)) > MOST_LINE_BYTES:
+                raise AttemptFailed("malformed-stream", f"an event of more than {MOST_LINE_BYTES >> 20} MiB")
             kind = "error" if name == "error" else kind
         elif not text and (lines or kind == "error"):
             yield kind, "\n".join(lines), now_s()
@@ -178,7 +187,7 @@ def _content(kind: str, data: str) -> dict[str, Any]:
         raise AttemptFailed("error-in-stream", data[:MOST_TOLD])
     try:
         event = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AttemptFailed("malformed-stream", data[:MOST_TOLD]) from error
     if not isinstance(event, dict):
         raise AttemptFailed("malformed-stream", data[:MOST_TOLD])

@@ -180,7 +180,7 @@ def _load_pretrained(spec: RunSpec) -> tuple[Form, Any, Any, Any]:
     where = {
         "revision": source.revision,
         "local_files_only": source.local_files_only,
-        "trust_remote_code": spec.model.trust_remote_code,
+        "trust_remote_code": False,
     }
     form = form_of(transformers.AutoConfig.from_pretrained(source.name, **where), spec.task, spec.model.id)
     tokenizer, processor = _preparers(source, form, where)

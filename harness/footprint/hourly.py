@@ -7,6 +7,7 @@ is a hole. The step that was found is told with the mean.
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import math
 import re
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from harness.errors import UserInputError
 from harness.footprint.factors import Factor, check_intensity
+from harness.reading import MOST_HOURLY_BYTES, read_limited_text
 
 _YEARS = (1900, 9000)  # others are no times of a run, and break arithmetic on dates
 _HINT = "Two columns with a header: timestamp (ISO 8601, UTC unless it says otherwise), g/kWh; one row an hour or so."
@@ -102,8 +104,8 @@ def read_hourly(path: Path) -> Hourly:
             time and intensity, or two rows' hours overlap.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return parse_hourly(path, list(csv.reader(file)))
+        text = read_limited_text(path, MOST_HOURLY_BYTES, "utf-8-sig")
+        return parse_hourly(path, list(csv.reader(io.StringIO(text, newline=""))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserInputError(f"Cannot read the grid's intensities from {path}: {reason}.", _HINT) from error

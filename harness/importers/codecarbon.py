@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def _machine(
     memory_gb: float | None,
 ) -> tuple[ImportedPart, ...]:
     """The parts of one machine. CodeCarbon's files do not say whether RAPL was read for the CPU."""
-    major = int(version.split(".")[0]) if version.split(".")[0].isdigit() else 0
+    major = int(version.split(".")[0]) if re.match(r"[0-9]{1,9}(\.|$)", version) else 0
     cpu_note = "from load and rated power, or from RAPL where it could be read: the file does not say which"
     if major == 2 and cpu_w == CPU_FALLBACK_W:
         cpu_note = f"a constant {CPU_FALLBACK_W} W: CodeCarbon's fallback for a CPU that it does not know"

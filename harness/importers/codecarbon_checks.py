@@ -44,7 +44,7 @@ def _version_problems(table: Table) -> list[Problem]:
 
 
 def _is_known(version: str) -> bool:
-    numbers = re.match(r"(\d+)\.(\d+)", version)
+    numbers = re.match(r"([0-9]{1,9})\.([0-9]{1,9})", version)
     return numbers is not None and (2, 3) <= (int(numbers[1]), int(numbers[2])) < (4, 0)
 
 

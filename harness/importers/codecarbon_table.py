@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import UserInputError
+from harness.reading import MOST_TABLE_BYTES, read_limited
 from harness.stats import FloatArray
 from harness.store.duck import RejectedLine, read_csv_lines
 
@@ -49,6 +50,7 @@ NEEDED_NUMBERS = ("duration", "emissions", *ENERGIES)
 NEEDED_TEXTS = ("timestamp", "project_name", "run_id", "codecarbon_version", "tracking_mode")
 NEEDED = (*NEEDED_TEXTS, *NEEDED_NUMBERS, "gpu_count", "gpu_model", "ram_total_size")
 CHOICES = {"tracking_mode": {"machine", "process"}, "on_cloud": {"Y", "N"}}
+MOST = 1e15  # of any column in its own unit: kWh, s, W, kg
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -116,6 +118,7 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
         path = Path(given)
         if path.is_dir():
             inside = sorted((each for each in path.rglob("*.csv") if each.is_file()), key=str)
+            _refuse_outside(path, inside)
             if not inside:
                 raise UserInputError(f"The folder {path} holds no CSV file.", "CodeCarbon writes emissions.csv.")
             found.update(dict.fromkeys(inside))
@@ -129,6 +132,18 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
                 )
             found.update(dict.fromkeys(find_files(matches)))
     return list(found)
+
+
+def _refuse_outside(folder: Path, files: Sequence[Path]) -> None:
+    """A folder of files from elsewhere, an archive's, must not have us read what lies outside it.
+
+    Raises:
+        UserInputError: It has a link that leads out of it.
+    """
+    home = folder.resolve()
+    for file in files:
+        if file.is_symlink() and not file.resolve().is_relative_to(home):
+            raise UserInputError(f"{file} is a link that leads out of {folder}.", "Name the file that it leads to.")
 
 
 def read_table(paths: Sequence[Path]) -> Table:
@@ -165,7 +180,7 @@ def _open(path: Path) -> tuple[SourceFile, list[tuple[int, bytes]]] | Problem:
         return Problem(code, str(path), None, message, True)
 
     try:
-        content = path.read_bytes()
+        content = read_limited(path, MOST_TABLE_BYTES)
         content.decode("utf-8")
     except OSError as error:
         return refused("unreadable", f"cannot be read: {error.strerror}")
@@ -270,6 +285,8 @@ def _value_problems(table: Table) -> list[Problem]:
         values = table.number[name]
         tell(~np.isfinite(values), "malformed", f"{name} is missing or not a finite number")
         tell(values < 0, "negative-energy" if name in ENERGIES else "malformed", f"{name} is negative")
+    for name in NUMBERS:
+        tell(np.abs(table.number[name]) > MOST, "malformed", f"{name} is larger than anything that is measured")
     for name, allowed in CHOICES.items():
         there = np.array([name in table.files[index].columns for index in table.file], dtype=bool)
         wrong = np.array([value not in allowed for value in table.text[name]], dtype=bool)

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from harness.errors import UserInputError
 from harness.frozen import Frozen, Kernel
+from harness.reading import MOST_CONFIG_BYTES, read_limited_text
 from harness.records import SourceInfo
 
 # Rectangular ±5 %, NVML's own statement for power readings; and ±3 W for the offset (protocol.md).
@@ -227,7 +228,7 @@ def read_profile(path: Path) -> SensorProfile:
         UserInputError: No such file, not YAML, an unknown key, a missing or a wrong value.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_limited_text(path, MOST_CONFIG_BYTES))
     except OSError as error:
         raise UserInputError(
             f"Cannot read the sensor profile {path}: {error.strerror or error}.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import math
 import re
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import UserInputError
+from harness.reading import MOST_TABLE_BYTES, read_limited_text
 from harness.stats import FloatArray
 
 TIME_COLUMN = "time_s"
@@ -155,9 +157,8 @@ def changes(t_s: FloatArray, values: FloatArray, period_s: float | None = None) 
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and every row that is not blank with its line number."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        reader = csv.reader(io.StringIO(read_limited_text(path, MOST_TABLE_BYTES, "utf-8-sig"), newline=""))
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [each.name for each in path.parent.glob("*.csv")], n=1)
         hint = f"Did you mean {path.parent / near[0]}?" if near else "Give the path of a CSV file."

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import UserInputError
+from harness.reading import MOST_HOURLY_BYTES, read_limited_text
 from harness.report.ranking import RankingRow
 
 COLUMNS = ("task", "model", "metric", "value")
@@ -23,9 +24,10 @@ def read_quality(path: Path) -> Scores:
             number, a model twice, or two metrics for one task, which cannot share an axis.
     """
     try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+        rows = list(csv.DictReader(read_limited_text(path, MOST_HOURLY_BYTES, "utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserInputError(f"Cannot read the scores in {path}: {error}.", _HINT) from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserInputError(f"Cannot read the scores in {path}: {reason}.", _HINT) from error
     scores: Scores = {}
     metrics: dict[str, str] = {}
     for line, row in enumerate(rows, 2):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
+import os
 import typing
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +19,7 @@ from harness.campaign import CampaignOptions
 from harness.engines.architectures import preset
 from harness.errors import HarnessError, ModelUnavailable, UserInputError
 from harness.power.profiles import read_profile
+from harness.redaction import SHORTEST
 from harness.run.combinations import Clash, check_combination
 from harness.run.nested import copied, fields_at, merged_over, set_at, value_at
 from harness.run.yaml_lines import KeyPath, Where, read_yaml
@@ -27,6 +30,7 @@ from harness.tasks.files import READABLE, file_sha256
 from harness.tasks.pictures import folder_pictures, refuse_no_picture
 from harness.tasks.prompts import input_sha256, load_requests
 
+MOST_RUNS = 20_000  # a plan takes about a millisecond for each
 DEFAULT_OPTIONS = CampaignOptions()
 OPTION_KEYS = tuple(CampaignOptions.model_fields)
 TOP_KEYS = ("campaign", "defaults", "runs", *OPTION_KEYS)
@@ -102,6 +106,10 @@ def load_plan(path: Path) -> Plan:
                     "Leave one of them out. timeout_s and accounting do not make another run; a seed does.",
                 )
             specs[spec.run_id], origins[spec.run_id] = spec, index
+        if len(specs) > MOST_RUNS:
+            raise where.error(
+                ("runs", index), f"the runs up to here are more than {MOST_RUNS:,}", "Plan fewer at once."
+            )
     return Plan(campaign, tuple(specs.values()), options)
 
 
@@ -150,6 +158,9 @@ def _expand(run: dict[str, Any], defaults: dict[str, Any], where: Where, index: 
     for key, value in swept:
         if not value:
             raise where.error(("runs", index, *key), f"'{'.'.join(key)}' is an empty list")
+    if (count := math.prod(len(value) for _, value in swept)) > MOST_RUNS:
+        told = f"its lists ({', '.join('.'.join(key) for key, _ in swept)}) make {count:,} runs"
+        raise where.error(("runs", index), told, f"No more than {MOST_RUNS:,} are planned: shorten them.")
     for values in itertools.product(*(value for _, value in swept)):
         content = copied(merged)
         for (key, _), value in zip(swept, values, strict=True):
@@ -222,6 +233,7 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
                 )
         check_combination(spec)
         _refuse_foreign_inputs(spec)
+        _refuse_key(spec)
     except HarnessError as error:
         key = error.key if isinstance(error, Clash) else ("model",)
         key = key if place(key) in where.lines else key[:1]
@@ -235,7 +247,7 @@ def _resolve_model_folder(content: dict[str, Any], where: Where) -> None:
     if not isinstance(model, dict) or not isinstance(model.get("id"), str) or "\0" in model["id"]:
         return
     folder = where.path.parent / model["id"]
-    if model.get("weights", "pretrained") == "pretrained" and model["id"] and folder.is_dir():
+    if model.get("weights", "pretrained") == "pretrained" and model["id"] and os.path.isdir(folder):
         model["id"] = str(folder)
 
 
@@ -248,19 +260,32 @@ def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Ca
     key = place(("prompts", "path")) if place(("prompts", "path")) in where.lines else place(("prompts",))
     info = task_info(content.get("task"))
     looks = info is not None and info.inputs == "picture"
-    if looks and path.is_file():
+    if looks and os.path.isfile(path):  # os.path: a name that no file can have is not there, no error
         told = f"prompts.path: {content['task']} looks at pictures, and {path} is a file"
         raise where.error(key, told, "Give a folder of JPEG or PNG files.")
-    if not looks and path.is_dir():
+    if not looks and os.path.isdir(path):
         told = f"prompts.path: {content.get('task')} reads texts, and {path} is a folder"
         raise where.error(key, told, f"Give one file: {', '.join(READABLE)}.")
-    if not path.exists():
+    if not os.path.exists(path):
         raise where.error(key, f"there is no prompt file {path}", "Paths are taken from the config's folder.")
     prompts["path"] = str(path)
     try:
         prompts["sha256"] = input_sha256(path)
     except HarnessError as error:
         raise where.error(key, f"prompts.path: {error.message.rstrip('.')}", error.hint) from error
+
+
+def _refuse_key(spec: RunSpec) -> None:
+    """The key itself in a spec: it would be stored with every result, also with that of a run which failed of it.
+
+    Raises:
+        Clash: With the section to look at.
+    """
+    variable = spec.server.api_key_env if spec.server is not None else None
+    key = os.environ.get(variable) if variable is not None else None
+    if key and len(key) >= SHORTEST and key in spec.model_dump_json():
+        told = f"the run holds the key that {variable} holds, and is stored with its result"
+        raise Clash(("server",), told, "Let the server read it from its environment.")
 
 
 def _refuse_foreign_inputs(spec: RunSpec) -> None:

@@ -18,6 +18,7 @@ from harness.engines.openai import SAVED_MODEL
 from harness.errors import HarnessError, StoreError
 from harness.measure.base import Progress
 from harness.records import Failure, RunRecord
+from harness.redaction import redacted
 from harness.run.fork_server import ForkServer
 from harness.run.journal import JOURNAL, SAMPLES_FILE, unfinished, whole_record
 from harness.run.lanes import HELD
@@ -227,8 +228,8 @@ def _died(returncode: int | None, timed_out: bool, phase: str, timeout_s: float,
 def _tail(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - STDERR_TAIL_BYTES))
-            return file.read().decode("utf-8", errors="replace")
+            file.seek(max(0, path.stat().st_size - 4 * STDERR_TAIL_BYTES))
+            return redacted(file.read().decode("utf-8", errors="replace"))[-STDERR_TAIL_BYTES:]
     except OSError:
         return ""
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from harness.errors import StoreError
 from harness.measure.siblings import with_strays_rejected
 from harness.power.trace import PowerTrace, read_samples
+from harness.reading import MOST_RECORD_BYTES, read_limited
 from harness.records import Failure, Measurement, RunRecord
 from harness.store.files import RECORD, read_record, write_run
 
@@ -52,7 +53,7 @@ class Journal:
 def unfinished(scratch: Path, failure: Failure = UNTOLD) -> tuple[RunRecord, PowerTrace] | None:
     """The failed record that a journal amounts to, with the samples taken; None where no window was complete."""
     try:
-        lines = [line for line in (scratch / JOURNAL).read_bytes().split(b"\n") if line]
+        lines = [line for line in read_limited(scratch / JOURNAL, MOST_RECORD_BYTES).split(b"\n") if line]
         record = RunRecord.model_validate_json(lines[0])
     except (OSError, IndexError, ValidationError):
         return None

@@ -11,9 +11,16 @@ from typing import Any
 import yaml
 
 from harness.errors import UserInputError
+from harness.reading import MOST_CONFIG_BYTES, read_limited_text
+from harness.redaction import holds_secret
 
 KeyPath = tuple[str | int, ...]
 Lines = dict[KeyPath, int]
+
+MOST_NODES = 200_000  # keys and values, each as often as aliases repeat it; a campaign of 1,000 runs has 20,000
+DEEPEST = 40
+LONGEST_NUMBER = 100  # characters; whole numbers and times of a megabyte take minutes to convert
+_NUMBERS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
 
 
 @dataclass(frozen=True)
@@ -47,17 +54,25 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         UserInputError: With file and line: no such file, not YAML, a key given twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_limited_text(path, MOST_CONFIG_BYTES)
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
         hint = f"Did you mean {path.parent / near[0]}?" if near else "The shipped ones are under configs/."
         raise UserInputError(f"There is no config {path}.", hint) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserInputError(f"Cannot read {path}: {error}.", "A config is a UTF-8 text file in YAML.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserInputError(f"Cannot read {path}: {reason}.", "A config is a UTF-8 text file in YAML.") from error
+    if holds_secret(text):
+        line = next((number for number, each in enumerate(text.split("\n"), 1) if holds_secret(each)), 1)
+        raise UserInputError(
+            f"{path}:{line}: a text holds a key or a token.",
+            "Configs are stored with results: let the program read it from its environment (server.api_key_env).",
+        )
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
     except RecursionError:
-        raise UserInputError(f"{path}: nested too deeply.", "A config has no more than a handful of levels.") from None
+        raise _too_deep(path) from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserInputError(
@@ -65,32 +80,68 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         ) from error
     except yaml.YAMLError as error:
         raise UserInputError(f"{path}: not valid YAML: {error}.", "Check for stray control characters.") from error
-    lines: Lines = {}
     if node is None:
-        return None, lines
-    _note_lines(path, node, (), lines, frozenset())
+        return None, {}
+    reader = _Reader(path)
+    reader.look_at(node, (), frozenset())
     try:
-        return yaml.safe_load(text), lines
-    except (yaml.YAMLError, ValueError, TypeError) as error:
+        return loader.construct_document(node), reader.lines
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise UserInputError(f"{path}: not valid YAML: {error}.", "Only plain YAML values are accepted.") from error
 
 
-def _note_lines(path: Path, node: yaml.Node, key: KeyPath, lines: Lines, above: frozenset[int]) -> None:
-    """Remember the line of every key. A key given twice would silently win or lose: refuse it."""
-    if id(node) in above:
-        raise UserInputError(f"{path}:{node.start_mark.line + 1}: an alias refers to itself.", "Remove the alias.")
-    above = above | {id(node)}
-    lines.setdefault(key, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
+def _too_deep(path: Path) -> UserInputError:
+    return UserInputError(f"{path}: nested too deeply.", "A config has no more than a handful of levels.")
+
+
+class _Reader:
+    """Walks a document as it is once aliases are replaced: notes the line of every key, refuses what is no config."""
+
+    def __init__(self, path: Path) -> None:
+        self.lines: Lines = {}
+        self._path = path
+        self._seen = 0
+
+    def look_at(self, node: yaml.Node, key: KeyPath, above: frozenset[int]) -> None:
+        """A node and all below it; its own line is that of its key."""
+        if id(node) in above:
+            raise self._error(node, "an alias refers to itself", "Remove the alias.")
+        self._seen += 1
+        if self._seen > MOST_NODES:  # a few aliases of aliases stand for billions of values
+            hint = "Are there aliases of aliases? Write fewer, or several configs."
+            raise UserInputError(f"{self._path} stands for more than {MOST_NODES:,} values.", hint)
+        if len(key) > DEEPEST:
+            raise _too_deep(self._path)
+        above = above | {id(node)}
+        self.lines.setdefault(key, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            self._look_at_keys(node, key, above)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                self.look_at(value, (*key, index), above)
+        else:
+            self._look_at_text(node)
+
+    def _look_at_keys(self, node: yaml.MappingNode, key: KeyPath, above: frozenset[int]) -> None:
+        """A key given twice would silently win or lose."""
         seen: set[str] = set()
         for key_node, value in node.value:
-            name = str(key_node.value)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self._error(key_node, "a key is a list or a mapping", "Keys are plain words.")
+            self._look_at_text(key_node)
+            name = key_node.value
             if name in seen and name != "<<":
-                line = key_node.start_mark.line + 1
-                raise UserInputError(f"{path}:{line}: the key '{name}' is given twice.", "Keep one of them.")
+                raise self._error(key_node, f"the key '{name}' is given twice", "Keep one of them.")
             seen.add(name)
-            lines[(*key, name)] = key_node.start_mark.line + 1
-            _note_lines(path, value, (*key, name), lines, above)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _note_lines(path, value, (*key, index), lines, above)
+            self.lines[(*key, name)] = key_node.start_mark.line + 1
+            self.look_at(value, (*key, name), above)
+
+    def _look_at_text(self, node: yaml.Node) -> None:
+        text = node.value
+        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+            raise self._error(node, "a text holds a NUL or half a Unicode character", "Write the character itself.")
+        if len(text) > LONGEST_NUMBER and node.tag in _NUMBERS:
+            raise self._error(node, f"a number of {len(text):,} characters", f"{LONGEST_NUMBER} are more than enough.")
+
+    def _error(self, node: yaml.Node, message: str, hint: str) -> UserInputError:
+        return UserInputError(f"{self._path}:{node.start_mark.line + 1}: {message}.", hint)

@@ -1,6 +1,8 @@
 """The only file that knows DuckDB: Parquet columns, tables in memory that Parquet keeps, typed CSV lines.
 
 One process holds a DuckDB database file, so nothing is kept in one: files are written, and queried where they lie.
+A connection that reads files reaches those and nothing else, loads no extension, and has limits: 12 kB of Parquet can
+stand for 20 GB.
 """
 
 from __future__ import annotations
@@ -8,16 +10,27 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
 
 from harness.errors import StoreError
+from harness.reading import MOST_TRACE_BYTES
 from harness.stats import FloatArray
+
+MOST_ROWS = 50_000_000  # of a Parquet file: a day of eight boards, sampled every 20 ms, has 35 million
+MOST_TEXT_CHARACTERS = 1 << 29  # of one column of prompts
+MOST_MEMORY = "4GB"  # for a query over a file that others made
+Taken = TypeVar("Taken")
+_NO_EXTENSIONS = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+}
 
 
 def write_parquet(path: Path, columns: Mapping[str, FloatArray], casts: Mapping[str, str]) -> None:
@@ -48,9 +61,9 @@ def read_parquet(path: Path) -> dict[str, FloatArray]:
     """All columns as float64, NULL as NaN.
 
     Raises:
-        StoreError: The file cannot be read as Parquet.
+        StoreError: The file cannot be read as Parquet, or holds more than is read.
     """
-    columns = _run(path, f"SELECT * FROM read_parquet({_quoted(path)})").fetchnumpy()
+    columns = _run(path, lambda found: found.fetchnumpy(), "SELECT * FROM read_parquet($file)")
     try:
         return {
             name: np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan).astype(np.float64)
@@ -66,7 +79,7 @@ def read_column_names(path: Path) -> list[str]:
     Raises:
         StoreError: The file cannot be read as Parquet.
     """
-    rows = _run(path, f"DESCRIBE SELECT * FROM read_parquet({_quoted(path)})").fetchall()
+    rows = _run(path, lambda found: found.fetchall(), "DESCRIBE SELECT * FROM read_parquet($file)")
     return [str(row[0]) for row in rows]
 
 
@@ -74,11 +87,21 @@ def read_column(path: Path, column: str) -> list[str]:
     """One column of a Parquet file as text; a row without a value is an empty text, so that columns stay side by side.
 
     Raises:
-        StoreError: The file cannot be read as Parquet, or has no such column.
+        StoreError: The file cannot be read as Parquet, has no such column, or holds more than is read.
     """
+
+    def texts(found: Any) -> list[str]:
+        kept: list[str] = []
+        left = MOST_TEXT_CHARACTERS
+        while rows := found.fetchmany(2048):
+            kept += (str(row[0]) for row in rows)
+            left -= sum(len(text) for text in kept[-len(rows) :])
+            if left < 0:
+                raise StoreError(f"{path} holds more text than is read.", "Give fewer or shorter prompts.")
+        return kept
+
     name = '"' + column.replace('"', '""') + '"'
-    query = f"SELECT coalesce(CAST({name} AS VARCHAR), '') FROM read_parquet({_quoted(path)})"
-    return [str(row[0]) for row in _run(path, query).fetchall()]
+    return _run(path, texts, f"SELECT coalesce(CAST({name} AS VARCHAR), '') FROM read_parquet($file)")
 
 
 _STRETCHES = """
@@ -104,8 +127,9 @@ def read_stretches(files: Sequence[Path], count: int) -> list[tuple[Path, int, i
     if not files:
         return []
     try:
-        with duckdb.connect(":memory:") as connection:
-            rows = connection.execute(_STRETCHES, {"files": [str(file) for file in files], "count": count}).fetchall()
+        with _reaching(files) as connection:
+            named = [_pattern(file) for file in files]
+            rows = connection.execute(_STRETCHES, {"files": named, "count": count}).fetchall()
     except duckdb.Error as error:
         raise StoreError(f"Cannot read {files[0]}: {_first_line(error)}", "Is it a trace of the harness?") from error
     return [(Path(file), source, stretch, power_w) for file, source, stretch, power_w in rows]
@@ -122,7 +146,7 @@ class Table:
         """
         self._columns = dict(columns)
         self._names = ", ".join(f'"{name}"' for name in columns)
-        self._connection = duckdb.connect(":memory:")
+        self._connection = duckdb.connect(":memory:", config=_NO_EXTENSIONS)
         self._connection.execute("SET pandas_analyze_sample = 0")  # columns of text are text, whatever they look like
         declared = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
         self._connection.execute(f"CREATE TABLE runs ({declared})")
@@ -141,8 +165,8 @@ class Table:
             replaced = ", ".join(f'${name} AS "{name}"' for name in instead)
             self._connection.execute(
                 f"INSERT INTO runs SELECT {self._names} FROM (SELECT * REPLACE ({replaced}) "
-                f"FROM read_parquet({_quoted(path)}))",
-                dict(instead),
+                "FROM read_parquet($this_file))",
+                {**instead, "this_file": _pattern(path)},
             )
         except duckdb.Error as error:
             raise StoreError(f"Cannot read {path}: {_first_line(error)}", "Is it a Parquet file?") from error
@@ -219,11 +243,11 @@ def read_csv_lines(
         longest = max(map(len, lines), default=0)
         try:
             path.write_bytes(b"\n".join(lines) + b"\n")
-            with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+            with duckdb.connect(":memory:", config={**_NO_EXTENSIONS, "threads": 1}) as connection:
                 connection.execute(
-                    f"CREATE TABLE read AS SELECT * FROM read_csv({_quoted(path)}, columns=$types, header=false, "
-                    "auto_detect=false, delim=',', quote='\"', escape='\"', new_line='\\n', store_rejects=true, "
-                    "rejects_limit=0, null_padding=false, strict_mode=true, parallel=false, "
+                    f"CREATE TABLE read AS SELECT * FROM read_csv({_literal(_pattern(path))}, columns=$types, "
+                    "header=false, auto_detect=false, delim=',', quote='\"', escape='\"', new_line='\\n', "
+                    "store_rejects=true, rejects_limit=0, null_padding=false, strict_mode=true, parallel=false, "
                     f"max_line_size={max(2 * longest, 2_097_152)})",
                     {"types": dict(types)},
                 )
@@ -260,15 +284,45 @@ def _plain(values: Any, sql_type: str) -> np.ndarray[Any, Any]:
     return np.array(np.ma.filled(masked.astype(np.float64), np.nan))
 
 
-def _run(path: Path, query: str) -> Any:
+def _run(path: Path, take: Callable[[Any], Taken], query: str) -> Taken:
+    """What `take` makes of a query over one file, $file."""
     try:
-        return duckdb.connect(":memory:").execute(query)
+        if path.stat().st_size > MOST_TRACE_BYTES:
+            raise StoreError(f"{path} is larger than {MOST_TRACE_BYTES >> 20:,} MiB, the most that is read.", "Cut it.")
+        with _reaching([path]) as connection:
+            file = {"file": _pattern(path)}
+            counted = connection.execute("SELECT num_rows FROM parquet_file_metadata($file)", file).fetchall()
+            if counted[0][0] > MOST_ROWS:
+                told = f"{path} holds {counted[0][0]:,} rows, and no more than {MOST_ROWS:,} are read."
+                raise StoreError(told, "Cut it.")
+            return take(connection.execute(query, file))
+    except OSError as error:
+        raise StoreError(f"Cannot read {path}: {error.strerror or error}.", "Is it a Parquet file?") from error
     except duckdb.Error as error:
         raise StoreError(f"Cannot read {path}: {_first_line(error)}", "Is it a Parquet file?") from error
 
 
+def _reaching(files: Sequence[Path]) -> Any:
+    """DuckDB with access to these files alone, which no statement can widen again."""
+    connection = duckdb.connect(":memory:", config={**_NO_EXTENSIONS, "memory_limit": MOST_MEMORY})
+    named = (_literal(name) for file in files for name in dict.fromkeys((str(file), _pattern(file))))
+    connection.execute(f"SET allowed_paths=[{', '.join(named)}]")
+    connection.execute("SET enable_external_access=false")
+    connection.execute("SET lock_configuration=true")
+    return connection
+
+
+def _pattern(path: Path) -> str:
+    """A path as read_parquet takes it: a pattern, in which `a[1].parquet` would mean `a1.parquet`."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+    return _literal(str(path))
 
 
 def _reason(error: Exception) -> str:

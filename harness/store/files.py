@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from pydantic import ValidationError
 from harness.errors import StoreError
 from harness.frozen import Frozen
 from harness.power.trace import COLUMNS, PowerTrace
+from harness.reading import MOST_RECORD_BYTES, read_limited_text
 from harness.records import SCHEMA_VERSION, RunRecord
 from harness.store.duck import read_parquet, write_parquet
 
@@ -37,6 +39,7 @@ SUPERSEDED = ".superseded"
 SCRATCH_PREFIX = ".scratch-"
 LOCK = ".lock"
 Stored = TypeVar("Stored", bound=Frozen)
+_HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -253,9 +256,10 @@ def read_text(path: Path) -> str:
         StoreError: It cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_limited_text(path, MOST_RECORD_BYTES)
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"Cannot read {path}: {error}.", "Is the file whole and readable?") from error
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"Cannot read {path}: {reason}.", "Is the file whole and readable?") from error
 
 
 def parse_stored(text: str, kind: type[Stored], where: str, remedy: str) -> Stored:
@@ -272,6 +276,8 @@ def parse_stored(text: str, kind: type[Stored], where: str, remedy: str) -> Stor
     """
     try:
         content = json.loads(text)
+        if _HALF_A_CHARACTER.search(text):  # half of one can be read, and never written again
+            json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond what Python reads
         raise StoreError(f"{where} is not a whole JSON document: {error}.", remedy) from error
     version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION

@@ -26,6 +26,7 @@ import harness
 from harness.campaign import CampaignOptions
 from harness.errors import StoreError
 from harness.frozen import Frozen
+from harness.reading import MOST_RECORD_BYTES, read_limited
 from harness.store.files import RECORD
 
 MANIFEST = "manifest.jsonl"
@@ -183,7 +184,7 @@ def read_manifest(campaign_folder: Path) -> Manifest | None:
     if not path.exists():
         return None
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_limited(path, MOST_RECORD_BYTES).split(b"\n")
     except OSError as error:
         raise StoreError(f"Cannot read {path}: {error.strerror}.", "Is the file readable?") from error
     starts: list[Started] = []

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import StoreError, UserInputError
+from harness.reading import MOST_TABLE_BYTES, MOST_TRACE_BYTES, read_limited
 from harness.specs import PromptSpec
 from harness.tasks.columns import Column, choose_column
 
@@ -59,7 +60,7 @@ def refuse_changed(path: Path, sha256: str | None, digest: Callable[[Path], str]
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_limited(path, MOST_TRACE_BYTES if path.suffix.lower() == ".parquet" else MOST_TABLE_BYTES)
     except FileNotFoundError as error:
         raise UserInputError(f"There is no prompt file {path}.", f"Relative paths start at {Path.cwd()}.") from error
     except OSError as error:
@@ -94,9 +95,10 @@ def _jsonl_texts(path: Path, wanted: Column) -> Iterator[str]:
             continue
         try:
             value = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also numbers and nesting beyond what Python reads
+            told = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
             raise UserInputError(
-                f"Line {number} of {path} is not JSON: {error.msg} at character {error.pos + 1}.",
+                f"Line {number} of {path} is not JSON: {told}.",
                 "Each line has to be one JSON object, or one JSON string.",
             ) from error
         if isinstance(value, dict):

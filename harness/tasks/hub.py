@@ -84,6 +84,10 @@ def _import_datasets() -> Any:
             "pip install datasets, or save the prompts to a file and use kind: file.",
         ) from error
     datasets.disable_progress_bars()
+    if hasattr(
+        datasets.config, "HF_DATASETS_TRUST_REMOTE_CODE"
+    ):  # before 4.0 a variable could allow datasets' own code
+        datasets.config.HF_DATASETS_TRUST_REMOTE_CODE = False
     return datasets
 
 

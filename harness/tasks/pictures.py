@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelUnavailable, UserInputError
+from harness.reading import MOST_PICTURE_BYTES, read_limited
 
 SIZE = (640, 480)  # pixels, width and height: what the study resized every picture to
 QUALITY = 90
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow opens others by other programs: EPS by Ghostscript
 
 _WORDS = ("harbour", "kitchen", "orchard", "library", "station", "meadow", "workshop", "bridge", "market", "tunnel")
 
@@ -85,7 +88,7 @@ def read(path: Path) -> bytes:
         UserInputError: It cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_limited(path, MOST_PICTURE_BYTES)
     except OSError as error:
         raise UserInputError(f"Cannot read the picture {path}: {error.strerror}.", "Give a readable file.") from error
 
@@ -103,25 +106,31 @@ def decoded(picture: bytes, name: str) -> Any:
     """A Pillow picture in RGB. `name` is what an error calls it.
 
     Raises:
-        UserInputError: The bytes are not a picture that Pillow opens.
+        UserInputError: The bytes are not a picture of FORMATS, or one of more pixels than Pillow thinks sound (89 M).
         ModelUnavailable: Pillow is not installed.
     """
     with _named(name):
-        return _pillow("Image").open(io.BytesIO(picture)).convert("RGB")
+        return _pillow("Image").open(io.BytesIO(picture), formats=FORMATS).convert("RGB")
 
 
 def refuse_no_picture(picture: bytes, name: str) -> None:
     """A picture by its header, which is quick; the rest is not looked at. Arguments and errors as of `decoded`."""
     with _named(name):
-        _pillow("Image").open(io.BytesIO(picture))
+        _pillow("Image").open(io.BytesIO(picture), formats=FORMATS)
 
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    bomb = _pillow("Image").DecompressionBombError
+    image_module = _pillow("Image")
+    too_large = (image_module.DecompressionBombError, image_module.DecompressionBombWarning)
     try:
-        yield
-    except (OSError, ValueError, SyntaxError, bomb) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", image_module.DecompressionBombWarning)
+            yield
+    except too_large as error:
+        raise UserInputError(f"{name} has too many pixels.", "Make it smaller than 89 million pixels.") from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise UserInputError(f"{name} is not a picture that can be opened.", "Give JPEG or PNG files.") from error
 
 

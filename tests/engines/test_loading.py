@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from harness.engines.loading import load_failure_named, memory_shortage_named  # noqa: E402
-from harness.errors import ModelUnavailable, OutOfMemory  # noqa: E402
-from harness.specs import RunSpec  # noqa: E402
+from harness.engines.loading import load_failure_named, locate_model, memory_shortage_named  # noqa: E402
+from harness.errors import HarnessError, ModelUnavailable, OutOfMemory  # noqa: E402
+from harness.specs import ModelSpec, RunSpec  # noqa: E402
 
 SPEC = RunSpec.model_validate(
     {
@@ -58,3 +62,19 @@ def caused(message: str) -> ValueError:
         error = ValueError(message)
         error.__cause__ = cause
         return error
+
+
+def test_an_index_cannot_name_files_elsewhere_or_pickles(tmp_path: Path) -> None:
+    for name in ("config.json", "model-1.safetensors"):
+        (tmp_path / name).write_bytes(b"{}")
+
+    def told(name: str) -> str:
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+        with pytest.raises(HarnessError) as caught:
+            locate_model(ModelSpec(id=str(tmp_path)), "config.json")
+        return caught.value.message
+
+    assert "names a file that is not beside it: ../../other.safetensors" in told("../../other.safetensors")
+    assert "can run code when they are opened" in told("model-1.bin")
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-1.safetensors"}}')
+    assert locate_model(ModelSpec(id=str(tmp_path)), "config.json").name == os.fspath(tmp_path)

@@ -159,8 +159,12 @@ def test_a_command_that_holds_the_key_is_refused(tmp_path: Path) -> None:
         Server(options, "m", tmp_path / "server.log", {}, "s3cret-key").start()
 
 
-def test_a_server_that_listens_beyond_the_machine_says_so(tmp_path: Path) -> None:
+def test_a_server_that_others_can_reach_is_refused_unless_the_config_allows_it(tmp_path: Path) -> None:
     server = server_of(tmp_path, host="0.0.0.0")
+    with pytest.raises(UserInputError, match=r"listens beyond this machine \(0\.0\.0\.0:\d+\)"):
+        server.start()
+    assert server.pids() == frozenset()
+    server = server_of(tmp_path, host="0.0.0.0", allow_exposed=True)
     try:
         server.start()
         assert [caveat.code for caveat in server.caveats()] == ["server-exposed"]
@@ -186,6 +190,7 @@ def test_a_server_on_another_machine_is_refused_unless_the_sources_are_its() -> 
         ({"command": ("vllm",)}, "needs {port}"),
         ({"command": ("vllm", "{port}", "--api-key", "x")}, "must hold no key"),
         ({"command": ("vllm", "{port}", "--api-key=x")}, "must hold no key"),
+        ({"command": ("env", "HF_TOKEN=x", "vllm", "{port}")}, "must hold no key"),
         ({"extra_body": {"Authorization": "x"}}, "must hold no key"),
         ({"command": (), "base_url": "http://user:pw@127.0.0.1:1"}, "no user, password"),
         ({"command": (), "base_url": "127.0.0.1:8000"}, "must be like http"),

@@ -300,8 +300,9 @@ def test_the_step_that_was_found_and_its_holes_are_told(tmp_path: Path) -> None:
 def test_a_mean_lies_between_the_hours_it_is_of(values: list[float], first: float, second: float) -> None:
     rows = [["timestamp", "g/kWh"]] + [[(NOON + i * HOUR).isoformat(), repr(v)] for i, v in enumerate(values)]
     whole = len(values) * HOUR
-    start, end = sorted((NOON + first * whole, NOON + second * whole))
-    found = parse_hourly(Path("x.csv"), rows).during(start, min(end, NOON + whole - timedelta(seconds=1)))
+    last = NOON + whole - timedelta(seconds=1)
+    start, end = sorted((min(NOON + first * whole, last), min(NOON + second * whole, last)))
+    found = parse_hourly(Path("x.csv"), rows).during(start, end)
     assert min(values) <= found.value <= max(values)
 
 

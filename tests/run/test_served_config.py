@@ -50,7 +50,7 @@ def test_a_list_of_loads_makes_a_run_for_each(tmp_path: Path) -> None:
         ("concurrency: [1, 8]", "concurency: 1", "concurrency"),
         ("concurrency: [1, 8]", "concurrency: 0", "greater than or equal to 1"),
         ('base_url: "http://127.0.0.1:8000"', "health_path: /x", "needs a command that starts it"),
-        ('base_url: "http://127.0.0.1:8000"', 'base_url: "http://me:pw1234@127.0.0.1:8000"', "no user, password"),
+        ('base_url: "http://127.0.0.1:8000"', 'base_url: "http://me:pw1234@127.0.0.1:8000"', "holds a key or a token"),
         ("engine: openai", "engine: transformers", "no other engine has one"),
         ("task: text-generation", "task: fill-mask", "The engine openai cannot do fill-mask"),
         ("sources: simulated", "sources: simulated\n  batch_size: 4", "makes its batches itself"),
