@@ -50,10 +50,14 @@ class Watch:
         self._slowest_s = max(self._slowest_s, time.monotonic() - start_s)
         faulthandler.cancel_dump_traceback_later()
 
+    @property
+    def count(self) -> int:
+        return sum(self._counts.values())
+
     def tell(self) -> None:
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
-            f"{self._target.name:16} {sum(self._counts.values()):7,} inputs {self._counts[True]:7,} read "
+            f"{self._target.name:16} {self.count:7,} inputs {self._counts[True]:7,} read "
             f"{self._counts[False]:7,} refused   slowest {self._slowest_s:6.2f} s   peak {peak_mb:5.0f} MB   "
             f"in all {time.monotonic() - self._began_s:6.0f} s",
             flush=True,
@@ -96,10 +100,13 @@ def by_atheris(target: str, examples: int) -> None:
         (corpus / f"{hash(content):x}").write_bytes(content)
 
     keep()
-    import atexit
 
-    atexit.register(watch.tell)
-    atheris.Setup(["fuzz", f"-runs={examples}", "-max_len=65536", "-verbosity=0", str(corpus)], watch.run)
+    def run(content: bytes) -> None:
+        watch.run(content)
+        if watch.count == examples:  # libFuzzer ends the process itself, without a word to Python
+            watch.tell()
+
+    atheris.Setup(["fuzz", f"-runs={examples}", "-max_len=65536", "-verbosity=0", str(corpus)], run)
     os.chdir(corpus)  # what it finds is left there
     atheris.Fuzz()
 

@@ -17,8 +17,8 @@ from harness.run.executors import SubprocessExecutor
 from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
 from harness.store.files import RECORD, read_record
 
-# The config reader would never let it through: no file has such a name, and the worker does not expect it.
-IMPOSSIBLE = PromptSpec(kind="file", path="a\0b.txt")
+# The config reader would never let it through: there is no such user, and the worker does not expect it.
+IMPOSSIBLE = PromptSpec(kind="file", path="~no-such-user/b.txt")
 
 
 def endless(timeout_s: float = 60.0) -> RunSpec:

@@ -124,7 +124,7 @@ def test_every_executor_keeps_the_same_contract(executor: Executor, tmp_path: Pa
     assert mine is not None
     assert np.array_equal(trace.rows, mine.rows, equal_nan=True)
 
-    impossible = spec(prompts=PromptSpec(kind="file", path="a\0b.txt"))
+    impossible = spec(prompts=PromptSpec(kind="file", path="~no-such-user/b.txt"))
     failure = run(executor, impossible, tmp_path / "impossible").failure
     assert failure is not None
     assert (failure.kind, failure.phase) == ("exception", "read prompts")
