@@ -23,7 +23,7 @@ def record_of(model: str = "small", energy_j: float = 3000.0, batch: int = 4, **
     """Two equal windows of 100 generations and 2,900 J at work, unless told otherwise: 29 J each."""
     measurements = (measurement_of(source_energy_of(energy_j=energy_j)),) * 2
     content: dict[str, Any] = {
-        "run_id": f"{model}-{batch}-{energy_j:g}",
+        "run_id": f"{model.replace('/', '-')}-{batch}-{energy_j:g}",
         "campaign": "tests",
         "origin": "simulated",
         "spec": run_spec(model={"id": model}, batch_size=batch),

@@ -76,7 +76,10 @@ def test_a_design_without_noise_is_recovered_exactly_in_any_units(beta, u, scale
     assert fit.left_out == pytest.approx(np.zeros(8), abs=1e-4 * (1 + scale))
 
 
-@given(rows=st.lists(st.tuples(st.floats(0, 10), st.floats(1, 10)), min_size=5, max_size=9), seed=st.integers(0, 99))
+COUNTS = st.integers(0, 1000).map(lambda count: count / 100)  # of one order: 1e-68 beside 1 alone decides the slope
+
+
+@given(rows=st.lists(st.tuples(COUNTS, st.floats(1, 10)), min_size=5, max_size=9), seed=st.integers(0, 99))
 def test_left_out_residuals_are_those_of_a_fit_without_the_row(rows, seed):
     design = np.array([[1.0, x] for x, _ in rows])
     u = np.array([each for _, each in rows])
