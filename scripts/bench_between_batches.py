@@ -25,7 +25,8 @@ from harness.errors import HarnessError
 from harness.measure.session import Session
 from harness.records import WorkCounts
 from harness.run.sources import opened_sources
-from harness.specs import MeasureSpec, SimulatedNodeSpec, SourcesSpec
+from harness.simulated_node import SimulatedNodeSpec
+from harness.specs import MeasureSpec, SourcesSpec
 
 BATCH_S = 0.004
 

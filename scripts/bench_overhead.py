@@ -35,7 +35,8 @@ from harness.power.host import CodeCarbonMeter
 from harness.power.sampler import ProcessSampler, SourceFactory
 from harness.run.environment import describe_environment
 from harness.run.sources import OpenedSources, opened_sources
-from harness.specs import ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+from harness.simulated_node import SimulatedNodeSpec
+from harness.specs import ModelSpec, RunSpec, SourcesSpec, TextOptions
 from harness.tasks.base import endless_batches
 from harness.tasks.prompts import load_requests
 

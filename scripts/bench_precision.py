@@ -37,7 +37,8 @@ from harness.measure.summary import summarize
 from harness.power.sampler import VirtualSampler
 from harness.run.sources import OpenedSources, opened_sources
 from harness.run.worker import EngineWorkload
-from harness.specs import ImageOptions, ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+from harness.simulated_node import SimulatedNodeSpec
+from harness.specs import ImageOptions, ModelSpec, RunSpec, SourcesSpec, TextOptions
 from harness.stats import repeatability
 from harness.tasks.base import endless_batches
 from harness.tasks.prompts import load_requests

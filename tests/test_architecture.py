@@ -31,7 +31,9 @@ stats
 frozen
 campaign
 serving
+simulated_node
 specs
+served_records
 records
 imported
 store.duck

@@ -24,7 +24,8 @@ from harness.records import (
     WorkCounts,
     json_schema,
 )
-from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SimulatedNodeSpec, SourcesSpec
+from harness.simulated_node import SimulatedNodeSpec
+from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SourcesSpec
 from harness.stats import repeatability
 
 FILE = {"kind": "file", "path": "/data/prompts.txt", "sha256": "ab" * 32}

@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.measure.served_caveats import energy_text, reasons_text
-from harness.records import Percentiles, RunRecord, Served, ServedPhase
+from harness.records import RunRecord
+from harness.served_records import Percentiles, Served, ServedPhase
 from harness.units import format_plus_minus, format_significant
 
 MS_PER_S = 1000

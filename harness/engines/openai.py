@@ -20,7 +20,8 @@ from harness.engines.stream import ask
 from harness.errors import ModelUnavailable, UserInputError
 from harness.measure.served import Attempt
 from harness.own_process import own_command, own_environment
-from harness.records import Caveat, ServerInfo
+from harness.records import Caveat
+from harness.served_records import ServerInfo
 from harness.specs import RunSpec, TextOptions
 from harness.tasks.base import Request
 

@@ -21,8 +21,9 @@ from harness.engines.endpoint import Endpoint, answer_until
 from harness.errors import HarnessError, UserInputError
 from harness.own_process import own_command
 from harness.power.processes import family
-from harness.records import Caveat, ServerInfo
+from harness.records import Caveat
 from harness.redaction import redacted
+from harness.served_records import ServerInfo
 from harness.serving import MODEL, PORT, ServerOptions
 
 POLL_S = 0.2

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.records import Percentiles, Served, WorkCounts
+from harness.records import WorkCounts
+from harness.served_records import Percentiles, Served
 from harness.serving import ServerOptions
 
 MOST_TOKENS_PER_S = 5000  # of one answer: five times the 1,000 that NVIDIA told of DGX B200 (technical blog, May 2025)

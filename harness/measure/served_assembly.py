@@ -17,7 +17,8 @@ from harness.measure.steady import SteadyReadings
 from harness.measure.uncertainty import combined_u_j
 from harness.measure.window import WindowReadings
 from harness.power.trace import PowerTrace
-from harness.records import Measurement, ServedPhase, SourceEnergy, SourceInfo, UncertaintyTerm
+from harness.records import Measurement, SourceEnergy, SourceInfo, UncertaintyTerm
+from harness.served_records import ServedPhase
 from harness.specs import MeasureSpec
 
 TruthOf = Callable[[SourceInfo], TrueEnergy | None]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from harness.records import Caveat, Served
+from harness.records import Caveat
+from harness.served_records import Served
 
 KEPT_FRACTION = 0.95  # of the load that was asked for
 QUEUE_SD = 3.0  # Poisson standard deviations of the requests sent, beyond which a queue grows

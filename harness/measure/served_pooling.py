@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from harness.measure.served import Account, percentiles
-from harness.records import Served, ServedPhase
+from harness.served_records import Served, ServedPhase
 
 
 def pooled(accounts: Sequence[Account], totals: tuple[int, dict[str, int]]) -> Served | None:

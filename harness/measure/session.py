@@ -29,7 +29,8 @@ from harness.power.base import PowerSource, ReferenceMeter, ReferenceReading
 from harness.power.profiles import unseen_fraction
 from harness.power.sampler import Sampler
 from harness.power.trace import PowerTrace
-from harness.records import Caveat, IdlePower, Measurement, Served, ServedPhase, SourceInfo, WarmUp, WorkCounts
+from harness.records import Caveat, IdlePower, Measurement, SourceInfo, WarmUp, WorkCounts
+from harness.served_records import Served, ServedPhase
 from harness.specs import MeasureSpec
 from harness.stats import Estimate
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from harness.engines.base import Loadable
 from harness.engines.openai import OpenAIEngine
 from harness.measure.session import SessionResult
-from harness.records import Caveat, Measurement, Served
+from harness.records import Caveat, Measurement
 from harness.run.sources import OpenedSources
+from harness.served_records import Served
 from harness.specs import RunSpec
 
 

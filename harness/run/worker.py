@@ -29,23 +29,14 @@ from harness.measure.session import Session, SessionResult
 from harness.measure.summary import host_energy, summarize
 from harness.power.base import ReferenceMeter
 from harness.power.host import CodeCarbonMeter
-from harness.records import (
-    Attempts,
-    Caveat,
-    CrossCheck,
-    Environment,
-    Failure,
-    Preparation,
-    RunRecord,
-    SourceInfo,
-    WorkCounts,
-)
+from harness.records import Caveat, CrossCheck, Environment, Failure, Preparation, RunRecord, SourceInfo, WorkCounts
 from harness.run.doubts import of_cuts, of_engine, of_prompts, of_references, of_weights
 from harness.run.engine_choice import cuda_version_of, engine_of, save_images, template_of
 from harness.run.environment import describe_environment
 from harness.run.journal import SAMPLES_FILE, UNTOLD, Journal
 from harness.run.lanes import HELD, HOLD
 from harness.run.sources import OpenedSources, opened_sources, refuse_shared, served_pids
+from harness.served_records import Attempts
 from harness.specs import RunSpec
 from harness.store.files import write_run
 from harness.tasks.base import Request, endless_batches

@@ -27,7 +27,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.specs import FaultKind, SimulatedFault
+from harness.simulated_node import FaultKind, SimulatedFault
 
 NVML_ERROR_TIMEOUT, NVML_ERROR_GPU_IS_LOST = 10, 15
 LOADS: tuple[FaultKind, ...] = ("foreign-load", "hidden-load")

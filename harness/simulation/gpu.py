@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Literal
 
 from harness.clock import Clock, RealClock
+from harness.simulated_node import SimulatedFault
 from harness.simulation.faults import BoardFaults, utc_stepped_s
 from harness.simulation.load import FileLoadLog, LoadLog, MemoryLoadLog
 from harness.simulation.power import PowerModel, TruePowerModel
 from harness.simulation.profiles import GpuProfile, board, steady
-from harness.specs import SimulatedFault
 
 GAIN_SD = 0.05 / math.sqrt(3)
 OFFSET_SD_W = 3.0 / math.sqrt(3)

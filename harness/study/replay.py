@@ -21,7 +21,8 @@ from harness.footprint.accountings import accounted
 from harness.frozen import Frozen
 from harness.records import RunRecord
 from harness.run.config import Plan
-from harness.specs import Accounting, MeasureSpec, ReplaySpec, RunSpec, SimulatedNodeSpec, SourcesSpec
+from harness.simulated_node import SimulatedNodeSpec
+from harness.specs import Accounting, MeasureSpec, ReplaySpec, RunSpec, SourcesSpec
 from harness.stats import Estimate
 from harness.study.catalog import INFERENCES, TASKS, Published, published, study_models
 from harness.study.cells import Cell, known_cells, study_datasets

@@ -24,7 +24,8 @@ from harness.power.sampler import VirtualSampler
 from harness.records import Measurement, SourceInfo, Summary
 from harness.run.sources import opened_sources
 from harness.run.worker import EngineWorkload, execute
-from harness.specs import RunSpec, SimulatedFault
+from harness.simulated_node import SimulatedFault
+from harness.specs import RunSpec
 from harness.tasks.base import Request, endless_batches
 
 REQUESTS = tuple(Request(index, "five words make a prompt") for index in range(20))

@@ -19,11 +19,13 @@ from harness.measure.served_assembly import failed_apart
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import summarize
 from harness.power.sampler import VirtualSampler
-from harness.records import Attempts, RunRecord, Summary
+from harness.records import RunRecord, Summary
 from harness.run.sources import opened_sources, refuse_shared
+from harness.served_records import Attempts
 from harness.serving import ServerOptions
+from harness.simulated_node import SimulatedNodeSpec
 from harness.simulation.gpu import SimulatedNode
-from harness.specs import MeasureSpec, RunSpec, SimulatedNodeSpec, SourcesSpec
+from harness.specs import MeasureSpec, RunSpec, SourcesSpec
 from harness.units import format_significant
 
 OPTIONS = ServerOptions(base_url="http://127.0.0.1:1", concurrency=2)

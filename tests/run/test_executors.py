@@ -14,7 +14,8 @@ from campaigns import SHORT, spec_of
 from harness.measure.base import Progress
 from harness.records import RunRecord
 from harness.run.executors import SubprocessExecutor
-from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+from harness.simulated_node import SimulatedNodeSpec
+from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SourcesSpec, TextOptions
 from harness.store.files import RECORD, read_record
 
 # The config reader would never let it through: there is no such user, and the worker does not expect it.

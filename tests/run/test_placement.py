@@ -11,7 +11,8 @@ from harness.run.placement import Node, Version, cluster_lanes, refuse_other_ver
 from harness.run.retries import Attempt
 from harness.run.sources import opened_sources
 from harness.serving import ServerOptions
-from harness.specs import ModelSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+from harness.simulated_node import SimulatedNodeSpec
+from harness.specs import ModelSpec, RunSpec, SourcesSpec, TextOptions
 
 NODES = (
     Node("a" * 56, frozenset({"A100"}), 4),

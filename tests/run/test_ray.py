@@ -24,7 +24,8 @@ from command import harness as harness_command
 from harness.measure.base import Progress
 from harness.records import RunRecord
 from harness.run.executors import Executor, InProcessExecutor, SubprocessExecutor
-from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SimulatedNodeSpec, SourcesSpec, TextOptions
+from harness.simulated_node import SimulatedNodeSpec
+from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SourcesSpec, TextOptions
 from harness.store.files import find_runs, read_trace
 
 MARK = "HARNESS_TEST_CLUSTER"

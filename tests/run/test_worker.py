@@ -11,16 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.run.executors import Executor, InProcessExecutor, SubprocessExecutor
-from harness.specs import (
-    ImageOptions,
-    MeasureSpec,
-    ModelSpec,
-    PromptSpec,
-    RunSpec,
-    SimulatedNodeSpec,
-    SourcesSpec,
-    TextOptions,
-)
+from harness.simulated_node import SimulatedNodeSpec
+from harness.specs import ImageOptions, MeasureSpec, ModelSpec, PromptSpec, RunSpec, SourcesSpec, TextOptions
 from harness.store.files import read_trace
 
 SHORT = MeasureSpec(

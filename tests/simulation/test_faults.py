@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.clock import VirtualClock
+from harness.simulated_node import SimulatedFault, SimulatedNodeSpec
 from harness.simulation.gpu import FOREIGN_PID, PUBLICATION_DELAY_S, NodeState, SimulatedGpu, SimulatedNode
 from harness.simulation.nvml import installed
-from harness.specs import SimulatedFault, SimulatedNodeSpec
 
 START_S = 1000.0
 STATE = NodeState("A100-SXM4-80GB", 1, seed=4, counter="sensor", start_s=START_S, load_path=None)
