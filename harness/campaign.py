@@ -31,6 +31,9 @@ class CampaignOptions(Frozen):
     order: Order = Field("interleaved", description="interleaved: drift of the machine falls on all models alike")
     order_seed: int = 0
     retry: Retry = Retry()
+    calibration: bool = Field(
+        False, description="fixed loads on every board at each start, so that compare can tell boards from models"
+    )
 
 
 class Scheduled(Frozen):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,7 +17,7 @@ from harness.serving import ServerOptions
 from harness.simulated_node import SimulatedNodeSpec
 
 # By the names of the Hub's pipelines, in the order of the study's Table 2. What each needs: tasks/catalog.
-Task = Literal[
+ModelTask = Literal[
     "text-classification",
     "question-answering",
     "fill-mask",
@@ -29,7 +29,9 @@ Task = Literal[
     "image-to-text",
     "text-to-image",
 ]
-
+CALIBRATION: Final = "calibration"  # a fixed load, the same on every board: no model's task
+MATRIX_PRODUCTS, MEMORY_COPIES = CALIBRATION_LOADS = ("matrix-products", "memory-copies")  # its "models"
+Task = Literal[ModelTask, "calibration"]
 
 Pixels = Annotated[int, Field(ge=1, le=16384)]
 
@@ -244,9 +246,17 @@ class ReplaySpec(Frozen):
     node_scatter_j: Positive = Field(description="per inference: standard deviation of the study's runs")
 
 
+class CalibrationOf(Frozen):
+    """Which of a campaign's calibrations a run is. Set by the harness at each start, never by a config."""
+
+    campaign_started_at_utc: str = Field(description="the start of the campaign that it belongs to")
+    node: str | None = Field(None, description="the cluster's id of the node that it must be made on")
+    number: int = Field(0, ge=0, description="which of the node's boards, as counted by the harness")
+
+
 # Fields that came after the first runs were named, and are left out of the name while they are not used.
 _YOUNGER_FIELDS: dict[str | None, tuple[str, ...]] = {
-    None: ("device_map", "compile", "quantization", "replay", "server"),
+    None: ("device_map", "compile", "quantization", "replay", "server", "calibration"),
     "text": ("template", "chat"),
     "measure": ("meter_preparation",),
     "prompts": ("words", "context_column", "picture_size"),
@@ -260,7 +270,7 @@ class RunSpec(Frozen):
 
     task: Task
     model: ModelSpec
-    engine: Literal["transformers", "diffusers", "openai", "simulated"]
+    engine: Literal["transformers", "diffusers", "openai", "simulated", "calibration"]
     text: TextOptions | None = None
     image: ImageOptions | None = None
     prompts: PromptSpec = PromptSpec()
@@ -282,6 +292,7 @@ class RunSpec(Frozen):
     )
     replay: ReplaySpec | None = Field(None, description="set by --replay: no model runs, a study's run is replayed")
     server: ServerOptions | None = Field(None, description="engine openai: the server, and the load put on it")
+    calibration: CalibrationOf | None = Field(None, description="set where no model is run, but a fixed load")
 
     @model_validator(mode="after")
     def _replayed_on_a_simulated_node(self) -> RunSpec:
@@ -293,6 +304,14 @@ class RunSpec(Frozen):
     def _served_by_the_openai_engine(self) -> RunSpec:
         if (self.engine == "openai") != (self.server is not None):
             raise ValueError("engine: openai needs a section 'server', and no other engine has one")
+        return self
+
+    @model_validator(mode="after")
+    def _calibrated_by_a_fixed_load(self) -> RunSpec:
+        if (self.task == CALIBRATION) != (self.calibration is not None):
+            raise ValueError("the task calibration is set by the harness; use `calibration: true` or --calibrate")
+        if self.engine == "calibration" and self.task != CALIBRATION:
+            raise ValueError("the engine calibration runs no model; use another one")
         return self
 
     @property

@@ -123,6 +123,7 @@ engines.image_work
 engines.transformers
 engines.diffusers
 engines.square_load
+engines.calibration
 engines.simulated
 engines.replay
 engines.saved_preset
@@ -160,6 +161,7 @@ run.fork_server
 run.executors
 run.preflight
 run.placement
+run.calibration
 run.remote
 run.ray
 run.runner
@@ -205,7 +207,9 @@ compare.ratio
 compare.verdicts
 compare.groups
 compare.across
+compare.boards
 compare.comparison
+report.calibrations
 report.results
 report.uncertainty
 report.sweep
@@ -275,6 +279,7 @@ HOMES = {
         "engines.transformers",
         "engines.diffusers",
         "engines.square_load",
+        "engines.calibration",
     },
     "transformers": {
         "engines.random_weights",

@@ -43,6 +43,14 @@ def compare_command(
         str | None,
         typer.Option(metavar="LIST", help="Compare although these differ: boundary,gpu,unit,origin; said beside it."),
     ] = None,
+    one_board: Annotated[
+        bool,
+        typer.Option(
+            "--one-board",
+            help="Judge as if all had run on one board: the difference of the boards, as their campaigns' calibrations "
+            "show it, is taken out. See harness run --calibrate.",
+        ),
+    ] = False,
     fail_if_more_than: Annotated[
         str | None,
         typer.Option(
@@ -79,7 +87,8 @@ def compare_command(
         if len(groups) == 1 and len(what) == 1:
             groups = by_model(groups[0])
         sets, unmatched = matched(groups) if groups else ([], [])
-        comparison = compare_sides(sets, energy, unit, all_pairs, same, allowed, [*found.left_out, *unmatched], limit)
+        left_out = [*found.left_out, *unmatched]
+        comparison = compare_sides(sets, energy, unit, all_pairs, same, allowed, left_out, limit, one_board)
     finally:
         print_unreadable(found.unreadable)
     if as_json:

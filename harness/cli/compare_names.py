@@ -11,8 +11,9 @@ from harness.cli.selection import no_such_run, runs_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
 
-    from harness.compare.base import Across, Boundary, LeftOut, Side
+    from harness.compare.base import Across, BoardLoad, Boundary, LeftOut, Side
     from harness.errors import StoreError
     from harness.imported import ImportedRecord
     from harness.store.files import StoredRun
@@ -28,6 +29,7 @@ class Meant:
     broken_imports: list[StoreError] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     unreadable: list[StoreError] = field(default_factory=list)
+    loads: dict[tuple[Path, Boundary], list[tuple[datetime, BoardLoad]]] = field(default_factory=dict)
 
 
 def sides_meant(
@@ -72,7 +74,6 @@ def _sides(name: str, results: Path, boundary: Boundary, allowed: Collection[Acr
     """Of one name: runs, else imported runs; at least one side, or something left out."""
     from harness.compare.base import LeftOut
     from harness.compare.foreign import imported_side
-    from harness.compare.sides import side_of
 
     before = len(found.unreadable)
     imports = [each for each in found.imports if name in _import_names(each)]
@@ -86,7 +87,9 @@ def _sides(name: str, results: Path, boundary: Boundary, allowed: Collection[Acr
     found.left_out += [LeftOut(name=str(each.path or name), reason=each.message) for each in unreadable]
     if runs:
         typed = _typed(found.runs)
-        builds = [(typed(run), partial(side_of, run.record, name=typed(run))) for run in runs]
+        if any(run.record.spec.calibration is None for run in runs):  # a campaign is its models, not its calibrations
+            runs = [run for run in runs if run.record.spec.calibration is None]
+        builds = [(typed(run), partial(_run_side, run, typed, found)) for run in runs]
         return _built(name, builds, [boundary], found.left_out)
     if not imports and not unreadable:
         found.unreadable += [*found.broken, *found.broken_imports]  # it may be one of these
@@ -96,6 +99,51 @@ def _sides(name: str, results: Path, boundary: Boundary, allowed: Collection[Acr
         (f"{each[0].campaign}/{each[0].project_name}", partial(imported_side, each)) for each in _projects(imports)
     ]
     return _built(name, foreign, boundaries, found.left_out)
+
+
+def _run_side(run: StoredRun, typed: Callable[[StoredRun], str], found: Meant, boundary: Boundary, group: str) -> Side:
+    """A run's side, with what is known of its boards."""
+    from datetime import datetime
+
+    from harness.compare.boards import nearest
+    from harness.compare.sides import side_of
+
+    side = side_of(run.record, boundary, group, typed(run))
+    place = run.folder.parent, boundary
+    if place not in found.loads:
+        found.loads[place] = _board_loads(run.folder.parent, typed, found, boundary)
+    at = datetime.fromisoformat(run.record.started_at_utc)
+    return side.model_copy(update={"calibrations": nearest(found.loads[place], at)})
+
+
+def _board_loads(
+    campaign: Path, typed: Callable[[StoredRun], str], found: Meant, boundary: Boundary
+) -> list[tuple[datetime, BoardLoad]]:
+    """Every calibration of the campaign that has a figure within the boundary."""
+    from datetime import datetime
+
+    from harness.compare.boards import board_load
+    from harness.compare.sides import side_of
+    from harness.errors import MeasurementInvalid
+    from harness.store.files import find_runs
+    from harness.store.manifest import MANIFEST
+
+    runs = [run for run in found.runs if run.folder.parent == campaign]
+    if not runs and (campaign / MANIFEST).exists():  # a folder elsewhere was named
+        runs = find_runs([campaign], [])
+    loads = []
+    for run in runs:
+        spec = run.record.spec
+        if spec.calibration is None:
+            continue
+        try:
+            side = side_of(run.record, boundary, "", typed(run))
+        except MeasurementInvalid:
+            continue
+        each = board_load(side, f"{spec.model.id}, {spec.dtype} on {spec.device} by {spec.engine}")
+        if each is not None:
+            loads.append((datetime.fromisoformat(run.record.started_at_utc), each))
+    return loads
 
 
 def _typed(stored: Sequence[StoredRun]) -> Callable[[StoredRun], str]:

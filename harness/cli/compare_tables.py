@@ -191,12 +191,34 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _told_of(each: Compared, in_full: bool) -> list[str]:
-    lines = [*each.across, f"{each.method_told}; {each.cancels}"]
+    lines = [*each.across, f"{each.method_told}; {each.cancels}", *_boards(each)]
     if each.verdict == "cannot tell" and (in_full or each.repeats_to_decide is None):
         lines.append(f"to decide: {each.to_decide}")
     if in_full:
         lines += _in_full(each)
     return [*lines, *each.notes]
+
+
+def _boards(each: Compared) -> list[str]:
+    """How the boards differ, and the ratio read the other way."""
+    boards = each.boards
+    if boards is None:
+        return []
+    loads = ", ".join(f"{load.partition(',')[0]} {_change(ratio)}" for load, ratio in boards.by_load.items())
+    what = f"{_change(boards.ratio)} ({_change(boards.low)} to {_change(boards.high)})"
+    line = f"boards: as read, that of {each.other} takes {what} for the calibrations' work ({loads})"
+    other = each.as_run if each.judged == "one board" else each.one_board
+    if other is None:
+        return [f"{line}; one load cannot tell what of that holds for a model"]
+    told = f"{other.ratio:.4g} ({other.low:.4g} to {other.high:.4g})"
+    if each.judged == "one board":
+        return [f"{line}, which is taken out; as they ran, the ratio is {told}"]
+    return [f"{line}; as if on one board the ratio is {told}: --one-board judges by that"]
+
+
+def _change(ratio: float) -> str:
+    """More or less, in per cent."""
+    return f"{100 * (ratio - 1):+.2g} %"
 
 
 def _in_full(each: Compared) -> list[str]:

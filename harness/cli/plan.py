@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from harness.specs import RunSpec
 
 
-def print_plan(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstimate], as_json: bool) -> None:
+def print_plan(
+    plan: Plan,
+    todo: Sequence[RunSpec],
+    estimates: Sequence[RunEstimate],
+    as_json: bool,
+    first: Sequence[RunSpec] = (),
+) -> None:
     """The plan as a table, or as one JSON document.
 
     Args:
@@ -24,6 +30,7 @@ def print_plan(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstim
         todo: What is left to do, in the order of the campaign.
         estimates: One for each of those.
         as_json: The document instead.
+        first: Calibrations before them.
     """
     if as_json:
         _print_json(plan, todo, estimates)
@@ -41,6 +48,8 @@ def print_plan(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstim
 
     order = plan.options.order
     seed = f", seed {plan.options.order_seed}" if order == "interleaved" else ""
+    if first:
+        out.print(f"{_calibrations(first)}; not in the estimates below")
     out.print(f"order: {order}{seed}; one run after another")
     time_s, unknown = total(each.duration_s for each in estimates)
     out.print(f"time: {_told(time_s, format_duration)}{_without(unknown, time_s)}")
@@ -52,6 +61,21 @@ def print_plan(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstim
 
     told = f"{_told(energy_j, kwh)}{mark if energy_j else ''}{_without(unknown, energy_j)}"
     out.print(f"energy of the GPUs that run the models, warm-up and idle time included: {told}")
+
+
+def _calibrations(first: Sequence[RunSpec]) -> str:
+    """What comes before the runs, and how long."""
+    from harness.run.estimate import by_settings_s
+    from harness.units import format_duration
+
+    loads = dict.fromkeys(spec.model.id for spec in first)
+    times_s = [by_settings_s(spec.measure) for spec in first]
+    low_s, high_s = (sum(each[index] for each in times_s) for index in (0, 1))
+    boards = len(first) // len(loads)
+    return (
+        f"first: calibration of {boards} board{'s' if boards > 1 else ''} ({' and '.join(loads)}), "
+        f"{format_duration(low_s)} to {format_duration(high_s)} of measuring"
+    )
 
 
 def _told(known: Range | None, words: object) -> str:

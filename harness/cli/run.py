@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,8 @@ import typer
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.records import RunRecord
     from harness.run.config import Plan
     from harness.run.estimate import Range
@@ -53,6 +56,14 @@ def run_command(
             "--parallel", help="A run on each GPU at once, where sources.gpus name different ones. See README."
         ),
     ] = False,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            help="Fixed loads on every board first, so that compare can tell boards from models. "
+            "Without it, as the config says.",
+        ),
+    ] = None,
     executor: Annotated[
         ExecutorName,
         typer.Option(help="Where runs are made: in subprocesses here, or on the nodes of a Ray cluster."),
@@ -73,12 +84,14 @@ def run_command(
     """
     from harness.cli.plan import print_plan
     from harness.errors import UserInputError
+    from harness.run.calibration import local_calibrations
     from harness.run.config import load_plan
     from harness.run.estimate import earlier_records, estimate, total
     from harness.run.executors import InProcessExecutor, SubprocessExecutor
     from harness.run.lanes import SERIAL, gpu_lanes, refuse_parallel
     from harness.run.preflight import preflight
     from harness.run.runner import pending
+    from harness.store.manifest import utc_now
 
     chosen = editions(phone, car, grid)
     plan = load_plan(config)
@@ -98,20 +111,27 @@ def run_command(
         if in_process:
             raise UserInputError("--in-process makes one run at a time.", "Leave it or --parallel out.")
         refuse_parallel(todo)
+    if calibrate is not None:
+        plan = replace(plan, options=plan.options.model_copy(update={"calibration": calibrate}))
+    calibrated, now = plan.options.calibration, utc_now()
     earlier = earlier_records(results) if todo else []
-    estimates = [estimate(spec, earlier) for spec in todo]
     if dry_run:
-        print_plan(plan, todo, estimates, as_json)
+        first = local_calibrations(todo, {spec.sources: spec.sources.gpus for spec in todo}, now) if calibrated else ()
+        print_plan(plan, todo, [estimate(spec, earlier) for spec in todo], as_json, first)
         return
+    first = ()
     if executor is ExecutorName.ray:
-        maker, lanes = _on_cluster(address, todo)
+        maker, lanes, first = _on_cluster(address, todo, now if calibrated else None)
     else:
         gpus = preflight(todo)
+        if calibrated:
+            first = local_calibrations(todo, gpus, now)
+            gpus |= {spec.sources: tuple(map(str, spec.sources.gpus)) for spec in first}
         lanes = gpu_lanes(gpus) if parallel else SERIAL
         maker = InProcessExecutor() if in_process else SubprocessExecutor()
-    estimate_s, unknown = total(each.duration_s for each in estimates)
+    estimate_s, unknown = total(estimate(spec, earlier).duration_s for spec in (*first, *todo))
     live = not as_json and bool(todo)
-    outcome = _run(plan, results, maker, live, None if unknown else estimate_s, lanes, retry_failed)
+    outcome = _run(plan, results, maker, live, None if unknown else estimate_s, lanes, retry_failed, first)
     flags = ["--replay"] * replay + ["--executor", "ray", "--address", address] * (executor is ExecutorName.ray)
     _print_outcome(plan, outcome, config, flags, chosen, replay, as_json)
     if outcome.interrupted:
@@ -120,13 +140,18 @@ def run_command(
         raise typer.Exit(EXIT_RUNS_FAILED)
 
 
-def _on_cluster(address: str, todo: list[RunSpec]) -> tuple[Executor, Lanes]:
-    """Ray, and as many runs at once as its nodes have GPUs for. Sources are opened there, not here."""
+def _on_cluster(
+    address: str, todo: list[RunSpec], calibrated_at_utc: str | None
+) -> tuple[Executor, Lanes, tuple[RunSpec, ...]]:
+    """Ray, as many runs at once as its nodes have GPUs for, and calibrations. Sources are opened there, not here."""
+    from harness.run.calibration import cluster_calibrations
     from harness.run.ray import RayExecutor
 
     executor = RayExecutor(address)
     try:
-        return executor, executor.lanes(todo)
+        lanes = executor.lanes(todo)
+        first = () if calibrated_at_utc is None else cluster_calibrations(todo, lanes.nodes, calibrated_at_utc)
+        return executor, executor.lanes([*first, *todo]), first
     except BaseException:
         executor.close()
         raise
@@ -140,6 +165,7 @@ def _run(
     estimate_s: Range | None,
     lanes: Lanes,
     only_failed: bool,
+    first: Sequence[RunSpec],
 ) -> CampaignResult:
     import contextlib
     import signal
@@ -158,8 +184,8 @@ def _run(
     with contextlib.closing(executor):
         if err.is_terminal and live:
             with LiveListener(err, estimate_s) as listener:
-                return run_campaign(plan, results, executor, listener, lanes, only_failed)
-        return run_campaign(plan, results, executor, PlainListener(err, estimate_s), lanes, only_failed)
+                return run_campaign(plan, results, executor, listener, lanes, only_failed, first)
+        return run_campaign(plan, results, executor, PlainListener(err, estimate_s), lanes, only_failed, first)
 
 
 def _print_outcome(
@@ -177,12 +203,14 @@ def _print_outcome(
     from rich.markup import escape
 
     from harness.cli.tables import console, print_results
+    from harness.report.calibrations import calibration_lines, calibration_row
     from harness.report.results import Editions, result_row
     from harness.run.runner import pending
 
     assert isinstance(chosen, Editions)
     records = _stored(plan, outcome.folder)
     rows = [result_row(record, chosen, spec.accounting) for spec, record in records]
+    calibrations = [calibration_row(record) for record in outcome.calibrations]
     means = []
     if replay:
         from harness.study.replay import replayed_means
@@ -197,6 +225,7 @@ def _print_outcome(
             "failed": len(outcome.failed),
             "tried_again": len(outcome.overtaken),
             "recovered": len(outcome.recovered),
+            "calibrations": [each.model_dump(mode="json") for each in calibrations],
             "skipped": outcome.skipped,
             "interrupted": outcome.interrupted,
             "runs": [row.model_dump(mode="json") for row in rows],
@@ -212,6 +241,8 @@ def _print_outcome(
 
         print_replayed(means, out)
     again = escape(shlex.join(["harness", "run", str(config), *flags, "--results", str(outcome.folder.parent)]))
+    for line in calibration_lines(calibrations):
+        out.print(escape(line), soft_wrap=True)
     out.print(
         f"{len(outcome.complete)} complete, {len(outcome.failed)} failed, {outcome.skipped} already done. "
         f"Results: {escape(str(outcome.folder))}",

@@ -42,6 +42,38 @@ class Meter(Frozen):
     )
 
 
+class BoardLoad(Frozen):
+    """What a fixed load took on one board, as its sensor reads it: one calibration."""
+
+    meter: str = Field(description="identity of the meter")
+    load: str = Field(description="equal only for the same work")
+    name: str
+    energy_j: float = Field(description="per request of the load")
+    relative_u: float = Field(description="standard uncertainty without the sensor's gain and offset")
+    offset_per_w: float = Field(description="1/W, as a meter's")
+
+
+class BoardsDiffer(Frozen):
+    """How boards of one make differ by the same fixed loads, as their sensors read them: other / baseline."""
+
+    ratio: float
+    low: float = Field(description="95 % interval")
+    high: float
+    by_load: dict[str, float]
+    calibrations: tuple[str, ...] = Field(description="what it rests on; can be typed")
+    scatter_relative_u: float = Field(description="of the calibrations")
+    load_relative_u: float | None = Field(description="of taking the loads for the models; None: one load cannot tell")
+    offset_relative_u: float = Field(description="what offsets shift in the runs and not in the loads")
+
+
+class View(Frozen):
+    """A ratio with its interval."""
+
+    ratio: float
+    low: float = Field(description="95 % interval")
+    high: float
+
+
 class Window(Frozen):
     """One accepted repeat: J per generation, and which inputs it worked on."""
 
@@ -85,6 +117,7 @@ class Side(Frozen):
         description="units of work in one generation; only those that were counted"
     )
     inputs: str | None = Field(None, description="what the repeats were fed with; None: not known")
+    calibrations: tuple[BoardLoad, ...] = Field((), description="of its boards, those nearest in time")
     fields: dict[str, str] = Field(description="everything that makes up the run, for matching and for naming")
     caveats: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -130,6 +163,10 @@ class Compared(Frozen):
     to_decide: str
     budget: tuple[Term, ...]
     cancels: str
+    boards: BoardsDiffer | None = Field(None, description="None: the same, or not calibrated")
+    as_run: View | None = Field(None, description="each on its board; where `boards` are told")
+    one_board: View | None = Field(None, description="as if both were on one board: without the difference of `boards`")
+    judged: Literal["as run", "one board"] = Field("as run", description="what ratio, interval and verdict are of")
     across: tuple[str, ...] = ()
     marks: str
     differs: tuple[str, ...]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NoReturn
 
@@ -16,6 +16,7 @@ from harness.compare.base import (
     BOUNDARIES,
     UNITS,
     Across,
+    BoardsDiffer,
     Boundary,
     Compared,
     Comparison,
@@ -24,7 +25,9 @@ from harness.compare.base import (
     SideFigure,
     Unit,
     UnitRatio,
+    View,
 )
+from harness.compare.boards import as_on_one_board, boards_differ, same_boards
 from harness.compare.groups import labelled
 from harness.compare.ratio import LogRatio, budget, cancels_told, log_ratio
 from harness.compare.sides import side_of
@@ -37,6 +40,7 @@ MARGIN = 0.05
 FEWEST_REPEATS = 3  # of each side, without a note
 SHOWN_REASONS = 3  # of an error; a table shows more
 CONFIDENCE = 0.95
+ONE_BOARD = "as if on one board: what its sensor's gain does to a run it does to its board's calibrations"
 
 
 def compare_runs(
@@ -94,8 +98,13 @@ def compare_sides(
     across: Collection[Across] = (),
     left_out: Sequence[LeftOut] = (),
     limit: Limit | None = None,
+    one_board: bool = False,
 ) -> Comparison:
-    """As `compare_runs`, for sets of sides: each set has a baseline of its own, one correction covers them all."""
+    """As `compare_runs`, for sets of sides: each set has a baseline of its own, one correction covers them all.
+
+    Args:
+        one_board: Judge by the ratios as if both sides had run on one board (compare/boards), not by those as they ran.
+    """
     kept: list[list[Side]] = []
     told = list(left_out)
     for sides in sets:
@@ -109,13 +118,13 @@ def compare_sides(
     pairs = [pair for sides in kept for pair in _pairs(sides, all_pairs)]
     if not pairs:
         raise UserInputError(*_nothing(sets, told, per))
-    crossed = [crossings(a, b, per, across) for a, b in pairs]
-    ratios = [_ratio(a, b, found, per) for (a, b), found in zip(pairs, crossed, strict=True)]
+    found = [_read(a, b, crossings(a, b, per, across), per, one_board) for a, b in pairs]
+    ratios = [each.ratio for each in found]
     known = [ratio for ratio in ratios if ratio is not None]
     judged = iter(judge(known, margin, CONFIDENCE))
     compared = [
-        _compared(pair, found, per, margin, len(known), None if ratio is None else (ratio, next(judged)))
-        for pair, found, ratio in zip(pairs, crossed, ratios, strict=True)
+        _compared(each, per, margin, len(known), None if each.ratio is None else (each.ratio, next(judged)))
+        for each in found
     ]
     return Comparison(
         boundary=boundary,
@@ -168,6 +177,43 @@ def _nothing(sets: Sequence[Sequence[Side]], left_out: Sequence[LeftOut], per: U
 # --- one pair ---------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """Two sides and what is known of their ratio; `ratio` is the one that is judged, `moved` what it was divided by."""
+
+    a: Side
+    b: Side
+    crossed: Sequence[Crossing]
+    boards: BoardsDiffer | None
+    as_run: LogRatio | None
+    one_board: LogRatio | None
+    ratio: LogRatio | None
+    moved: float = 1.0
+
+
+def _read(a: Side, b: Side, crossed: Sequence[Crossing], per: Unit, one_board: bool) -> _Pair:
+    """Both ways of reading the ratio, as run and as if on one board, and which one is asked for."""
+    boards, ratio = boards_differ(a, b), _ratio(a, b, crossed, per)
+    aside = None
+    if boards is not None and ratio is not None and _cancels(crossed):
+        aside = as_on_one_board(ratio, boards)
+    if not one_board or same_boards(a, b):
+        return _Pair(a, b, crossed, boards, ratio, aside, ratio)
+    if boards is None or aside is None:
+        raise UserInputError(*_uncalibrated(a, b, crossed))
+    return _Pair(a, b, crossed, boards, ratio, aside, aside, boards.ratio)
+
+
+def _uncalibrated(a: Side, b: Side, crossed: Sequence[Crossing]) -> tuple[str, str]:
+    told = "they ran on different boards without calibrations of both"
+    if crossed and not _cancels(crossed):
+        told = f"calibrations compare boards of one make, read in one way, and here {crossed[0].told}"
+    return (
+        f"{a.label} and {b.label} cannot be compared as if on one board: {told}.",
+        "Run both with harness run CONFIG --calibrate, or leave --one-board out.",
+    )
+
+
 def _ratio(a: Side, b: Side, found: Sequence[Crossing], per: Unit) -> LogRatio | None:
     """Per unit of work: the counts are exact, and only move it. None where a side's doubt is not known."""
     if a.doubt is None or b.doubt is None:
@@ -184,16 +230,10 @@ def _factor(a: Side, b: Side, per: Unit) -> float:
     return a.per_generation[per] / b.per_generation[per]
 
 
-def _compared(
-    pair: tuple[Side, Side],
-    found: Sequence[Crossing],
-    per: Unit,
-    margin: float,
-    count: int,
-    known: tuple[LogRatio, Judged] | None,
-) -> Compared:
-    a, b = pair
-    plain = b.energy_j / a.energy_j
+def _compared(pair: _Pair, per: Unit, margin: float, count: int, known: tuple[LogRatio, Judged] | None) -> Compared:
+    a, b, found = pair.a, pair.b, pair.crossed
+    plain = b.energy_j / a.energy_j / pair.moved
+    one_board = pair.ratio is not None and pair.ratio is pair.one_board
     head = Compared(
         baseline=a.label,
         other=b.label,
@@ -214,16 +254,27 @@ def _compared(
         p_different=None,
         p_equivalent=None,
         repeats_to_decide=None,
-        to_decide="; ".join(f"{side.label}: {side.no_doubt}" for side in pair if side.no_doubt),
+        to_decide="; ".join(f"{side.label}: {side.no_doubt}" for side in (a, b) if side.no_doubt),
         budget=(),
-        cancels=cancels_told(a.meters, b.meters, _cancels(found)),
+        cancels=ONE_BOARD if one_board else cancels_told(a.meters, b.meters, _cancels(found)),
+        boards=pair.boards,
+        as_run=_view(pair.as_run if pair.boards is not None else None),
+        one_board=_view(pair.one_board),
+        judged="one board" if one_board else "as run",
         across=tuple(f"across {each.kind}: {each.told}" for each in found),
         marks=_marks(a, b),
         differs=tuple(_differs(a, b)),
-        caveats=tuple(f"{side.label}: {code}" for side in pair for code in side.caveats),
+        caveats=tuple(f"{side.label}: {code}" for side in (a, b) for code in side.caveats),
         notes=tuple(dict.fromkeys((*a.notes, *b.notes, *_few(a, b)))),
     )
     return head if known is None else head.model_copy(update=_statements(head, *known, margin, count))
+
+
+def _view(ratio: LogRatio | None) -> View | None:
+    if ratio is None:
+        return None
+    low, high = ratio.interval(CONFIDENCE)
+    return View(ratio=math.exp(ratio.value), low=low, high=high)
 
 
 def _statements(head: Compared, ratio: LogRatio, judged: Judged, margin: float, count: int) -> dict[str, object]:

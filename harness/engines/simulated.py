@@ -15,6 +15,7 @@ from harness.records import WorkCounts
 from harness.simulation.costs import (
     PIXELS_AT_STEP_S,
     PhaseCost,
+    calibration_batch,
     duration_s,
     image_batch,
     mean_load,
@@ -95,6 +96,8 @@ class SimulatedEngine:
     def _phases(self, work: WorkCounts) -> tuple[PhaseCost, ...]:
         count = int(work.requests)  # of a batch, whole
         assert work.input_tokens is not None
+        if self.spec.calibration is not None:
+            return calibration_batch(self.spec.model.id, count)
         if self.spec.image is not None:
             image = self.spec.image
             return image_batch(count, image.steps, image.height * image.width)

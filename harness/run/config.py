@@ -24,7 +24,7 @@ from harness.run.combinations import Clash, check_combination
 from harness.run.nested import copied, fields_at, merged_over, set_at, value_at
 from harness.run.yaml_lines import KeyPath, Where, read_yaml
 from harness.simulation.profiles import board
-from harness.specs import RunSpec
+from harness.specs import CALIBRATION, RunSpec
 from harness.tasks.catalog import SECTIONS, TASKS, TaskInfo, task_info
 from harness.tasks.files import READABLE, file_sha256
 from harness.tasks.pictures import folder_pictures, refuse_no_picture
@@ -34,6 +34,11 @@ MOST_RUNS = 20_000  # a plan takes about a millisecond for each
 DEFAULT_OPTIONS = CampaignOptions()
 OPTION_KEYS = tuple(CampaignOptions.model_fields)
 TOP_KEYS = ("campaign", "defaults", "runs", *OPTION_KEYS)
+# Fields of a run that no config may write, and what does it instead.
+SET_BY_THE_HARNESS = {
+    "replay": "Use harness run CONFIG --replay.",
+    "calibration": "Write `calibration: true` at the top of the config, or use --calibrate.",
+}
 # Fields that may be a list in a config: one run for each value.
 SWEEPS: tuple[tuple[str, ...], ...] = (
     ("model",),
@@ -139,19 +144,24 @@ def _expand(run: dict[str, Any], defaults: dict[str, Any], where: Where, index: 
     task = own.get("task", base.get("task"))
     task = task if isinstance(task, str) else None  # anything else is told by validation
     info = task_info(task)
-    if task is not None and info is None:
+    if task is not None and (info is None or task == CALIBRATION):
         key: KeyPath = ("runs", index, "task") if "task" in own else ("defaults", "task")
-        near = difflib.get_close_matches(task, TASKS, n=1, cutoff=0.5)
-        hint = f"Did you mean '{near[0]}'?" if near else f"The tasks are {', '.join(TASKS)}."
+        if task == CALIBRATION:
+            told = "calibration is no task of a run: the harness makes it for each board"
+            raise where.error(key, told, "Write `calibration: true` at the top of the config, or use --calibrate.")
+        models = [name for name in TASKS if name != CALIBRATION]
+        near = difflib.get_close_matches(task, models, n=1, cutoff=0.5)
+        hint = f"Did you mean '{near[0]}'?" if near else f"The tasks are {', '.join(models)}."
         raise where.error(key, f"there is no task '{task}'", hint)
     for section in SECTIONS:
         if info is None or section != info.section:
             if section in own and info is not None:
                 raise where.error(("runs", index, section), f"'{section}' options do not apply to {task}")
             base.pop(section, None)
-    if "replay" in own or "replay" in base:
-        place: KeyPath = ("runs", index, "replay") if "replay" in own else ("defaults", "replay")
-        raise where.error(place, "'replay' cannot be written in a config", "Use harness run CONFIG --replay.")
+    for ours, instead in SET_BY_THE_HARNESS.items():
+        if ours in own or ours in base:
+            place: KeyPath = ("runs", index, ours) if ours in own else ("defaults", ours)
+            raise where.error(place, f"'{ours}' cannot be written in a run", instead)
     merged = merged_over(base, own)
     _fill(merged, info)
     swept = [(key, value) for key in SWEEPS if isinstance(value := value_at(merged, key), list)]

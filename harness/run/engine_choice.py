@@ -36,6 +36,10 @@ def engine_of(spec: RunSpec, opened: OpenedSources, scratch: Path) -> Engine | O
         from harness.engines.transformers import TransformersEngine
 
         engine = TransformersEngine(spec)
+    elif spec.engine == "calibration":
+        from harness.engines.calibration import CalibrationEngine
+
+        engine = CalibrationEngine(spec)
     else:
         from harness.engines.diffusers import DiffusersEngine
 

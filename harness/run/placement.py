@@ -22,6 +22,8 @@ class Node:
 
     def can_make(self, spec: RunSpec) -> bool:
         """Whether the run fits on it, once its GPUs are free."""
+        if spec.calibration is not None and spec.calibration.node not in (None, self.id):
+            return False
         return gpus_asked(spec) <= self.gpu_count and spec.sources.gpu in (None, *self.gpu_types)
 
 

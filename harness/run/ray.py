@@ -27,8 +27,8 @@ from harness.records import Caveat, Failure, RunRecord
 from harness.run.environment import git_commit
 from harness.run.executors import GRACE_S, Report, clear_scratch
 from harness.run.journal import JOURNAL, unfinished
-from harness.run.lanes import Lanes
 from harness.run.placement import (
+    ClusterLanes,
     Node,
     Version,
     cluster_lanes,
@@ -117,7 +117,7 @@ class RayExecutor:
             ray.shutdown()
             raise
 
-    def lanes(self, specs: Sequence[RunSpec]) -> Lanes:
+    def lanes(self, specs: Sequence[RunSpec]) -> ClusterLanes:
         """As many runs at once as there are GPUs: Ray gives each its own.
 
         Raises:
@@ -324,7 +324,10 @@ def _type_share(spec: RunSpec) -> dict[str, float]:
 
 @contextmanager
 def _reserved(spec: RunSpec, wait: Callable[[Any, RunSpec], None]) -> Iterator[Any]:
-    """The scheduling strategy of a run: several GPUs are reserved together, on one node."""
+    """The scheduling strategy of a run: several GPUs are reserved together, on one node; a calibration has its own."""
+    if spec.calibration is not None and spec.calibration.node is not None:
+        yield NodeAffinitySchedulingStrategy(spec.calibration.node, soft=False)
+        return
     if gpus_asked(spec) == 1:
         yield "DEFAULT"
         return

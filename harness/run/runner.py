@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +54,7 @@ class Listener(Protocol):
 class CampaignResult:
     """What became of a plan. `interrupted` means that it was stopped before its end.
 
+    `calibrations`: complete or failed; neither `complete` nor `failed` counts them.
     `overtaken`: attempts that failed and were followed by another one; `recovered`: what a runner had left that was
     killed, complete or with the windows that were.
     """
@@ -61,6 +62,7 @@ class CampaignResult:
     folder: Path
     complete: list[RunRecord] = field(default_factory=list)
     failed: list[RunRecord] = field(default_factory=list)
+    calibrations: list[RunRecord] = field(default_factory=list)
     overtaken: list[RunRecord] = field(default_factory=list)
     recovered: list[RunRecord] = field(default_factory=list)
     skipped: int = 0
@@ -100,8 +102,9 @@ def run_campaign(
     listener: Listener,
     lanes: Lanes = SERIAL,
     only_failed: bool = False,
+    calibrations: Sequence[RunSpec] = (),
 ) -> CampaignResult:
-    """Run what is left of a plan.
+    """Run what is left of a plan; if anything is, the calibrations before it.
 
     A failed run is stored and the next one starts; it is tried again on the next start, and at once where that may
     help. Ctrl-C ends the runs in progress, keeps every finished run and every finished window, and returns with
@@ -120,7 +123,9 @@ def run_campaign(
         result = CampaignResult(folder, skipped=skipped, recovered=found)
         if todo:
             order = ordered(plan.specs, plan.options.order, plan.options.order_seed)
-            append(folder, started(plan.options, lanes.at_once, [spec.run_id for spec in order]))
+            planned = [spec.run_id for spec in (*calibrations, *order)]
+            append(folder, started(plan.options, lanes.at_once, planned))
+            todo = [*calibrations, *todo]
         _Start(plan, executor, listener, lanes, result).run([Attempt(spec) for spec in todo])
     return result
 
@@ -270,6 +275,8 @@ class _Start:
             if again is not None:
                 self.result.overtaken.append(record)
                 self.total += not self._is_planned(again)
+            elif record.spec.calibration is not None:
+                self.result.calibrations.append(record)
             else:
                 (self.result.complete if record.status == "complete" else self.result.failed).append(record)
             self.listener.run_finished(record, again is not None)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.simulation.profiles import board
-from harness.specs import RunSpec
+from harness.specs import CALIBRATION, MATRIX_PRODUCTS, MEMORY_COPIES, RunSpec
 
 # Assumed costs of a model that does not exist.
 FIXED_S = 0.004
@@ -25,6 +25,8 @@ DECODER_S = 0.012  # per image of PIXELS_AT_STEP_S
 PIXELS_AT_STEP_S = 512 * 512
 FULL_LOAD_BATCH = 32
 LOW_LOAD, FULL_LOAD = 0.35, 0.9
+CALIBRATION_S = 0.02  # one request of either load
+CALIBRATION_LOAD = {MATRIX_PRODUCTS: 0.95, MEMORY_COPIES: 0.55}
 IMAGE_LOAD = LOW_LOAD  # of any number of images: more of them take more time, not more power
 
 
@@ -75,6 +77,11 @@ def image_batch(batch_size: int, steps: int, pixels: int) -> tuple[PhaseCost, ..
     )
 
 
+def calibration_batch(load: str, request_count: int) -> tuple[PhaseCost, ...]:
+    """One phase: arithmetic drives a board harder than copying does."""
+    return (PhaseCost(CALIBRATION_S * request_count, CALIBRATION_LOAD[load]),)
+
+
 def duration_s(phases: tuple[PhaseCost, ...]) -> float:
     """How long the batch takes."""
     return math.fsum(phase.duration_s for phase in phases)
@@ -95,6 +102,8 @@ def true_phase_energies_j(spec: RunSpec) -> dict[str, float] | None:
     """
     node = spec.sources.node
     if spec.engine != "simulated" or spec.replay is not None or node is None or not node.steady or node.faults:
+        return None
+    if spec.task == CALIBRATION:
         return None
     if spec.batch_size > FULL_LOAD_BATCH:
         return None

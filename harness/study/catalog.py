@@ -11,14 +11,14 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from harness.frozen import Frozen
-from harness.specs import Task
+from harness.specs import ModelTask
 
 PAPER = "Luccioni, Jernite, Strubell, Power Hungry Processing, FAccT 2024, arXiv:2311.16863"
 PAPER_URL = "https://arxiv.org/abs/2311.16863"
 REPOSITORY = "github sashavor/co2_inference @9ae9895"
 INFERENCES = 1000  # per run; section 3.2 of the paper
 
-TASKS: tuple[str, ...] = get_args(Task)  # in the order of Table 2
+TASKS: tuple[str, ...] = get_args(ModelTask)  # in the order of Table 2
 IMAGE_INPUT = ("image-classification", "object-detection", "image-to-text")  # the paper uses their _resized files
 
 # How a file of emissions/complete starts -> task, and whether general models were prompted for it (no training on it).

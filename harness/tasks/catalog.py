@@ -1,14 +1,14 @@
-"""The ten tasks: what each is given, what a config may say of it, and which engine runs it. The one table of them."""
+"""The ten tasks and calibration: what each is given, what a config may say of it, and which engine runs it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from harness.specs import Task
+from harness.specs import CALIBRATION, Task
 
 Section = Literal["text", "image"]
-Inputs = Literal["text", "masked text", "question", "picture", "prompt"]
+Inputs = Literal["text", "masked text", "question", "picture", "prompt", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TaskInfo:
     general model is asked, as the study did (github sashavor/co2_inference); {text} and {context} are the request's.
     """
 
-    engine: Literal["transformers", "diffusers"]
+    engine: Literal["transformers", "diffusers", "calibration"]
     inputs: Inputs
     section: Section | None
     writes: bool = False
@@ -50,6 +50,7 @@ TASKS: dict[Task, TaskInfo] = {
     ),
     "image-to-text": TaskInfo("transformers", "picture", "text", writes=True, new_tokens=20),
     "text-to-image": TaskInfo("diffusers", "prompt", "image", writes=True),
+    CALIBRATION: TaskInfo("calibration", "nothing", None),
 }  # fmt: skip
 SECTIONS: tuple[Section, ...] = get_args(Section)
 

@@ -43,6 +43,8 @@ def load_requests(spec: PromptSpec, task: Task) -> tuple[Request, ...]:
     """
     refuse_foreign_options(spec, task)
     kind = TASKS[task].inputs
+    if kind == "nothing":
+        return (Request(0, ""),)
     if kind == "picture":
         found = _picture_requests(spec)
     elif kind == "question":

@@ -110,7 +110,7 @@ def test_the_study_is_found_beside_its_replay(replayed: Path) -> None:
         (("distilgpt2", "distilgpt3"), "The study did not run distilgpt3 on text-generation"),
         (("dataset: wikitext", "dataset: c4"), "The study did not run text-generation on c4"),
         (("dtype: float32", "batch_size: 2, dtype: float32"), "with batch_size 1, not 2"),
-        (("dtype: float32", "replay: {}, dtype: float32"), "'replay' cannot be written in a config"),
+        (("dtype: float32", "replay: {}, dtype: float32"), "'replay' cannot be written in a run"),
     ],
 )
 def test_what_the_study_did_not_run_ends_with_a_sentence(tmp_path: Path, change: tuple[str, str], words: str) -> None:
