@@ -4,7 +4,8 @@
 
 Drawn records (scripts/_bench_compare_world.py), paired and unpaired, on one board and on two: true ratios of exactly 1,
 exactly the margin, and anything between 1/3 and 3; and tables of five against a baseline. `--boards` adds pairs of runs
-that went through the harness itself on virtual A100s with sensor errors of their own, energy known exactly.
+that went through the harness itself on virtual A100s with sensor errors of their own, energy known exactly; on two
+boards also as if on one, by calibrations of both.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from pathlib import Path
 import numpy as np
 from _bench_compare_world import runs
 
-from harness.compare.base import Compared
-from harness.compare.comparison import MARGIN, compare_runs
+from harness.compare.base import BoardLoad, Compared
+from harness.compare.boards import board_load
+from harness.compare.comparison import MARGIN, compare_runs, compare_sides
+from harness.compare.sides import side_of
 from harness.records import RunRecord
+from harness.run.calibration import local_calibrations
 from harness.run.worker import execute
 from harness.specs import RunSpec
 
@@ -92,11 +96,14 @@ def through_the_harness(seed: int, boards: int) -> Iterator[tuple[str, Outcome]]
     """Runs on virtual boards: batches of 2, 4 and 16 on each, compared on one board and with the next one."""
     with tempfile.TemporaryDirectory() as folder:
         rows = [[_virtual(seed + index, size, Path(folder)) for size in (2, 4, 16)] for index in range(boards)]
-    for row, following in zip(rows, [*rows[1:], rows[0]], strict=True):
+        loads = [_calibrations(row[0].spec, Path(folder)) for row in rows]
+    for index, row in enumerate(rows):
+        following, calibrations = rows[(index + 1) % boards], (loads[index], loads[(index + 1) % boards])
         for baseline, other in itertools.combinations(row, 2):
             yield "virtual A100s, one board", _of_records(baseline, other)
-        for mine, theirs in zip(row, following[1:], strict=False):
+        for mine, theirs, its_here in zip(row, following[1:], row[1:], strict=False):
             yield "virtual A100s, two boards", _of_records(mine, theirs)
+            yield "virtual A100s, as if on one", _as_on_one_board(mine, theirs, its_here, calibrations)
 
 
 def _virtual(seed: int, batch_size: int, folder: Path) -> RunRecord:
@@ -114,13 +121,38 @@ def _virtual(seed: int, batch_size: int, folder: Path) -> RunRecord:
     return execute(spec, "bench", folder / f"{seed}-{batch_size}", lambda progress: None)
 
 
+def _calibrations(spec: RunSpec, folder: Path) -> tuple[BoardLoad, ...]:
+    """What the fixed loads take on the board of a run."""
+    found = []
+    for each in local_calibrations([spec], {spec.sources: spec.sources.gpus}, f"bench {spec.sources.node}"):
+        record = execute(each, "bench", folder / each.run_id, lambda progress: None)
+        load = board_load(side_of(record, "gpu", "bench"), each.model.id)
+        assert load is not None
+        found.append(load)
+    return tuple(found)
+
+
+def _as_on_one_board(
+    mine: RunRecord, theirs: RunRecord, its_here: RunRecord, calibrations: tuple[tuple[BoardLoad, ...], ...]
+) -> Outcome:
+    """Two boards with calibrations; the truth is what the other run truly took on the first board."""
+    sides = [
+        side_of(record, "gpu", "bench").model_copy(update={"calibrations": loads})
+        for record, loads in zip((mine, theirs), calibrations, strict=True)
+    ]
+    (told,) = compare_sides([sides], "gpu", one_board=True).comparisons
+    return Outcome(told, _true_j(its_here) / _true_j(mine))
+
+
+def _true_j(record: RunRecord) -> float:
+    assert record.summary is not None
+    assert record.summary.true_gpu_energy_j is not None
+    return record.summary.true_gpu_energy_j
+
+
 def _of_records(baseline: RunRecord, other: RunRecord) -> Outcome:
     (told,) = compare_runs([baseline, other]).comparisons
-    true_j = [record.summary.true_gpu_energy_j for record in (baseline, other) if record.summary is not None]
-    assert len(true_j) == 2
-    assert true_j[0] is not None
-    assert true_j[1] is not None
-    return Outcome(told, true_j[1] / true_j[0])
+    return Outcome(told, _true_j(other) / _true_j(baseline))
 
 
 # --- summary ---------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import socket
 import threading
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -25,7 +26,7 @@ from harness.measure.base import Progress
 from harness.records import RunRecord
 from harness.run.executors import Executor, InProcessExecutor, SubprocessExecutor
 from harness.simulated_node import SimulatedNodeSpec
-from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SourcesSpec, TextOptions
+from harness.specs import CALIBRATION_LOADS, MeasureSpec, ModelSpec, PromptSpec, RunSpec, SourcesSpec, TextOptions
 from harness.store.files import find_runs, read_trace
 
 MARK = "HARNESS_TEST_CLUSTER"
@@ -157,17 +158,18 @@ def kill_worker() -> None:
 
 CAMPAIGN = """\
 campaign: placed
+calibration: true
 defaults:
   engine: simulated
   task: text-generation
   measure: {window_s: 0.2, null_window_s: 0.1, idle_s: 0.5, warm_up_max_s: 0, min_repeats: 2, max_repeats: 2}
 runs:
   - model: h
-    sources: {kind: simulated, gpu: H100, node: {clock: virtual, gpu: H100-SXM}}
+    sources: {kind: simulated, gpu: H100, node: {clock: virtual, gpu: H100-SXM, steady: true}}
   - model: a
-    sources: {kind: simulated, gpu: A100, node: {clock: virtual}}
+    sources: {kind: simulated, gpu: A100, node: {clock: virtual, steady: true}}
   - model: two
-    sources: {kind: simulated, gpu: A100, gpus: [0, 1], node: {clock: virtual, gpu_count: 2}}
+    sources: {kind: simulated, gpu: A100, gpus: [0, 1], node: {clock: virtual, gpu_count: 2, steady: true}}
 """
 
 
@@ -178,16 +180,26 @@ def test_runs_go_to_nodes_with_their_type_of_gpu_or_are_refused_with_what_there_
     where = ["--executor", "ray", "--address", cluster.address]
     answer = harness_command("run", config(tmp_path, CAMPAIGN), *where, "--json", cwd=tmp_path)
     assert answer.code == 0, answer.err
-    placed, visible = {}, {}
+    placed, visible, calibrated = {}, {}, []
     for stored in find_runs([tmp_path / "results"]):
         record = stored.record
         assert record.placed is not None
         assert record.environment is not None
+        if record.spec.calibration is not None:
+            assert record.status == "complete"
+            assert record.placed.node == record.spec.calibration.node
+            calibrated.append((record.spec.model.id, record.placed.node))
+            continue
         placed[record.spec.model.id] = record.placed.node
         visible[record.spec.model.id] = len(record.environment.variables["CUDA_VISIBLE_DEVICES"].split(","))
         assert record.placed.lost == ()
     assert placed == {"h": h100, "a": a100s, "two": a100s}
     assert visible == {"h": 1, "a": 1, "two": 2}
+    # Each of three GPUs once with each load; those of the node with two for the runs that are simulated there with one
+    # board and with two.
+    assert Counter(calibrated) == {
+        (load, node): count for load in CALIBRATION_LOADS for node, count in ((h100, 1), (a100s, 4))
+    }
 
     too_many = config(tmp_path, CAMPAIGN.replace("gpu: A100, gpus", "gpu: H100, gpus").replace("placed", "refused"))
     answer = harness_command("run", too_many, *where, cwd=tmp_path)
