@@ -30,6 +30,12 @@ from harness.specs import CALIBRATION_LOADS, MeasureSpec, ModelSpec, PromptSpec,
 from harness.store.files import find_runs, read_trace
 
 MARK = "HARNESS_TEST_CLUSTER"
+QUICK_TO_TELL = {  # that a node is gone: Ray's own 15 s are for networks
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 5000,
+    "health_check_failure_threshold": 6,
+}
 QUICK = MeasureSpec(
     window_s=0.2, null_window_s=0.1, idle_s=0.5, settle_s=0, warm_up_max_s=0, min_repeats=2, max_repeats=2
 )
@@ -60,7 +66,8 @@ def cluster() -> Iterator[Any]:
     os.environ |= {MARK: uuid.uuid4().hex, "RAY_USAGE_STATS_ENABLED": "0"}
     cluster = Cluster()
     try:
-        cluster.add_node(num_cpus=4, num_gpus=1, resources={"accelerator_type:H100": 1}, include_dashboard=False)
+        head = {"include_dashboard": False, "_system_config": QUICK_TO_TELL}
+        cluster.add_node(num_cpus=4, num_gpus=1, resources={"accelerator_type:H100": 1}, **head)
         cluster.add_node(num_cpus=4, num_gpus=2, resources={"accelerator_type:A100": 1})
         yield cluster
     finally:
