@@ -27,7 +27,7 @@ from harness.cli.tables import (
 )
 from harness.errors import StoreError
 from harness.footprint.equivalents import Equivalents
-from harness.report.ranking import Rating, per_kwh, stars_of
+from harness.report.ranking import OF_A_BOARD, Rating, per_kwh, stars_of
 from harness.report.rating import WAYS, Way
 from harness.report.results import Editions, caveat_lines
 from harness.report.stored import RankedRun, left_out, ranking, stored_ratings
@@ -118,7 +118,10 @@ def print_ranking(
         out.print()
         print_caveats(lines, letters, out)
         _print_signs(ranked, look, dropped, out)
-    for run in unplaced:
+    loads = sum(run.row.left_out == OF_A_BOARD for run in unplaced)
+    if loads:
+        out.print(f"not ranked: {loads} calibration{'s' if loads > 1 else ''}: {OF_A_BOARD}", soft_wrap=True)
+    for run in (run for run in unplaced if run.row.left_out != OF_A_BOARD):
         out.print(f"[red]left out[/] {escape(run.row.run_id)}: {escape(run.row.left_out or '')}", soft_wrap=True)
 
 

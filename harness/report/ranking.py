@@ -210,11 +210,16 @@ def _parameters(record: RunRecord) -> int | None:
     return record.parameter_count or (known.parameters if known else None)
 
 
+OF_A_BOARD = "a fixed load, by which harness compare tells boards from models"
+
+
 def why_left_out(record: RunRecord) -> str | None:
     """Why a run has no place in a ranking; None where it has one."""
     summary = record.summary
     if record.failure is not None:
         return f"failed: {record.failure.message}"
+    if record.spec.calibration is not None:
+        return OF_A_BOARD
     if summary is None:
         return "it has no summary"
     if summary.generations <= 0:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from harness.report.payload import Content
-from harness.report.ranking import BOUNDARIES, Among, Energy, RankingRow, ranked, ratings, stars_of
+from harness.report.ranking import BOUNDARIES, OF_A_BOARD, Among, Energy, RankingRow, ranked, ratings, stars_of
 from harness.report.rating import WAYS
 from harness.report.study_rows import NOTES
 from harness.study.catalog import PAPER, PAPER_URL
@@ -97,8 +97,11 @@ def _notes(content: Content, own: Sequence[RankingRow]) -> list[str]:
 
 def left_out(content: Content) -> list[tuple[str, str]]:
     """What is in no ranking, and why: records that cannot be read, and runs without a usable figure."""
-    runs = [(f"{row.model}, {row.load} ({row.run_id})", row.left_out) for row in content.rows if row.left_out]
-    return [*content.unreadable, *runs]
+    own = [row for row in content.rows if row.left_out and row.left_out != OF_A_BOARD]
+    runs = [(f"{row.model}, {row.load} ({row.run_id})", row.left_out) for row in own if row.left_out]
+    loads = sum(row.left_out == OF_A_BOARD for row in content.rows)
+    boards = [(f"{loads} calibration{'s' if loads > 1 else ''}", OF_A_BOARD)] if loads else []
+    return [*content.unreadable, *runs, *boards]
 
 
 def joined(what: str, why: str) -> str:

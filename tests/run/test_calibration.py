@@ -165,6 +165,11 @@ def test_from_the_config_to_models_compared_as_if_on_one_board(tmp_path: Path):
     assert {len(record.measurements) > 4 for record in records} == {True}
     assert check_campaign(tmp_path / "results" / "boards").findings == ()
 
+    shown = _json("show", "boards", cwd=tmp_path)
+    assert [row["model"] for row in shown["ranking"]] in (["a", "b"], ["b", "a"])  # no load competes with a model
+    assert [row["task"] for row in shown["left_out"]] == ["calibration"] * 4
+    assert "not ranked: 4 calibrations" in harness("show", "boards", cwd=tmp_path).out
+
     told = _json("compare", "boards", cwd=tmp_path)
     (as_run,) = told["comparisons"]
     one_board = as_run["one_board"]

@@ -11,7 +11,9 @@ function sourceOf(used) {
 }
 const isSentence = (why) => why[0] === why[0]?.toUpperCase();
 function drawMissing() {
-  const out = [...data.unreadable, ...own.filter((row) => row.left_out !== null).map((row) => [row, row.left_out])];
+  const loads = own.filter((row) => row.left_out !== null && row.task === "calibration");
+  const out = [...data.unreadable, ...own.filter((row) => row.left_out !== null && !loads.includes(row)).map((row) => [row, row.left_out])];
+  if (loads.length > 0) out.push([several(loads.length, "calibration"), loads[loads.length - 1].left_out]);
   const list = (lines) => [h("ul", { class: "reasons" }, lines.slice(0, LISTED_REASONS).map(([what, why]) => h("li", {}, h("b", {}, typeof what === "string" ? (isSentence(why) ? `${what.replace(/[.]$/, "")}.` : what) : runLink(what, `${what.model}, ${what.load} (${what.run_id})`)), `${typeof what === "string" && isSentence(why) ? " " : ": "}${why}`))),
     lines.length > LISTED_REASONS && h("p", {}, `And ${(lines.length - LISTED_REASONS).toLocaleString("en")} more.`)];
   fill("missing", out.length === 0 ? h("p", {}, "Nothing: every record that was found is on this page.")
