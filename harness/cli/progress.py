@@ -42,11 +42,13 @@ def run_label(spec: RunSpec) -> str:
     return f"{spec.model.id}{prompts} {spec.load_label}{mark}"
 
 
-def outcome_text(record: RunRecord) -> str:
-    """One line on how a run ended."""
+def outcome_text(record: RunRecord, again: bool) -> str:
+    """One line on how a run ended, and what follows where something does."""
     if record.summary is None:
         failure = record.failure
-        return f"failed in {failure.phase}: {failure.message} {failure.hint}".rstrip() if failure else "failed"
+        told = f"failed in {failure.phase}: {failure.message} {failure.hint}".rstrip() if failure else "failed"
+        half = record.scheduled.halved_as if record.scheduled is not None else None
+        return told + (f" At half the batch instead: {half}." if again and half else " Tried again." if again else "")
     energy = record.summary.gpu_energy_j
     return f"{format_plus_minus(energy.value, energy.half_width)} J per generation, {record.summary.windows} windows"
 
@@ -156,7 +158,7 @@ class PlainListener:
     def run_finished(self, record: RunRecord, again: bool) -> None:
         """Say how it ended, and where the campaign stands."""
         self._tally.finished(record, again)
-        self._say(record.run_id, outcome_text(record) + (" Tried again." if again else ""))
+        self._say(record.run_id, outcome_text(record, again))
         self._out.print(self._tally.words(), soft_wrap=True)
 
     def _say(self, run_id: str, words: str) -> None:
@@ -200,7 +202,7 @@ class LiveListener:
         label, start_s = self._runs.pop(record.run_id)
         colour = "green" if record.status == "complete" else "red"
         took = format_duration(time.monotonic() - start_s)
-        told = outcome_text(record) + (" Tried again." if again else "")
+        told = outcome_text(record, again)
         self._tally.finished(record, again)
         self._live.console.print(Text.assemble((record.status, colour), f" {label}: {told} ({took})"))
 

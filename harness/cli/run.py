@@ -248,8 +248,9 @@ def _print_outcome(
         f"Results: {escape(str(outcome.folder))}",
         soft_wrap=True,
     )
-    for record in outcome.overtaken:
-        out.print(escape(_followed(record)), soft_wrap=True)
+    for record in (*outcome.overtaken, *outcome.failed):
+        if told := _followed(record, plan, again=record in outcome.overtaken):
+            out.print(escape(told), soft_wrap=True)
     for record in outcome.recovered:
         out.print(escape(_kept(record)), soft_wrap=True)
     if outcome.interrupted:
@@ -272,13 +273,16 @@ def _stored(plan: Plan, folder: Path) -> list[tuple[RunSpec, RunRecord]]:
     return list(found.values())
 
 
-def _followed(record: RunRecord) -> str:
-    """What became of an attempt that failed."""
+def _followed(record: RunRecord, plan: Plan, again: bool) -> str:
+    """What became of an attempt that failed; nothing of one that nothing followed."""
     assert record.failure is not None
-    assert record.scheduled is not None
-    half = record.scheduled.halved_as
-    then = f"Measured at half the batch instead: {half}." if half else "Tried again."
-    return f"{record.run_id}: {record.failure.message} {then}"
+    half = record.scheduled.halved_as if record.scheduled is not None else None
+    if half is None:
+        return f"{record.run_id}: {record.failure.message} Tried again." if again else ""
+    if any(spec.run_id == half for spec in plan.specs):
+        lacks = "" if again else ", which has no result"
+        return f"{record.run_id}: {record.failure.message} Half the batch is another run of the plan{lacks}: {half}."
+    return f"{record.run_id}: {record.failure.message} Run at half the batch instead: {half}."
 
 
 def _kept(record: RunRecord) -> str:

@@ -46,7 +46,7 @@ class Listener(Protocol):
         ...
 
     def run_finished(self, record: RunRecord, again: bool) -> None:
-        """A run is stored, complete or failed; `again`: it is tried again, or at half its batch, in this start."""
+        """A run is stored, complete or failed; `again`: it is tried again, or half its batch stands for it."""
         ...
 
 
@@ -55,7 +55,8 @@ class CampaignResult:
     """What became of a plan. `interrupted` means that it was stopped before its end.
 
     `calibrations`: complete or failed; neither `complete` nor `failed` counts them.
-    `overtaken`: attempts that failed and were followed by another one; `recovered`: what a runner had left that was
+    `overtaken`: attempts that failed and were followed by another one, or whose half is a run of the plan and complete;
+    where it is not, they are among the `failed`. `recovered`: what a runner had left that was
     killed, complete or with the windows that were.
     """
 
@@ -127,7 +128,18 @@ def run_campaign(
             append(folder, started(plan.options, lanes.at_once, planned))
             todo = [*calibrations, *todo]
         _Start(plan, executor, listener, lanes, result).run([Attempt(spec) for spec in todo])
+        _fail_without_half(plan, result)
     return result
+
+
+def _fail_without_half(plan: Plan, result: CampaignResult) -> None:
+    """A run whose half is one of the plan's was left to that, which may have failed or never been made."""
+    planned = {spec.run_id for spec in plan.specs}
+    for record in tuple(result.overtaken):
+        half = record.scheduled.halved_as if record.scheduled is not None else None
+        if half in planned and half is not None and not _has_result(result.folder, half, halves=False):
+            result.overtaken.remove(record)
+            result.failed.append(record)
 
 
 def _recover(folder: Path) -> list[RunRecord]:
@@ -163,11 +175,13 @@ class _Start:
     begun: int = 0
     total: int = 0
     stopping: bool = False
+    to_come: set[str] = field(default_factory=set)  # run_ids of what is waiting or in flight
     writing: threading.RLock = field(default_factory=threading.RLock)  # one writer, one teller
 
     def run(self, todo: list[Attempt]) -> None:
         """Run them all, each as soon as its lane is free."""
         self.total = len(todo)
+        self.to_come = {attempt.spec.run_id for attempt in todo}
         in_flight: dict[futures.Future[Attempt | None], Attempt] = {}
         with _pool(self.lanes.at_once) as pool:
             try:
@@ -272,14 +286,21 @@ class _Start:
                 append(self.result.folder, Aside(at_utc=utc_now(), run_id=run_id))
             place = keep_run(scratch, self.result.folder, run_id)
             append(self.result.folder, kept(place, record.status))
-            if again is not None:
+            if again is None or again.spec.run_id != run_id:
+                self.to_come.discard(run_id)
+            followed = again is not None
+            if again is not None and not self._is_planned(again):
+                self.total += 1
+            elif again is not None:
+                half_id = again.spec.run_id
+                followed = half_id in self.to_come or _has_result(self.result.folder, half_id, halves=False)
+            if followed:
                 self.result.overtaken.append(record)
-                self.total += not self._is_planned(again)
             elif record.spec.calibration is not None:
                 self.result.calibrations.append(record)
             else:
                 (self.result.complete if record.status == "complete" else self.result.failed).append(record)
-            self.listener.run_finished(record, again is not None)
+            self.listener.run_finished(record, followed)
 
 
 def _of_company(record: RunRecord, scheduled: Scheduled) -> list[Caveat]:
