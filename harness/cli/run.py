@@ -286,7 +286,7 @@ def _followed(record: RunRecord, plan: Plan, again: bool) -> str:
 
 
 def _kept(record: RunRecord) -> str:
-    """What was found of a run whose runner was killed."""
+    """What was found of a run whose runner was killed, or could not store it."""
     if record.status == "complete":
-        return f"{record.run_id} was finished by a runner that was killed; it is kept."
-    return f"{record.run_id}: {len(record.measurements)} windows of a runner that was killed are kept."
+        return f"{record.run_id} was finished by an earlier start that could not store it; it is kept."
+    return f"{record.run_id}: {len(record.measurements)} windows of an earlier start that could not end are kept."
