@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from harness.engines.calibration import CalibrationEngine  # noqa: E402
-from harness.errors import ModelUnavailable  # noqa: E402
-from harness.specs import CALIBRATION_LOADS, CalibrationOf, ModelSpec, RunSpec  # noqa: E402
-from harness.tasks.base import Request  # noqa: E402
+from harness.engines.calibration import CalibrationEngine
+from harness.errors import ModelUnavailable
+from harness.specs import CALIBRATION_LOADS, CalibrationOf, ModelSpec, RunSpec
+from harness.tasks.base import Request
 
 NOW = "2026-11-29T12:00:00+00:00"
 
