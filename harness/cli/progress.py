@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import time
+from contextlib import suppress
 from datetime import timedelta
+from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,6 +23,52 @@ from harness.run.estimate import Range
 from harness.run.retries import Attempt
 from harness.specs import RunSpec
 from harness.units import format_duration, format_energy, format_plus_minus, format_significant
+
+
+class Unheard(io.TextIOBase):
+    """A stream whose reader may go away (`| head`, a lost terminal): the rest goes nowhere, the campaign goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """All of it, or nothing where nobody reads."""
+        try:
+            self._stream.write(text)
+        except OSError:
+            self._let_go()
+        return len(text)
+
+    def flush(self) -> None:
+        """What is not read is dropped."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._let_go()
+
+    def fileno(self) -> int:
+        """Of the stream, if it has one."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether a person watches."""
+        return self._stream.isatty()
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # the base has a plain attribute
+        """Of the stream."""
+        return self._stream.encoding
+
+    def _let_go(self) -> None:
+        """So that what Python still has buffered does not fail when it exits."""
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
 
 def news_text(news: News) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -82,7 +82,11 @@ def run_command(
 
     Exit code 0: all complete; 1: some runs failed; 2: nothing could be run; 130: stopped.
     """
+    import contextlib
+    import sys
+
     from harness.cli.plan import print_plan
+    from harness.cli.progress import Unheard
     from harness.errors import UserInputError
     from harness.run.calibration import local_calibrations
     from harness.run.config import load_plan
@@ -133,7 +137,8 @@ def run_command(
     live = not as_json and bool(todo)
     outcome = _run(plan, results, maker, live, None if unknown else estimate_s, lanes, retry_failed, first)
     flags = ["--replay"] * replay + ["--executor", "ray", "--address", address] * (executor is ExecutorName.ray)
-    _print_outcome(plan, outcome, config, flags, chosen, replay, as_json)
+    with contextlib.redirect_stdout(Unheard(sys.stdout)):
+        _print_outcome(plan, outcome, config, flags, chosen, replay, as_json)
     if outcome.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if outcome.failed:
@@ -168,24 +173,32 @@ def _run(
     first: Sequence[RunSpec],
 ) -> CampaignResult:
     import contextlib
-    import signal
+    import sys
 
     from rich.console import Console
 
-    from harness.cli.progress import LiveListener, PlainListener
+    from harness.cli.progress import LiveListener, PlainListener, Unheard
     from harness.run.runner import run_campaign
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for polite in (signal.SIGTERM, signal.SIGHUP):  # a scheduler's stop, a lost terminal: as a Ctrl-C
-        signal.signal(polite, interrupt)
-    err = Console(stderr=True, highlight=False)
+    interrupt_on_signals()
+    err = Console(file=cast("IO[str]", Unheard(sys.stderr)), highlight=False)
     with contextlib.closing(executor):
         if err.is_terminal and live:
             with LiveListener(err, estimate_s) as listener:
                 return run_campaign(plan, results, executor, listener, lanes, only_failed, first)
         return run_campaign(plan, results, executor, PlainListener(err, estimate_s), lanes, only_failed, first)
+
+
+def interrupt_on_signals() -> None:
+    """A scheduler's stop and a lost terminal are as a Ctrl-C; unless they are ignored already, as nohup has it."""
+    import signal
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for polite in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(polite) is not signal.SIG_IGN:
+            signal.signal(polite, interrupt)
 
 
 def _print_outcome(
