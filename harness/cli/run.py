@@ -256,8 +256,10 @@ def _print_outcome(
     again = escape(shlex.join(["harness", "run", str(config), *flags, "--results", str(outcome.folder.parent)]))
     for line in calibration_lines(calibrations):
         out.print(escape(line), soft_wrap=True)
+    whole = sum(record.status == "complete" for record in outcome.recovered)
     out.print(
-        f"{len(outcome.complete)} complete, {len(outcome.failed)} failed, {outcome.skipped} already done. "
+        f"{len(outcome.complete)} complete, {len(outcome.failed)} failed, "
+        f"{f'{whole} recovered, ' if whole else ''}{outcome.skipped} already done. "
         f"Results: {escape(str(outcome.folder))}",
         soft_wrap=True,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness.campaign import Scheduled
 from harness.errors import StoreError
 from harness.measure.siblings import with_strays_rejected
 from harness.power.trace import PowerTrace, read_samples
@@ -22,6 +23,7 @@ from harness.store.files import RECORD, read_record, write_run
 
 JOURNAL = "windows.jsonl"
 SAMPLES_FILE = "samples.bin"
+PLACE = "place.json"
 UNTOLD = Failure(
     kind="killed",
     message="The run ended before its record was written: it was stopped or killed, or the disk was full.",
@@ -77,6 +79,26 @@ def write_what_fits(scratch: Path, record: RunRecord, trace: PowerTrace | None) 
             record = record.model_copy(update={"caveats": (*record.caveats, lost)})
         write_run(scratch, record, None)
         return record
+
+
+def note_place(scratch: Path, place: Scheduled) -> None:
+    """Leave where the run stands in its campaign beside what it measures: a runner that is killed cannot tell."""
+    with suppress(OSError):  # a full disk: the record will tell it
+        (scratch / PLACE).write_text(place.model_dump_json(), encoding="utf-8")
+
+
+def noted_place(scratch: Path) -> Scheduled | None:
+    """Where the run stood; None where that is in its record already, or was never written whole."""
+    try:
+        return Scheduled.model_validate_json(read_limited(scratch / PLACE, MOST_RECORD_BYTES))
+    except (OSError, ValidationError):
+        return None
+
+
+def forget_place(scratch: Path) -> None:
+    """The record has it."""
+    with suppress(OSError):
+        (scratch / PLACE).unlink(missing_ok=True)
 
 
 def unfinished(scratch: Path, failure: Failure = UNTOLD) -> tuple[RunRecord, PowerTrace] | None:
