@@ -133,9 +133,12 @@ engines.keeper
 engines.guard
 engines.server
 engines.openai
+store.documents
 store.files
 store.manifest
 store.imports
+store.upgrade
+store.migrate
 store.index
 store.queries
 store.traces
@@ -258,6 +261,7 @@ cli.compare_tables
 cli.compare_names
 cli.compare
 cli.validate
+cli.migrate
 cli.claims
 cli.explain
 cli.outlook

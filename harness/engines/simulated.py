@@ -96,6 +96,7 @@ class SimulatedEngine:
     def _phases(self, work: WorkCounts) -> tuple[PhaseCost, ...]:
         count = int(work.requests)  # of a batch, whole
         assert work.input_tokens is not None
+        assert work.input_pixels is not None
         return _phases_of(self.spec, count, work.input_tokens, work.input_pixels)
 
     def run(self, prepared: Prepared) -> WorkCounts:

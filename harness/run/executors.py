@@ -20,11 +20,11 @@ from harness.measure.base import Progress
 from harness.records import Failure, RunRecord
 from harness.redaction import redacted
 from harness.run.fork_server import ForkServer
-from harness.run.journal import JOURNAL, SAMPLES_FILE, unfinished, whole_record, write_what_fits
+from harness.run.journal import SAMPLES_FILE, unfinished, whole_record, write_what_fits
 from harness.run.lanes import HELD
 from harness.run.worker import WorkerTask, execute, failed_record
 from harness.specs import RunSpec
-from harness.store.files import rewrite_record
+from harness.store.files import JOURNAL, rewrite_record
 
 STDERR_TAIL_BYTES = 4000
 GRACE_S = 5.0

@@ -14,14 +14,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.campaign import Scheduled
-from harness.errors import StoreError
+from harness.errors import OtherSchemaVersion, StoreError
 from harness.measure.siblings import with_strays_rejected
 from harness.power.trace import PowerTrace, read_samples
 from harness.reading import MOST_RECORD_BYTES, read_limited
 from harness.records import Caveat, Failure, Measurement, RunRecord
-from harness.store.files import RECORD, read_record, write_run
+from harness.store.documents import parse_stored
+from harness.store.files import JOURNAL, RECORD, read_record, write_run
 
-JOURNAL = "windows.jsonl"
 SAMPLES_FILE = "samples.bin"
 PLACE = "place.json"
 UNTOLD = Failure(
@@ -102,11 +102,18 @@ def forget_place(scratch: Path) -> None:
 
 
 def unfinished(scratch: Path, failure: Failure = UNTOLD) -> tuple[RunRecord, PowerTrace] | None:
-    """The failed record that a journal amounts to, with the samples taken; None where no window was complete."""
+    """The failed record that a journal amounts to, with the samples taken; None where no window was complete.
+
+    Raises:
+        OtherSchemaVersion: A harness of another schema version has left it.
+    """
+    path = scratch / JOURNAL
     try:
-        lines = [line for line in read_limited(scratch / JOURNAL, MOST_RECORD_BYTES).split(b"\n") if line]
-        record = RunRecord.model_validate_json(lines[0])
-    except (OSError, IndexError, ValidationError):
+        lines = [line for line in read_limited(path, MOST_RECORD_BYTES).split(b"\n") if line]
+        record = parse_stored(lines[0].decode(), RunRecord, str(path), "", scratch.parent)
+    except OtherSchemaVersion:
+        raise
+    except (OSError, IndexError, UnicodeDecodeError, StoreError):
         return None
     windows: list[Measurement] = []
     for line in lines[1:]:
@@ -123,9 +130,15 @@ def unfinished(scratch: Path, failure: Failure = UNTOLD) -> tuple[RunRecord, Pow
 
 
 def whole_record(scratch: Path) -> RunRecord | None:
-    """The record that a worker has left; None where it left none that can be read."""
+    """The record that a worker has left; None where it left none that can be read.
+
+    Raises:
+        OtherSchemaVersion: A harness of another schema version has left it.
+    """
     try:
         return read_record(scratch / RECORD) if (scratch / RECORD).exists() else None
+    except OtherSchemaVersion:
+        raise
     except StoreError:
         return None
 
@@ -136,7 +149,7 @@ def recovered(scratch: Path) -> RunRecord | None:
     None where there is nothing worth keeping.
 
     Raises:
-        StoreError: It cannot be written.
+        StoreError: It cannot be written; or a harness of another schema version has left it, and it is left alone.
     """
     record = whole_record(scratch)
     if record is None and (found := unfinished(scratch)) is not None:

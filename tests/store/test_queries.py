@@ -142,7 +142,7 @@ def test_a_broken_record_is_told_every_time_and_hides_no_other(results):
         runs = open_runs(results, asked=0)
         assert models(runs) == ["c", "a"]
         assert [error.message for error in runs.unreadable(["one"])] == [
-            f"{path} has schema version 99; this harness knows up to 1."
+            f"{path} has schema version 99: a newer harness wrote it, and this one reads version 2."
         ]
         assert len(runs.unreadable()) == len(runs.unreadable(["b-b1"])) == 1
         assert runs.unreadable(["two", "a-b1"]) == []
