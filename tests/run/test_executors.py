@@ -178,6 +178,22 @@ def test_a_server_that_is_stopped_does_not_hold_up_a_stop(tmp_path: Path) -> Non
     assert not psutil.wait_procs(seen, timeout=10)[1]
 
 
+def test_a_server_that_is_stopped_holds_up_a_run_no_longer_than_its_time(tmp_path: Path) -> None:
+    stopped: list[psutil.Process] = []
+
+    def report(progress: Progress) -> None:
+        if progress.phase == "idle" and not stopped:
+            servers = [child for child in own_children() if "harness.run.fork_server" in child.cmdline()]
+            stopped.extend(child for child in servers if child.ppid() == os.getpid())
+            stopped[0].suspend()
+
+    with closing(SubprocessExecutor()) as executor:
+        record = executor.run(endless(timeout_s=2), "c", tmp_path, report)
+    assert record.failure is not None
+    assert record.failure.kind == "timeout"
+    assert not psutil.wait_procs(stopped, timeout=10)[1]
+
+
 def test_a_folder_that_holds_another_harness_does_not_run_in_our_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
