@@ -163,6 +163,7 @@ run.worker
 run.fork_server
 run.executors
 run.preflight
+run.gpu_lock
 run.placement
 run.calibration
 run.remote
