@@ -19,8 +19,8 @@ from harness.specs import RunSpec
 from harness.units import format_plus_minus, format_significant
 
 SIMULATED = (
-    "**Simulated: no real GPU drew any of this energy, and no model ran.** The runs are of the simulated engine on a "
-    "virtual clock, whose costs are assumed: the numbers show that the script works, and nothing of any model or board."
+    "**Simulated: no real GPU drew any of this energy, and no model ran.** The runs are of the simulated engine, "
+    "whose costs are assumed: the numbers show that the script works, and nothing of any model or board."
 )
 REAL = "Weights are random: speed and energy of the architectures, no meaningful output. Nothing was downloaded."
 REHEARSED = (
