@@ -76,6 +76,20 @@ class SubprocessExecutor:
         self._change = threading.Condition()
         self._closed = False
 
+    def prepare(self) -> dict[str, str]:
+        """Import beforehand what the first run would wait for.
+
+        Returns:
+            Modules of `preload` that could not be, with the reason: every run imports those anew.
+
+        Raises:
+            HarnessError: No process can be started.
+        """
+        with self._change:
+            if not self._idle:
+                self._idle.append(ForkServer(self._preload))
+            return self._idle[-1].ready()
+
     def run(self, spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
         """Run in a child.
 
