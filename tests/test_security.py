@@ -115,6 +115,25 @@ def test_duckdb_reads_the_named_file_and_reaches_no_other(tmp_path: Path, monkey
         duck.read_parquet(tmp_path / "a1.parquet")
 
 
+def test_a_folders_name_is_no_column_of_the_files_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "power_w=100" / "prompt=EVIL"
+    folder.mkdir(parents=True)
+    trace = folder / "trace.parquet"
+    columns = {"source_index": [0.0, 0.0], "power_w": [1.0, 3.0], "t_s": [0.0, 1.0]}
+    duck.write_parquet(trace, {name: duck.np.array(values) for name, values in columns.items()}, {})
+    assert duck.read_parquet(trace)["power_w"].tolist() == [1.0, 3.0]
+    assert duck.read_column_names(trace) == list(columns)
+    assert duck.read_stretches([trace], 1) == [(trace, 0, 0, 2.0)]
+    with duck.duckdb.connect(":memory:") as connection:
+        connection.execute(f"COPY (SELECT 'own' AS prompt, 'old' AS run) TO '{folder / 'p.parquet'}' (FORMAT parquet)")
+    assert duck.read_column(folder / "p.parquet", "prompt") == ["own"]
+    table = duck.Table({"prompt": "VARCHAR", "run": "VARCHAR"})
+    table.load(folder / "p.parquet", {"run": "new"})
+    assert table.ask("SELECT prompt, run FROM runs") == [("own", "new")]
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    assert duck.read_csv_lines([b"own"], {"prompt": "VARCHAR"})[0]["prompt"].tolist() == ["own"]
+
+
 def test_a_link_out_of_an_imported_folder_is_not_followed(tmp_path: Path) -> None:
     outside = write(tmp_path / "outside.csv", RUN_COLUMNS, row())
     inside = write(tmp_path / "archive" / "a.csv", RUN_COLUMNS, row())
