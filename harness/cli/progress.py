@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import time
+from contextlib import suppress
 from datetime import timedelta
+from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,6 +23,52 @@ from harness.run.estimate import Range
 from harness.run.retries import Attempt
 from harness.specs import RunSpec
 from harness.units import format_duration, format_energy, format_plus_minus, format_significant
+
+
+class Unheard(io.TextIOBase):
+    """A stream whose reader may go away (`| head`, a lost terminal): the rest goes nowhere, the campaign goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """All of it, or nothing where nobody reads."""
+        try:
+            self._stream.write(text)
+        except OSError:
+            self._let_go()
+        return len(text)
+
+    def flush(self) -> None:
+        """What is not read is dropped."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._let_go()
+
+    def fileno(self) -> int:
+        """Of the stream, if it has one."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether a person watches."""
+        return self._stream.isatty()
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # the base has a plain attribute
+        """Of the stream."""
+        return self._stream.encoding
+
+    def _let_go(self) -> None:
+        """So that what Python still has buffered does not fail when it exits."""
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
 
 def news_text(news: News) -> str:
@@ -42,11 +92,13 @@ def run_label(spec: RunSpec) -> str:
     return f"{spec.model.id}{prompts} {spec.load_label}{mark}"
 
 
-def outcome_text(record: RunRecord) -> str:
-    """One line on how a run ended."""
+def outcome_text(record: RunRecord, again: bool) -> str:
+    """One line on how a run ended, and what follows where something does."""
     if record.summary is None:
         failure = record.failure
-        return f"failed in {failure.phase}: {failure.message} {failure.hint}".rstrip() if failure else "failed"
+        told = f"failed in {failure.phase}: {failure.message} {failure.hint}".rstrip() if failure else "failed"
+        half = record.scheduled.halved_as if record.scheduled is not None else None
+        return told + (f" At half the batch instead: {half}." if again and half else " Tried again." if again else "")
     energy = record.summary.gpu_energy_j
     return f"{format_plus_minus(energy.value, energy.half_width)} J per generation, {record.summary.windows} windows"
 
@@ -156,7 +208,7 @@ class PlainListener:
     def run_finished(self, record: RunRecord, again: bool) -> None:
         """Say how it ended, and where the campaign stands."""
         self._tally.finished(record, again)
-        self._say(record.run_id, outcome_text(record) + (" Tried again." if again else ""))
+        self._say(record.run_id, outcome_text(record, again))
         self._out.print(self._tally.words(), soft_wrap=True)
 
     def _say(self, run_id: str, words: str) -> None:
@@ -200,7 +252,7 @@ class LiveListener:
         label, start_s = self._runs.pop(record.run_id)
         colour = "green" if record.status == "complete" else "red"
         took = format_duration(time.monotonic() - start_s)
-        told = outcome_text(record) + (" Tried again." if again else "")
+        told = outcome_text(record, again)
         self._tally.finished(record, again)
         self._live.console.print(Text.assemble((record.status, colour), f" {label}: {told} ({took})"))
 

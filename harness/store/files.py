@@ -149,12 +149,15 @@ def abandoned_scratch(campaign_folder: Path) -> list[Path]:
 
 
 def _in_use(scratch: Path) -> bool:
-    """Whether the process that made it is still there, and not another one under its number."""
+    """Whether the process that made it still runs, and is not another one under its number."""
     owner, born_ns = scratch.name.rsplit("-", 2)[-2:]
     if not (owner.isdigit() and born_ns.isdigit()) or int(owner) == os.getpid():
         return False
     try:
-        return psutil.Process(int(owner)).create_time() * 1e9 <= int(born_ns)
+        process = psutil.Process(int(owner))
+        if process.status() == psutil.STATUS_ZOMBIE:  # it has ended, and nobody has asked how
+            return False
+        return process.create_time() * 1e9 <= int(born_ns)
     except psutil.Error:
         return False
 

@@ -6,6 +6,7 @@ import fcntl
 import io
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -13,14 +14,17 @@ import termios
 from pathlib import Path
 
 import pytest
-from campaigns import spec_of
+from campaigns import in_child, spec_of
 from command import config, environment
 from rich.cells import cell_len
 from rich.console import Console
 
+from harness.cli.main import main
 from harness.cli.progress import LiveListener
+from harness.cli.run import interrupt_on_signals
 from harness.measure.base import Progress
 from harness.run.retries import Attempt
+from harness.store.files import find_runs
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CURSOR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -77,6 +81,41 @@ def test_a_campaign_on_a_terminal_shows_a_bar_and_ends_well(tmp_path: Path, colu
     assert "2 done, 0 failed, 0 left, " in told
     assert "complete another-model batch 1 (simulated): " in told
     assert "2 complete, 0 failed, 0 already done." in told
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_campaign_goes_on_when_nobody_reads_what_it_says(tmp_path: Path, as_json: bool) -> None:
+    unread, pipe = os.pipe()
+    os.close(unread)
+    arguments = ["run", str(config(tmp_path, SHORT)), "--in-process", *["--json"] * as_json]
+
+    def run() -> None:
+        os.dup2(pipe, 1)
+        os.dup2(pipe, 2)
+        with open(1, "w", closefd=False) as out, open(2, "w", closefd=False) as err:
+            sys.stdout, sys.stderr = out, err
+            sys.argv = ["harness", *arguments]
+            os.chdir(tmp_path)
+            main()
+
+    try:
+        assert in_child(run) == 0
+    finally:
+        os.close(pipe)
+    assert [run.record.status for run in find_runs([tmp_path / "results"])] == ["complete", "complete"]
+
+
+def test_a_stop_is_a_ctrl_c_unless_it_is_ignored_already() -> None:
+    def under_nohup() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        interrupt_on_signals()
+        os.kill(os.getpid(), signal.SIGHUP)
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise SystemExit(7) from None
+
+    assert in_child(under_nohup) == 7
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class FullDisk:
 
         if not isinstance(file, io.TextIOWrapper | io.BufferedIOBase) or not file.writable():
             return file
-        return _Limited(file, limited)
+        return Limited(file, limited)
 
     def _write_parquet(self, path: Path, *rest: Any) -> None:
         try:
@@ -54,13 +54,13 @@ class FullDisk:
         self._parquet(path, *rest)
 
 
-class _Limited:
+class Limited:
     """A file with another way to write."""
 
     def __init__(self, file: Any, write: Any) -> None:
         self._file, self.write = file, write
 
-    def __enter__(self) -> _Limited:
+    def __enter__(self) -> Limited:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -103,6 +103,9 @@ def test_questions_are_answered_from_the_records(results):
     assert runs.unplaced(["one"]) == []
     assert runs.least_energy_j() == {"text-generation": {"a": 30.0, "b": 10.0, "c": 20.0}, "summarization": {"d": 5.0}}
     assert runs.named("two") == sorted([summary, failed])
+    assert runs.named(f"two/{summary.name}") == runs.named("two/d") == [summary]
+    assert runs.named("one/d") == runs.named("tw") == []
+    assert [run.content for run in runs.ranking(["one/b", "two/d"])] == ["d", "b"]
     assert runs.of_model("d") == [summary]
     assert {"one", "two", summary.name} < set(runs.names())
     listed = runs.listing()
