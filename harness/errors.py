@@ -6,6 +6,7 @@ A HarnessError prints without a traceback. Anything else that escapes is a bug o
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class HarnessError(Exception):
@@ -21,7 +22,7 @@ class HarnessError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
-    def __reduce__(self) -> tuple[type[HarnessError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.message, self.hint)
 
 
@@ -60,3 +61,15 @@ class StoreError(HarnessError):
 
     kind = "store"
     path: Path | None = None
+
+
+class OtherSchemaVersion(StoreError):
+    """A stored document of a schema version that this harness does not read. `campaign_folder`: where it lies."""
+
+    def __init__(self, message: str, hint: str, version: int, campaign_folder: Path) -> None:
+        super().__init__(message, hint)
+        self.version = version
+        self.campaign_folder = campaign_folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message, self.hint, self.version, self.campaign_folder)

@@ -40,7 +40,7 @@ class ImportedRecord(Frozen):
     Not a RunRecord: a foreign file has no spec, no windows, no idle power and no uncertainty, and none are made up.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     run_id: FolderName
     campaign: FolderName
     origin: Literal["codecarbon"]

@@ -14,10 +14,10 @@ from harness.campaign import Placed, Scheduled
 from harness.frozen import FolderName, Frozen, Kernel, Provenance
 from harness.redaction import redacted
 from harness.served_records import Attempts, Served, ServerInfo
-from harness.specs import RunSpec
+from harness.specs import LaterField, RunSpec
 from harness.stats import Estimate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 
 class Caveat(Frozen):
@@ -112,9 +112,13 @@ class WorkCounts(Frozen):
     """What was asked and what came back, in one window."""
 
     requests: int | float = Field(0, description="served: one that was partly answered in the window counts in part")
-    input_tokens: int | None = Field(0, description="None: a server did not tell all; 0 in served runs of before too")
-    inputs_cut: int = Field(0, description="requests whose text was cut since the model takes no longer one, unasked")
-    input_pixels: int = Field(0, description="of the pictures that were looked at, as the model was given them")
+    input_tokens: int | None = Field(0, description="None: a server did not tell all")
+    inputs_cut: int | None = Field(
+        0, description="requests whose text was cut since the model takes no longer one, unasked; None: not counted"
+    )
+    input_pixels: int | None = Field(
+        0, description="of the pictures that were looked at, as the model was given them; None: not counted"
+    )
     output_tokens: int = 0
     images: int = 0
     output_pixels: int = 0
@@ -252,11 +256,15 @@ class Preparation(Frozen):
 class RunRecord(Frozen):
     """Everything one run leaves behind."""
 
-    schema_version: int = SCHEMA_VERSION
-    run_id: FolderName
+    schema_version: Literal[2] = SCHEMA_VERSION
+    run_id: FolderName = Field(description="of the spec, without its later_fields")
     campaign: FolderName
     origin: Literal["measured", "simulated", "study", "codecarbon"]
     spec: RunSpec
+    later_fields: tuple[LaterField, ...] = Field(
+        (),
+        description="of the spec: unknown to the harness that made this early run, not part of its run_id, no effect",
+    )
     environment: Environment | None
     started_at_utc: str
     finished_at_utc: str

@@ -48,8 +48,12 @@ class Served(Frozen):
     fewer_tokens: int = Field(description="answered inside with fewer output tokens than asked for")
     more_tokens: int
     without_usage: int = Field(description="answered inside without usage: their tokens are counted by pieces")
-    contradicting_usage: int = Field(0, description="answered inside with one that cannot be: by pieces, or no input")
-    fewer_than_pieces: int = Field(0, description="answered inside with fewer tokens, as told, than pieces came")
+    contradicting_usage: int | None = Field(
+        0, description="answered inside with one that cannot be: by pieces, or no input; None: not looked at"
+    )
+    fewer_than_pieces: int | None = Field(
+        0, description="answered inside with fewer tokens, as told, than pieces came; None: not looked at"
+    )
     input_tokens: int | None = Field(description="of answers whose first token came inside; None: not told for all")
     cached_tokens: int | None = Field(
         None, description="part of them that the server had in its prefix cache, at least; None: no answer tells"
@@ -70,8 +74,10 @@ class Served(Frozen):
     late: Percentiles | None = Field(None, description="open loop: from when a request was due to its sending")
     failed_fraction: float = Field(description="share of the time in flight that was of attempts that failed")
     failed_energy_j: float | None = Field(None, description="that share of the GPUs' energy: an estimate")
-    retry_wait_s: float = Field(
-        0.0, description="time in which nothing was in flight since a failed request was not sent again yet"
+    retry_wait_s: float | None = Field(
+        0.0,
+        description="time in which nothing was in flight since a failed request was not sent again yet; "
+        "None: not set apart, so that what was drawn in it is in the figure",
     )
     retry_wait_energy_j: float | None = Field(
         None, description="of the GPUs in that time, at their idle power: beside failed_energy_j, not in the figure"

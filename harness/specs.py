@@ -5,9 +5,11 @@ All quantities are SI. Whatever changes a result is a field here, and nothing el
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -265,6 +267,16 @@ _YOUNGER_FIELDS: dict[str | None, tuple[str, ...]] = {
 }
 
 
+# Fields that the harness of the first two days did not know, and that were part of the name from their first day on.
+LaterField = Literal[
+    "measure.allow_throttling",
+    "measure.max_temperature_change_c",
+    "sources.node.faults",
+    "sources.node.counter_period_s",
+    "sources.node.counter_lag_s",
+]
+
+
 class RunSpec(Frozen):
     """One run: one model, one task, one batch size. Equal specs have equal run_ids."""
 
@@ -331,6 +343,10 @@ class RunSpec(Frozen):
     @property
     def run_id(self) -> str:
         """Readable name and a hash of everything that changes the result."""
+        return self.named_without(())
+
+    def named_without(self, later_fields: Sequence[LaterField]) -> str:
+        """The run_id that a harness gave which did not know these fields."""
         content = self.model_dump(mode="json", exclude={"timeout_s", "accounting"})
         if self.prompts.sha256 is not None:
             del content["prompts"]["path"]  # the same prompts are the same run, wherever they lie
@@ -348,6 +364,9 @@ class RunSpec(Frozen):
             for key in ("idle_w", "steady"):
                 if not content["sources"]["node"][key]:
                     del content["sources"]["node"][key]
+        for field in later_fields:
+            *sections, key = field.split(".")
+            functools.reduce(lambda part, section: part.get(section) or {}, sections, content).pop(key, None)
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
         stem = re.sub(r"[^a-z0-9]+", "-", self.model.id.rstrip("/").rsplit("/", 1)[-1].lower()).strip("-")
         load = self.server.label if self.server is not None else f"b{self.batch_size}"

@@ -63,6 +63,18 @@ def format_si(value: float, unit: str, digits: int = 3) -> str:
     return f"{value:.{digits - 1}e} {unit}"
 
 
+def format_energy(energy_j: float) -> str:
+    """Write an energy in the largest of J, Wh and kWh of which there is at least one.
+
+    >>> format_energy(230.0), format_energy(7_200.0), format_energy(9e6)
+    ('230 J', '2.00 Wh', '2.50 kWh')
+    """
+    for size_j, unit in ((J_PER_KWH, "kWh"), (J_PER_WH, "Wh")):
+        if energy_j >= size_j:
+            return f"{format_significant(energy_j / size_j)} {unit}"
+    return f"{format_significant(energy_j)} J"
+
+
 def format_mass(value_g: float, digits: int = 3) -> str:
     """Write a mass given in grams: grams and kilograms, from a tonne on tonnes.
 

@@ -134,9 +134,12 @@ engines.keeper
 engines.guard
 engines.server
 engines.openai
+store.documents
 store.files
 store.manifest
 store.imports
+store.upgrade
+store.migrate
 store.index
 store.queries
 store.traces
@@ -259,6 +262,7 @@ cli.compare_tables
 cli.compare_names
 cli.compare
 cli.validate
+cli.migrate
 cli.claims
 cli.explain
 cli.outlook

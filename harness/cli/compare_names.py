@@ -74,6 +74,7 @@ def _sides(name: str, results: Path, boundary: Boundary, allowed: Collection[Acr
     """Of one name: runs, else imported runs; at least one side, or something left out."""
     from harness.compare.base import LeftOut
     from harness.compare.foreign import imported_side
+    from harness.store.documents import told_together
 
     before = len(found.unreadable)
     imports = [each for each in found.imports if name in _import_names(each)]
@@ -83,7 +84,7 @@ def _sides(name: str, results: Path, boundary: Boundary, allowed: Collection[Acr
         imports = imports or _imports_named(name, found)
         campaigns = {name} | {record.campaign for record in imports}
         found.unreadable += [each for each in found.broken_imports if each.path and each.path.parent.name in campaigns]
-    unreadable = found.unreadable[before:]
+    unreadable = told_together(found.unreadable[before:])
     found.left_out += [LeftOut(name=str(each.path or name), reason=each.message) for each in unreadable]
     if runs:
         typed = _typed(found.runs)

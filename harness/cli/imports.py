@@ -171,14 +171,18 @@ def show_imports(what: list[str], results: Path, as_json: bool) -> bool:
     """Show imported runs where every name means some: campaigns, beginnings of run ids, or folders; else False."""
     import json
 
+    from harness.store.documents import told_together
     from harness.store.imports import find_imports
 
-    stored = find_imports([results]) if results.exists() else []
+    unreadable: list[StoreError] = []
+    stored = find_imports([results], unreadable) if results.exists() else []
     chosen: dict[tuple[str, str], ImportedRecord] = {}
     for name in what:
         found = [each for each in stored if each.campaign == name or each.run_id.startswith(name)]
         if not found and Path(name).exists():
             found = find_imports([Path(name)])
+        if not found and (broken := [each for each in unreadable if each.path and each.path.parent.name == name]):
+            raise told_together(broken)[0]
         if not found:
             return False
         chosen.update({(each.campaign, each.run_id): each for each in found})

@@ -15,6 +15,7 @@ from harness.cli.doctor import doctor_command
 from harness.cli.equivalents import equivalents_command
 from harness.cli.explain import explain_command
 from harness.cli.imports import import_app
+from harness.cli.migrate import migrate_command
 from harness.cli.outlook import outlook_command
 from harness.cli.phases import phases_command
 from harness.cli.report import report_command
@@ -43,6 +44,7 @@ app.command("list")(list_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
 app.command("validate")(validate_command)
+app.command("migrate")(migrate_command)
 app.command("phases")(phases_command)
 app.command("doctor")(doctor_command)
 app.command("equivalents", context_settings={"ignore_unknown_options": True})(equivalents_command)

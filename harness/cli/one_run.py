@@ -46,7 +46,7 @@ def _place(scheduled: Scheduled) -> str:
     if scheduled.halved_from is not None:
         parts.append(f"half the batch of {scheduled.halved_from}, which ran out of memory")
     if scheduled.halved_as is not None:
-        parts.append(f"measured at half the batch instead: {scheduled.halved_as}")
+        parts.append(f"see half the batch: {scheduled.halved_as}")
     parts += [f"before: {reason}" for reason in scheduled.earlier]
     if scheduled.beside:
         parts.append(f"beside {', '.join(scheduled.beside)} on other GPUs")

@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import time
+from contextlib import suppress
+from datetime import timedelta
+from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from harness.measure.base import Progress as News
 from harness.records import RunRecord
 from harness.run.estimate import Range
 from harness.run.retries import Attempt
 from harness.specs import RunSpec
-from harness.units import J_PER_KWH, format_duration, format_plus_minus, format_significant
+from harness.units import format_duration, format_energy, format_plus_minus, format_significant
+
+
+class Unheard(io.TextIOBase):
+    """A stream whose reader may go away (`| head`, a lost terminal): the rest goes nowhere, the campaign goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """All of it, or nothing where nobody reads."""
+        try:
+            self._stream.write(text)
+        except OSError:
+            self._let_go()
+        return len(text)
+
+    def flush(self) -> None:
+        """What is not read is dropped."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._let_go()
+
+    def fileno(self) -> int:
+        """Of the stream, if it has one."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether a person watches."""
+        return self._stream.isatty()
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # the base has a plain attribute
+        """Of the stream."""
+        return self._stream.encoding
+
+    def _let_go(self) -> None:
+        """So that what Python still has buffered does not fail when it exits."""
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
 
 def news_text(news: News) -> str:
@@ -38,11 +92,13 @@ def run_label(spec: RunSpec) -> str:
     return f"{spec.model.id}{prompts} {spec.load_label}{mark}"
 
 
-def outcome_text(record: RunRecord) -> str:
-    """One line on how a run ended."""
+def outcome_text(record: RunRecord, again: bool) -> str:
+    """One line on how a run ended, and what follows where something does."""
     if record.summary is None:
         failure = record.failure
-        return f"failed in {failure.phase}: {failure.message} {failure.hint}".rstrip() if failure else "failed"
+        told = f"failed in {failure.phase}: {failure.message} {failure.hint}".rstrip() if failure else "failed"
+        half = record.scheduled.halved_as if record.scheduled is not None else None
+        return told + (f" At half the batch instead: {half}." if again and half else " Tried again." if again else "")
     energy = record.summary.gpu_energy_j
     return f"{format_plus_minus(energy.value, energy.half_width)} J per generation, {record.summary.windows} windows"
 
@@ -92,22 +148,37 @@ class Tally:
         if drawn:
             self._energy_j = (self._energy_j or 0.0) + math.fsum(drawn)
 
+    @property
+    def took_s(self) -> float:
+        """Since the campaign began."""
+        return time.monotonic() - self._start_s
+
     def words(self) -> str:
         """All of it in one line; what is not known yet is left out."""
-        left = max(0, self.total - self.ended)
-        parts = [f"{self.done} done", f"{self.failed} failed", f"{left} left"]
+        return ", ".join(filter(None, (self.counts(), self.left())))
+
+    def counts(self) -> str:
+        """Runs, watts and energy."""
+        parts = [f"{self.done} done", f"{self.failed} failed", f"{self._to_do} left"]
         if self._power_w:
-            parts.append(f"{format_significant(math.fsum(self._power_w.values()))} W now")
+            parts.append(f"{format_significant(math.fsum(list(self._power_w.values())))} W now")
         if self._energy_j is not None:
             mark = " (simulated)" if self._simulated else ""
-            parts.append(f"{format_significant(self._energy_j / J_PER_KWH)} kWh in windows so far{mark}")
-        if left and self.ended:
-            pace_s = (time.monotonic() - self._start_s) / self.ended
-            parts.append(f"about {format_duration(pace_s * left)} left")
-        elif left and self._estimate_s is not None:
-            low_s, high_s = self._estimate_s
-            parts.append(f"{format_duration(low_s)} to {format_duration(high_s)} left")
+            parts.append(f"{format_energy(self._energy_j)} in windows so far{mark}")
         return ", ".join(parts)
+
+    def left(self) -> str:
+        """Time left; empty where nothing tells it."""
+        if self._to_do and self.ended:
+            return f"about {format_duration(self.took_s / self.ended * self._to_do)} left"
+        if self._to_do and self._estimate_s is not None:
+            low_s, high_s = self._estimate_s
+            return f"{format_duration(low_s)} to {format_duration(high_s)} left"
+        return ""
+
+    @property
+    def _to_do(self) -> int:
+        return max(0, self.total - self.ended)
 
 
 class PlainListener:
@@ -137,7 +208,7 @@ class PlainListener:
     def run_finished(self, record: RunRecord, again: bool) -> None:
         """Say how it ended, and where the campaign stands."""
         self._tally.finished(record, again)
-        self._say(record.run_id, outcome_text(record) + (" Tried again." if again else ""))
+        self._say(record.run_id, outcome_text(record, again))
         self._out.print(self._tally.words(), soft_wrap=True)
 
     def _say(self, run_id: str, words: str) -> None:
@@ -145,60 +216,54 @@ class PlainListener:
 
 
 class LiveListener:
-    """A bar over the campaign, where it stands, and what each run in flight is doing. Use as a context manager."""
+    """A bar over the campaign, where it stands, and what each run in flight is doing. Use as a context manager.
+
+    Lines too long for the terminal go on in the next one: nothing is cut.
+    """
 
     def __init__(self, out: Console, estimate_s: Range | None = None) -> None:
-        self._progress = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=20),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.description}"),
-            console=out,
-            refresh_per_second=2,  # the parent shares the machine with what it measures
-        )
         self._tally = Tally(estimate_s)
-        self._campaign: TaskID | None = None
-        self._runs: dict[str, tuple[TaskID, str, float]] = {}
+        self._runs: dict[str, tuple[str, float]] = {}  # label, start
+        self._doing: dict[str, str] = {}
+        # twice a second: the parent shares the machine with what it measures
+        self._live = Live(console=out, refresh_per_second=2, get_renderable=self.view)
 
     def __enter__(self) -> LiveListener:
-        self._progress.start()
+        self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def run_started(self, index: int, total: int, attempt: Attempt) -> None:
         """A line for the run."""
         self._tally.started(total)
-        label = escape(attempt_label(attempt))
-        if self._campaign is None:
-            self._campaign = self._progress.add_task("", total=total)
-        task = self._progress.add_task(f"{label}: start", total=None)
-        self._runs[attempt.spec.run_id] = task, label, time.monotonic()
-        self._show_tally()
+        run_id = attempt.spec.run_id
+        self._doing[run_id] = "start"
+        self._runs[run_id] = attempt_label(attempt), time.monotonic()
 
     def run_progress(self, spec: RunSpec, progress: News) -> None:
         """Update the run's line."""
-        task, label, _ = self._runs[spec.run_id]
-        told = f"{label}: {escape(news_text(progress))}"
-        self._progress.update(task, description=told, completed=progress.repeat, total=progress.max_repeats)
+        self._doing[spec.run_id] = news_text(progress)
         self._tally.news(spec, progress)
-        self._show_tally()
 
     def run_finished(self, record: RunRecord, again: bool) -> None:
         """Print the outcome above the bar and advance it."""
-        task, label, start_s = self._runs.pop(record.run_id)
+        label, start_s = self._runs.pop(record.run_id)
         colour = "green" if record.status == "complete" else "red"
         took = format_duration(time.monotonic() - start_s)
-        told = escape(outcome_text(record)) + (" Tried again." if again else "")
-        self._progress.remove_task(task)
-        self._progress.console.print(f"[{colour}]{record.status}[/] {label}: {told} ({took})")
+        told = outcome_text(record, again)
         self._tally.finished(record, again)
-        self._show_tally()
+        self._live.console.print(Text.assemble((record.status, colour), f" {label}: {told} ({took})"))
 
-    def _show_tally(self) -> None:
-        if self._campaign is not None:
-            self._progress.update(
-                self._campaign, description=self._tally.words(), completed=self._tally.ended, total=self._tally.total
-            )
+    def view(self) -> Group:
+        """The lines as they are now."""
+        if not self._tally.total:
+            return Group()
+        bar = Table.grid(padding=(0, 1))
+        ended, total = self._tally.ended, self._tally.total
+        left = self._tally.left()
+        told = f"{ended}/{total} after {timedelta(seconds=int(self._tally.took_s))}{', ' if left else ''}{left}"
+        bar.add_row(ProgressBar(total, ended, width=20), Text(told))
+        doing = [Text(f"{label}: {self._doing[run_id]}") for run_id, (label, _) in list(self._runs.items())]
+        return Group(bar, Text(self._tally.counts()), *doing)

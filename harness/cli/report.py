@@ -129,6 +129,7 @@ def _collect(what: list[str], results: Path, one_kwh: Equivalents, found: _Found
     """Row by row, from the index where there is one: of ten thousand records none is in memory."""
     from harness.errors import StoreError, UserInputError
     from harness.report.stored import all_runs
+    from harness.store.documents import told_together
     from harness.store.files import RECORD, without_record
 
     if not what and not results.exists():
@@ -148,6 +149,7 @@ def _collect(what: list[str], results: Path, one_kwh: Equivalents, found: _Found
         if not what or any(folder.parent.name == name or folder.name.startswith(name) for name in names):
             message = f"{folder} holds a power trace but no {RECORD}."
             found.unreadable.append(StoreError(message, "Restore the record from a copy, or run it again."))
+    found.unreadable = told_together(found.unreadable)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -82,7 +82,11 @@ def run_command(
 
     Exit code 0: all complete; 1: some runs failed; 2: nothing could be run; 130: stopped.
     """
+    import contextlib
+    import sys
+
     from harness.cli.plan import print_plan
+    from harness.cli.progress import Unheard
     from harness.errors import UserInputError
     from harness.run.calibration import local_calibrations
     from harness.run.config import load_plan
@@ -133,7 +137,8 @@ def run_command(
     live = not as_json and bool(todo)
     outcome = _run(plan, results, maker, live, None if unknown else estimate_s, lanes, retry_failed, first)
     flags = ["--replay"] * replay + ["--executor", "ray", "--address", address] * (executor is ExecutorName.ray)
-    _print_outcome(plan, outcome, config, flags, chosen, replay, as_json)
+    with contextlib.redirect_stdout(Unheard(sys.stdout)):
+        _print_outcome(plan, outcome, config, flags, chosen, replay, as_json)
     if outcome.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if outcome.failed:
@@ -168,24 +173,32 @@ def _run(
     first: Sequence[RunSpec],
 ) -> CampaignResult:
     import contextlib
-    import signal
+    import sys
 
     from rich.console import Console
 
-    from harness.cli.progress import LiveListener, PlainListener
+    from harness.cli.progress import LiveListener, PlainListener, Unheard
     from harness.run.runner import run_campaign
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for polite in (signal.SIGTERM, signal.SIGHUP):  # a scheduler's stop, a lost terminal: as a Ctrl-C
-        signal.signal(polite, interrupt)
-    err = Console(stderr=True, highlight=False)
+    interrupt_on_signals()
+    err = Console(file=cast("IO[str]", Unheard(sys.stderr)), highlight=False)
     with contextlib.closing(executor):
         if err.is_terminal and live:
             with LiveListener(err, estimate_s) as listener:
                 return run_campaign(plan, results, executor, listener, lanes, only_failed, first)
         return run_campaign(plan, results, executor, PlainListener(err, estimate_s), lanes, only_failed, first)
+
+
+def interrupt_on_signals() -> None:
+    """A scheduler's stop and a lost terminal are as a Ctrl-C; unless they are ignored already, as nohup has it."""
+    import signal
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for polite in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(polite) is not signal.SIG_IGN:
+            signal.signal(polite, interrupt)
 
 
 def _print_outcome(
@@ -243,13 +256,16 @@ def _print_outcome(
     again = escape(shlex.join(["harness", "run", str(config), *flags, "--results", str(outcome.folder.parent)]))
     for line in calibration_lines(calibrations):
         out.print(escape(line), soft_wrap=True)
+    whole = sum(record.status == "complete" for record in outcome.recovered)
     out.print(
-        f"{len(outcome.complete)} complete, {len(outcome.failed)} failed, {outcome.skipped} already done. "
+        f"{len(outcome.complete)} complete, {len(outcome.failed)} failed, "
+        f"{f'{whole} recovered, ' if whole else ''}{outcome.skipped} already done. "
         f"Results: {escape(str(outcome.folder))}",
         soft_wrap=True,
     )
-    for record in outcome.overtaken:
-        out.print(escape(_followed(record)), soft_wrap=True)
+    for record in (*outcome.overtaken, *outcome.failed):
+        if told := _followed(record, plan, again=record in outcome.overtaken):
+            out.print(escape(told), soft_wrap=True)
     for record in outcome.recovered:
         out.print(escape(_kept(record)), soft_wrap=True)
     if outcome.interrupted:
@@ -272,17 +288,20 @@ def _stored(plan: Plan, folder: Path) -> list[tuple[RunSpec, RunRecord]]:
     return list(found.values())
 
 
-def _followed(record: RunRecord) -> str:
-    """What became of an attempt that failed."""
+def _followed(record: RunRecord, plan: Plan, again: bool) -> str:
+    """What became of an attempt that failed; nothing of one that nothing followed."""
     assert record.failure is not None
-    assert record.scheduled is not None
-    half = record.scheduled.halved_as
-    then = f"Measured at half the batch instead: {half}." if half else "Tried again."
-    return f"{record.run_id}: {record.failure.message} {then}"
+    half = record.scheduled.halved_as if record.scheduled is not None else None
+    if half is None:
+        return f"{record.run_id}: {record.failure.message} Tried again." if again else ""
+    if any(spec.run_id == half for spec in plan.specs):
+        lacks = "" if again else ", which has no result"
+        return f"{record.run_id}: {record.failure.message} Half the batch is another run of the plan{lacks}: {half}."
+    return f"{record.run_id}: {record.failure.message} Run at half the batch instead: {half}."
 
 
 def _kept(record: RunRecord) -> str:
-    """What was found of a run whose runner was killed."""
+    """What was found of a run whose runner was killed, or could not store it."""
     if record.status == "complete":
-        return f"{record.run_id} was finished by a runner that was killed; it is kept."
-    return f"{record.run_id}: {len(record.measurements)} windows of a runner that was killed are kept."
+        return f"{record.run_id} was finished by an earlier start that could not store it; it is kept."
+    return f"{record.run_id}: {len(record.measurements)} windows of an earlier start that could not end are kept."

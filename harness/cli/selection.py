@@ -25,8 +25,10 @@ def tell_unreadable(unreadable: list[StoreError]) -> None:
 
 
 def print_unreadable(unreadable: list[StoreError]) -> None:
-    """Say on standard error what could not be read."""
-    for error in unreadable:
+    """Say on standard error what could not be read; of records of another schema version how many."""
+    from harness.store.documents import told_together
+
+    for error in told_together(unreadable):
         typer.echo(f"error: {error.message}\n  {error.hint}", err=True)
 
 

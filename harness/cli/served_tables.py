@@ -94,6 +94,8 @@ def _print_apart(served: Served, mark: str, out: Console) -> None:
             f"{mark} in {served.retry_wait_s:.2f} s, at idle power",
             soft_wrap=True,
         )
+    if served.retry_wait_s is None and served.attempts_retried:
+        out.print("what was drawn in waits to try again is in the figure: an early harness did not set it apart")
 
 
 def _inputs(served: Served) -> str:

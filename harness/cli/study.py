@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Json
+from harness.cli.selection import tell_unreadable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from harness.errors import StoreError
     from harness.study.models import ModelFigures
 
-EXIT_UNREADABLE = 2
 
 study_app = typer.Typer(
     help="The study of 88 models (Power Hungry Processing): tables, accountings, claims; your runs beside it.",
@@ -167,10 +167,7 @@ def compare_command(
         from harness.cli.study_tables import print_compared
 
         print_compared(rows)
-    for error in unreadable:
-        typer.echo(f"error: {error.message}\n  {error.hint}", err=True)
-    if unreadable:
-        raise typer.Exit(EXIT_UNREADABLE)
+    tell_unreadable(unreadable)
 
 
 def _json(document: BaseModel) -> None:

@@ -2,11 +2,13 @@
 
 The server gets a session, and so a process group, of its own. When this process's standard input closes, because the
 harness asks for it or was killed, the group is asked to end, and made to after a while; so nothing that a server
-started outlives the run. Ends with the server's exit code.
+started outlives the run. Ends with the server's exit code. Killed itself, it takes the server with it; the harness then
+ends what the server had started.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
@@ -20,6 +22,7 @@ import psutil
 
 GRACE_S = 10.0
 LOOK_S = 0.1
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_group(leader: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> None:
@@ -57,10 +60,13 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the end of standard input is the one sign
     command = json.loads(sys.argv[1])
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # found before the fork, in which little may be done
 
     def restore() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
+        if prctl is not None:  # Linux
+            prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     try:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=restore)

@@ -6,6 +6,7 @@ import http.client
 import ipaddress
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from harness.engines.endpoint import Endpoint, answer_until
+from harness.engines.guard import GRACE_S
 from harness.errors import HarnessError, UserInputError
 from harness.own_process import own_command
 from harness.power.processes import family
@@ -99,6 +101,7 @@ class Server:
         """
         self._options, self._model, self._log, self._environment = options, model, log, environment
         self._guard: subprocess.Popen[bytes] | None = None
+        self._seen: set[psutil.Process] = set()  # all that the guard has started: it may be killed before them
         self._ready_s: float | None = None
         url = options.base_url or f"http://127.0.0.1:{free_port()}"
         self.endpoint = Endpoint(url.rstrip("/"), key)
@@ -176,6 +179,11 @@ class Server:
         """Why a started server is no more; None while it runs, and for one that was not started here."""
         if self._guard is None or (code := self._guard.poll()) is None:
             return None
+        if code < 0:  # its own: of a server it says what the server's was
+            return ServerUnavailable(
+                f"The process that guards the server was killed by {signal.Signals(-code).name}.{self._log_tail()}",
+                "The server is ended, because nothing would have stopped it later.",
+            )
         return ServerUnavailable(
             f"The server ended with exit code {code}.{self._log_tail()}", f"Its whole output is kept in {LOG}."
         )
@@ -193,12 +201,28 @@ class Server:
         except subprocess.TimeoutExpired:
             guard.kill()
             guard.wait()
+        if guard.returncode < 0:
+            self._end_seen()
         self._scrub_log()
+
+    def _end_seen(self) -> None:
+        """What the guard would have ended: asked first, then made to."""
+        for ask in (psutil.Process.terminate, psutil.Process.kill):
+            for process in self._seen:
+                with suppress(psutil.Error):  # gone; a new process under its number is not it
+                    ask(process)
+            _, left = psutil.wait_procs(self._seen, GRACE_S)
+            self._seen = set(left)
 
     def pids(self) -> frozenset[int]:
         """Processes that are the server's: those that the config names, or those started, with all their children."""
         roots = [*self._options.pids, *([self._guard.pid] if self._guard is not None else [])]
-        return family(roots)
+        found = family(roots)
+        if self._guard is not None:
+            for pid in found - {self._guard.pid, *(process.pid for process in self._seen)}:
+                with suppress(psutil.Error):
+                    self._seen.add(psutil.Process(pid))
+        return found
 
     def info(self) -> ServerInfo:
         """What the server says of itself."""

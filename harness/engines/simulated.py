@@ -96,6 +96,7 @@ class SimulatedEngine:
     def _phases(self, work: WorkCounts) -> tuple[PhaseCost, ...]:
         count = int(work.requests)  # of a batch, whole
         assert work.input_tokens is not None
+        assert work.input_pixels is not None
         if self.spec.calibration is not None:
             return calibration_batch(self.spec.model.id, count)
         if self.spec.image is not None:

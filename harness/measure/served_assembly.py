@@ -94,7 +94,7 @@ def assembled_steady(
     )
     measurement = whole.model_copy(
         update={
-            "busy_s": (whole.busy_s - inside.served.retry_wait_s) * (1 - fraction),
+            "busy_s": (whole.busy_s - (inside.served.retry_wait_s or 0.0)) * (1 - fraction),
             "sources": tuple(apart),
             "served": served,
             "caveats": (*whole.caveats, *served_caveats(served)),
@@ -111,7 +111,7 @@ def failed_apart(source: SourceEnergy, duration_s: float, account: Account, trut
     twice that. Both doubts are rectangular, and are added, as the same server makes them; of what a wait may have drawn
     in addition, the share would have gone to failures anyway.
     """
-    fraction, wait_s = account.served.failed_fraction, account.served.retry_wait_s
+    fraction, wait_s = account.served.failed_fraction, account.served.retry_wait_s or 0.0
     wait_j = source.idle_power_w * wait_s
     failed_j = fraction * (source.energy_j - wait_j)
     if fraction == 0 and wait_s == 0:

@@ -33,7 +33,7 @@ def of_prompts(spec: RunSpec, prompt_count: int, served: Served | None = None) -
 def of_cuts(measurements: Sequence[Measurement]) -> list[Caveat]:
     """Texts that the model could not take whole, in windows that count."""
     work = [window.work for window in measurements if not window.rejected]
-    cut, requests = sum(each.inputs_cut for each in work), math.fsum(each.requests for each in work)
+    cut, requests = sum(each.inputs_cut or 0 for each in work), math.fsum(each.requests for each in work)
     if not cut:
         return []
     told = (

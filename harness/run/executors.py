@@ -20,11 +20,11 @@ from harness.measure.base import Progress
 from harness.records import Failure, RunRecord
 from harness.redaction import redacted
 from harness.run.fork_server import ForkServer
-from harness.run.journal import JOURNAL, SAMPLES_FILE, unfinished, whole_record
+from harness.run.journal import SAMPLES_FILE, unfinished, whole_record, write_what_fits
 from harness.run.lanes import HELD
 from harness.run.worker import WorkerTask, execute, failed_record
 from harness.specs import RunSpec
-from harness.store.files import rewrite_record, write_run
+from harness.store.files import JOURNAL, rewrite_record
 
 STDERR_TAIL_BYTES = 4000
 GRACE_S = 5.0
@@ -120,8 +120,8 @@ class SubprocessExecutor:
         record = whole_record(scratch)
         if record is None or timed_out:
             failure = _died(code, timed_out, phase, spec.timeout_s, _tail(stderr_path))
-            record, trace = unfinished(scratch, failure) or (failed_record(spec, campaign, started, failure), None)
-            write_run(scratch, record, trace)
+            found = unfinished(scratch, failure) or (failed_record(spec, campaign, started, failure), None)
+            record = write_what_fits(scratch, *found)
         elif record.failure is not None and not record.failure.stderr_tail:
             failure = record.failure.model_copy(update={"stderr_tail": _tail(stderr_path)})
             record = record.model_copy(update={"failure": failure})

@@ -26,7 +26,7 @@ from harness.measure.base import Progress
 from harness.records import Caveat, Failure, RunRecord
 from harness.run.environment import git_commit
 from harness.run.executors import GRACE_S, Report, clear_scratch
-from harness.run.journal import JOURNAL, unfinished
+from harness.run.journal import unfinished
 from harness.run.placement import (
     ClusterLanes,
     Node,
@@ -40,7 +40,7 @@ from harness.run.placement import (
 from harness.run.remote import made_here, unpack, version_teller
 from harness.run.worker import WorkerTask, failed_record
 from harness.specs import RunSpec
-from harness.store.files import RECORD, read_record, rewrite_record, write_run
+from harness.store.files import JOURNAL, RECORD, read_record, rewrite_record, write_run
 
 try:
     import ray

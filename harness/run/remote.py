@@ -17,8 +17,8 @@ import psutil
 
 from harness.errors import StoreError
 from harness.run.executors import SubprocessExecutor
-from harness.run.journal import JOURNAL
 from harness.run.worker import WorkerTask
+from harness.store.files import JOURNAL
 
 FOLDER_PREFIX = "harness-run-"
 

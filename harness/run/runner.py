@@ -15,7 +15,7 @@ from harness.measure.base import Progress
 from harness.records import Caveat, RunRecord
 from harness.run.config import Plan
 from harness.run.executors import Executor, clear_scratch
-from harness.run.journal import UNTOLD, recovered
+from harness.run.journal import UNTOLD, forget_place, note_place, noted_place, recovered
 from harness.run.lanes import HELD, SERIAL, Gate, Lanes
 from harness.run.order import ordered
 from harness.run.retries import Attempt, next_attempt
@@ -46,7 +46,7 @@ class Listener(Protocol):
         ...
 
     def run_finished(self, record: RunRecord, again: bool) -> None:
-        """A run is stored, complete or failed; `again`: it is tried again, or at half its batch, in this start."""
+        """A run is stored, complete or failed; `again`: it is tried again, or half its batch stands for it."""
         ...
 
 
@@ -55,8 +55,9 @@ class CampaignResult:
     """What became of a plan. `interrupted` means that it was stopped before its end.
 
     `calibrations`: complete or failed; neither `complete` nor `failed` counts them.
-    `overtaken`: attempts that failed and were followed by another one; `recovered`: what a runner had left that was
-    killed, complete or with the windows that were.
+    `overtaken`: attempts that failed and were followed by another one, or whose half is a run of the plan and complete;
+    where it is not, they are among the `failed`. `recovered`: what a runner had left that was
+    killed, complete or with the windows that were. `skipped`: those that were complete before this start.
     """
 
     folder: Path
@@ -114,20 +115,30 @@ def run_campaign(
         StoreError: A result cannot be written, or another process runs the campaign. What is stored stays as it is.
     """
     folder = results / plan.campaign
-    pending(plan, results)  # what cannot be read stops here, before anything is written
+    before = pending(plan, results)  # what cannot be read stops here, before anything is written
     _check_writable(folder)
     with campaign_lock(folder):
         found = _recover(folder)
         todo = pending(plan, results, only_failed)
-        skipped = len(plan.specs) - len(pending(plan, results))
-        result = CampaignResult(folder, skipped=skipped, recovered=found)
+        result = CampaignResult(folder, skipped=len(plan.specs) - len(before), recovered=found)
         if todo:
             order = ordered(plan.specs, plan.options.order, plan.options.order_seed)
             planned = [spec.run_id for spec in (*calibrations, *order)]
             append(folder, started(plan.options, lanes.at_once, planned))
             todo = [*calibrations, *todo]
         _Start(plan, executor, listener, lanes, result).run([Attempt(spec) for spec in todo])
+        _fail_without_half(plan, result)
     return result
+
+
+def _fail_without_half(plan: Plan, result: CampaignResult) -> None:
+    """A run whose half is one of the plan's was left to that, which may have failed or never been made."""
+    planned = {spec.run_id for spec in plan.specs}
+    for record in tuple(result.overtaken):
+        half = record.scheduled.halved_as if record.scheduled is not None else None
+        if half in planned and half is not None and not _has_result(result.folder, half, halves=False):
+            result.overtaken.remove(record)
+            result.failed.append(record)
 
 
 def _recover(folder: Path) -> list[RunRecord]:
@@ -137,6 +148,10 @@ def _recover(folder: Path) -> list[RunRecord]:
         record = recovered(scratch)
         if record is not None:
             clear_scratch(scratch)
+            if (stood := noted_place(scratch)) is not None:
+                record = _placed(record, stood)
+                rewrite_record(scratch, record)
+                forget_place(scratch)
             place = folder / record.run_id / RECORD
             if place.exists() and read_record(place).status == "complete":
                 keep_attempt(scratch, folder, record.run_id)
@@ -163,11 +178,13 @@ class _Start:
     begun: int = 0
     total: int = 0
     stopping: bool = False
+    to_come: set[str] = field(default_factory=set)  # run_ids of what is waiting or in flight
     writing: threading.RLock = field(default_factory=threading.RLock)  # one writer, one teller
 
     def run(self, todo: list[Attempt]) -> None:
         """Run them all, each as soon as its lane is free."""
         self.total = len(todo)
+        self.to_come = {attempt.spec.run_id for attempt in todo}
         in_flight: dict[futures.Future[Attempt | None], Attempt] = {}
         with _pool(self.lanes.at_once) as pool:
             try:
@@ -197,19 +214,21 @@ class _Start:
             position = self.begun
             self.listener.run_started(position, self.total, attempt)
         scratch = new_scratch(self.result.folder, attempt.spec.run_id)
+        place = self._place(attempt, position, beside)
+        note_place(scratch, place)
         try:
             record = self._measured(attempt.spec, scratch, gate)
             if record is None:
                 again = None
             else:
                 again = None if self.stopping else next_attempt(attempt, record, self.plan.options.retry)
-                self._keep(scratch, record, attempt, position, beside, again)
+                self._keep(scratch, record, place, again)
         except StoreError:
             raise  # what could not be stored stays in the scratch folder: the next start keeps it
         except KeyboardInterrupt:
             if (record := recovered(scratch)) is not None:
                 clear_scratch(scratch)
-                self._keep(scratch, record, attempt, position, beside, None)
+                self._keep(scratch, record, place, None)
             remove_scratch(scratch)
             raise
         remove_scratch(scratch)
@@ -242,44 +261,52 @@ class _Start:
         planned = {spec.run_id for spec in self.plan.specs}
         return again.halved_from is not None and again.number == 1 and again.spec.run_id in planned
 
-    def _keep(
-        self,
-        scratch: Path,
-        record: RunRecord,
-        attempt: Attempt,
-        position: int,
-        beside: tuple[str, ...],
-        again: Attempt | None,
-    ) -> None:
-        """Move it into place, enter it, tell of it."""
-        options, run_id = self.plan.options, record.run_id
-        half = again.spec.run_id if again is not None and again.spec is not attempt.spec else None
-        scheduled = Scheduled(
+    def _place(self, attempt: Attempt, position: int, beside: tuple[str, ...]) -> Scheduled:
+        """Where the attempt stands in the campaign."""
+        options = self.plan.options
+        return Scheduled(
             order=options.order,
             order_seed=options.order_seed,
             position=position,
             attempt=attempt.number,
             earlier=attempt.earlier,
             halved_from=attempt.halved_from,
-            halved_as=half,
-            beside=tuple(other for other in beside if other != run_id),
+            beside=tuple(other for other in beside if other != attempt.spec.run_id),
         )
-        caveats = (*record.caveats, *_of_company(record, scheduled))
-        record = record.model_copy(update={"scheduled": scheduled, "caveats": caveats})
+
+    def _keep(self, scratch: Path, record: RunRecord, place: Scheduled, again: Attempt | None) -> None:
+        """Move it into place, enter it, tell of it."""
+        run_id = record.run_id
+        half = again.spec.run_id if again is not None and again.spec.run_id != run_id else None
+        record = _placed(record, place.model_copy(update={"halved_as": half}))
         with self.writing:
             rewrite_record(scratch, record)
+            forget_place(scratch)
             if (self.result.folder / run_id).exists():
                 append(self.result.folder, Aside(at_utc=utc_now(), run_id=run_id))
-            place = keep_run(scratch, self.result.folder, run_id)
-            append(self.result.folder, kept(place, record.status))
-            if again is not None:
+            append(self.result.folder, kept(keep_run(scratch, self.result.folder, run_id), record.status))
+            if again is None or again.spec.run_id != run_id:
+                self.to_come.discard(run_id)
+            followed = again is not None
+            if again is not None and not self._is_planned(again):
+                self.total += 1
+            elif again is not None:
+                half_id = again.spec.run_id
+                followed = half_id in self.to_come or _has_result(self.result.folder, half_id, halves=False)
+            if followed:
                 self.result.overtaken.append(record)
-                self.total += not self._is_planned(again)
             elif record.spec.calibration is not None:
                 self.result.calibrations.append(record)
             else:
                 (self.result.complete if record.status == "complete" else self.result.failed).append(record)
-            self.listener.run_finished(record, again is not None)
+            self.listener.run_finished(record, followed)
+
+
+def _placed(record: RunRecord, place: Scheduled) -> RunRecord:
+    """The record with where it stood, and what that did to it."""
+    return record.model_copy(
+        update={"scheduled": place, "caveats": (*record.caveats, *_of_company(record, place))},
+    )
 
 
 def _of_company(record: RunRecord, scheduled: Scheduled) -> list[Caveat]:

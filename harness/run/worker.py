@@ -29,11 +29,11 @@ from harness.measure.session import Session, SessionResult
 from harness.measure.summary import host_energy, summarize
 from harness.power.base import ReferenceMeter
 from harness.power.host import CodeCarbonMeter
-from harness.records import Caveat, CrossCheck, Environment, Failure, Preparation, RunRecord, SourceInfo, WorkCounts
+from harness.records import CrossCheck, Environment, Failure, Preparation, RunRecord, SourceInfo, WorkCounts
 from harness.run.doubts import of_cuts, of_engine, of_prompts, of_references, of_weights
 from harness.run.engine_choice import cuda_version_of, engine_of, save_images, template_of
 from harness.run.environment import describe_environment
-from harness.run.journal import SAMPLES_FILE, UNTOLD, Journal
+from harness.run.journal import SAMPLES_FILE, UNTOLD, Journal, write_what_fits
 from harness.run.lanes import HELD, HOLD
 from harness.run.sources import OpenedSources, opened_sources, refuse_shared, served_pids
 from harness.served_records import Attempts
@@ -87,6 +87,7 @@ class _Run:
     environment: Environment | None = None
     sources: tuple[SourceInfo, ...] = ()
     session: Session | None = None
+    journal: Journal | None = None
 
 
 def execute(spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
@@ -118,20 +119,19 @@ def execute(spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunR
 
 
 def _write(run: _Run, record: RunRecord, scratch: Path) -> RunRecord:
-    """Write record and trace; on a disk too full for the trace the record alone, or at least the reason."""
-    trace = run.session.kept[1] if run.session and run.session.kept else None
+    """Write record and trace; on a disk too full for that as much as fits, at least the reason or the windows."""
+    windows, trace = run.session.kept if run.session and run.session.kept else ((), None)
     try:
-        write_run(scratch, record, trace)
-        return record
+        return write_what_fits(scratch, record, trace)
     except StoreError as error:
-        lost = Caveat(code="trace-lost", message=f"The power trace could not be stored. {error.message}")
-        for smaller in (
-            record.model_copy(update={"caveats": (*record.caveats, lost)}),
-            failed_record(run.spec, run.campaign, run.started_at_utc, _failure_of(error, "write")),
-        ):
-            with suppress(StoreError):
-                write_run(scratch, smaller, None)
-                return smaller
+        if windows:  # the journal has them, and would go with a record
+            if run.journal is not None:
+                run.journal.catch_up()
+            raise
+        reason = failed_record(run.spec, run.campaign, run.started_at_utc, _failure_of(error, "write"))
+        with suppress(StoreError):
+            write_run(scratch, reason, None)
+            return reason
         raise
 
 
@@ -181,8 +181,8 @@ def _measure(run: _Run, scratch: Path, report: Report) -> RunRecord:
             references = _reference_meters(spec, run.sources)
             try:
                 so_far = failed_record(spec, run.campaign, run.started_at_utc, UNTOLD, run)
-                journal = Journal(scratch, so_far, durable=not spec.on_virtual_clock)
-                run.session = _session(spec, opened, engine, requests, references, scratch, report, journal)
+                run.journal = Journal(scratch, so_far, durable=not spec.on_virtual_clock)
+                run.session = _session(spec, opened, engine, requests, references, scratch, report, run.journal)
                 result = run.session.run()
             finally:
                 for meter in references:

@@ -1,45 +1,42 @@
 """Records on disk: results/<campaign>/<run_id>/record.json + trace.parquet, written once, by rename.
 
-Schema versions:
-    1  first.
+Schema versions (records.SCHEMA_VERSION):
+    1  first. Fields were added without a new number, so a record may lack any that came later.
+    2  Every field is there. What was not counted is null instead of 0: input tokens that a server did not tell, inputs
+       cut, input pixels, usage that cannot be, waits to try again. `later_fields`: what is no part of an early run_id.
 
-A record of any other version is refused. There is none yet: the first one after 1 brings a function from the old
-document to the new one, a copy of the old file kept beside it, and `harness migrate`, which applies it.
+A record of any other version is refused. A change of any stored field makes a new version: a step in store/upgrade from
+the document of the last one, and a line here. `harness migrate` (store/migrate) applies it and keeps the old files.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import psutil
-from pydantic import ValidationError
 
 from harness.errors import StoreError
-from harness.frozen import Frozen
 from harness.power.trace import COLUMNS, PowerTrace
-from harness.reading import MOST_RECORD_BYTES, read_limited_text
-from harness.records import SCHEMA_VERSION, RunRecord
+from harness.records import RunRecord
+from harness.store.documents import parse_stored, read_text
 from harness.store.duck import read_parquet, write_parquet
 
 RECORD = "record.json"
 PART = ".record.part"
 TRACE = "trace.parquet"
+JOURNAL = "windows.jsonl"  # of a run in progress: run/journal
 SUPERSEDED = ".superseded"
 SCRATCH_PREFIX = ".scratch-"
 LOCK = ".lock"
-Stored = TypeVar("Stored", bound=Frozen)
-_HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+REMEDY = "Move the folder away and run again."
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def write_run(folder: Path, record: RunRecord, trace: PowerTrace | None) -> None
         _write_files(folder, record, trace)
     except OSError as error:
         _remove_files(folder)
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
     except StoreError:
         _remove_files(folder)
         raise
@@ -95,7 +92,7 @@ def rewrite_record(folder: Path, record: RunRecord) -> None:
     except OSError as error:
         with suppress(OSError):
             (folder / PART).unlink(missing_ok=True)
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
 
 
 def _remove_files(folder: Path) -> None:
@@ -116,7 +113,7 @@ def keep_run(scratch: Path, campaign_folder: Path, run_id: str) -> Path:
             _set_aside(target, campaign_folder, run_id)
         scratch.rename(target)
     except OSError as error:
-        raise _cannot_write(campaign_folder, error) from error
+        raise cannot_write(campaign_folder, error) from error
     return target
 
 
@@ -129,7 +126,7 @@ def keep_attempt(scratch: Path, campaign_folder: Path, run_id: str) -> None:
     try:
         _set_aside(scratch, campaign_folder, run_id)
     except OSError as error:
-        raise _cannot_write(campaign_folder, error) from error
+        raise cannot_write(campaign_folder, error) from error
 
 
 def _set_aside(folder: Path, campaign_folder: Path, run_id: str) -> None:
@@ -152,12 +149,15 @@ def abandoned_scratch(campaign_folder: Path) -> list[Path]:
 
 
 def _in_use(scratch: Path) -> bool:
-    """Whether the process that made it is still there, and not another one under its number."""
+    """Whether the process that made it still runs, and is not another one under its number."""
     owner, born_ns = scratch.name.rsplit("-", 2)[-2:]
     if not (owner.isdigit() and born_ns.isdigit()) or int(owner) == os.getpid():
         return False
     try:
-        return psutil.Process(int(owner)).create_time() * 1e9 <= int(born_ns)
+        process = psutil.Process(int(owner))
+        if process.status() == psutil.STATUS_ZOMBIE:  # it has ended, and nobody has asked how
+            return False
+        return process.create_time() * 1e9 <= int(born_ns)
     except psutil.Error:
         return False
 
@@ -172,7 +172,7 @@ def campaign_lock(campaign_folder: Path) -> Iterator[None]:
     try:
         file = (campaign_folder / LOCK).open("a+", encoding="utf-8")
     except OSError as error:
-        raise _cannot_write(campaign_folder, error) from error
+        raise cannot_write(campaign_folder, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -199,7 +199,7 @@ def new_scratch(campaign_folder: Path, run_id: str) -> Path:
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise _cannot_write(campaign_folder, error) from error
+        raise cannot_write(campaign_folder, error) from error
     return folder
 
 
@@ -226,74 +226,19 @@ def read_record(path: Path) -> RunRecord:
     """Read one record.json.
 
     Raises:
-        StoreError: It cannot be read, is not a record, or was written by a newer harness.
+        StoreError: It cannot be read, is not a record, or is of another schema version.
     """
     try:
-        return read_stored(path, RunRecord, "Move the folder away and run again.")
+        return parse_stored(read_text(path), RunRecord, str(path), REMEDY, campaign_of(path))
     except StoreError as error:
         error.path = path
         raise
 
 
-def read_stored(path: Path, kind: type[Stored], remedy: str) -> Stored:
-    """Read one JSON file of a kind.
-
-    Args:
-        path: The file.
-        kind: What it should hold.
-        remedy: What to do about one that is broken.
-
-    Raises:
-        StoreError: It cannot be read, is not of that kind, or was written by a newer harness.
-    """
-    return parse_stored(read_text(path), kind, str(path), remedy)
-
-
-def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        StoreError: It cannot be read.
-    """
-    try:
-        return read_limited_text(path, MOST_RECORD_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"Cannot read {path}: {reason}.", "Is the file whole and readable?") from error
-
-
-def parse_stored(text: str, kind: type[Stored], where: str, remedy: str) -> Stored:
-    """One JSON document of a kind.
-
-    Args:
-        text: The document.
-        kind: What it should hold.
-        where: The place that errors name: a file, or a line of one.
-        remedy: What to do about one that is broken.
-
-    Raises:
-        StoreError: It is not of that kind, or was written by a newer harness.
-    """
-    try:
-        content = json.loads(text)
-        if _HALF_A_CHARACTER.search(text):  # half of one can be read, and never written again
-            json.dumps(content, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:  # also numbers and nesting beyond what Python reads
-        raise StoreError(f"{where} is not a whole JSON document: {error}.", remedy) from error
-    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
-    if isinstance(version, int) and version != SCHEMA_VERSION:
-        newer = version > SCHEMA_VERSION
-        known = f"{'up to' if newer else 'only'} {SCHEMA_VERSION}"
-        raise StoreError(
-            f"{where} has schema version {version}; this harness knows {known}.",
-            "Update with: pip install --upgrade energy-harness" if newer else remedy,
-        )
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise StoreError(f"{where} is not a valid record: {field or 'record'}: {first['msg']}.", remedy) from error
+def campaign_of(record: Path) -> Path:
+    """The folder of the campaign that a record file belongs to, earlier attempts and scratch folders too."""
+    above = record.parent.parent
+    return above.parent if above.name == SUPERSEDED else above
 
 
 def read_trace(folder: Path, record: RunRecord) -> PowerTrace | None:
@@ -378,8 +323,9 @@ def files_under(folder: str, wanted: Callable[[str], bool]) -> Iterator[str]:
             yield from files_under(entry.path, wanted)
 
 
-def _cannot_write(folder: Path, error: OSError) -> StoreError:
+def cannot_write(folder: Path, error: OSError) -> StoreError:
+    """What to say of a folder that is full or may not be written."""
     return StoreError(
         f"Cannot write results under {folder}: {error.strerror or error}.",
-        "Free some space or make the folder writable, or choose another with --results.",
+        "Free some space or make the folder writable; what is measured or imported can go elsewhere with --results.",
     )

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from harness.errors import StoreError
 from harness.imported import ImportedRecord
-from harness.store.files import campaign_lock, files_under, parse_stored, read_text, scratch_folder
+from harness.store.documents import parse_stored, read_text
+from harness.store.files import campaign_lock, files_under, scratch_folder
 
 IMPORTED = "imported-*.jsonl"
-_IMPORTED_NAME = partial(fnmatchcase, pat=IMPORTED)
+is_import = partial(fnmatchcase, pat=IMPORTED)
 REMEDY = "Move this file away and import again."
 
 
@@ -104,7 +105,7 @@ def find_imports(paths: Sequence[Path], unreadable: list[StoreError] | None = No
             raise StoreError(
                 f"There is no results folder {path}.", "Run or import something first, or give its folder."
             )
-        files = [str(path)] if path.match(IMPORTED) else files_under(str(path), _IMPORTED_NAME)
+        files = [str(path)] if path.match(IMPORTED) else files_under(str(path), is_import)
         for file in map(Path, files):
             if file not in found:
                 found[file] = list(_read(file, unreadable))
@@ -122,7 +123,7 @@ def _read(path: Path, unreadable: list[StoreError] | None) -> Iterator[ImportedR
         return
     for number, line in enumerate(lines, 1):
         try:
-            yield parse_stored(line, ImportedRecord, f"{path}, line {number},", REMEDY)
+            yield parse_stored(line, ImportedRecord, f"{path}, line {number},", REMEDY, path.parent)
         except StoreError as error:
             if unreadable is None:
                 raise

@@ -57,8 +57,9 @@ def broken(record: RunRecord, trace: PowerTrace | None) -> list[Broken]:
 
 
 def _identity(record: RunRecord) -> Iterator[Broken]:
-    if record.run_id != record.spec.run_id:
-        yield "run-id", f"The spec is that of {record.spec.run_id}, not of {record.run_id}."
+    named = record.spec.named_without(record.later_fields)
+    if record.run_id != named:
+        yield "run-id", f"The spec is that of {named}, not of {record.run_id}."
     if record.status == "failed" and record.summary is not None:
         yield "status", "A failed run has a summary."
 

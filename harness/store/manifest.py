@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from harness.reading import MOST_RECORD_BYTES, read_limited
 from harness.store.files import RECORD
 
 MANIFEST = "manifest.jsonl"
+_BACKUP = re.compile(rf"{Path(RECORD).stem}\.v\d+{re.escape(Path(RECORD).suffix)}")
 BLOCK_BYTES = 1 << 20
 CHECK_DIGITS = 16
 BEFORE_CHECK, BEFORE_ENTRY = b'{"check":"', b'","entry":'
@@ -55,6 +57,7 @@ class Kept(Frozen):
     run_id: str
     status: Literal["complete", "failed"]
     files: dict[str, str] = Field(description="path inside the run's folder -> SHA-256 of the content, hexadecimal")
+    migrated_from: int | None = Field(None, description="schema version from which its record was brought to this one")
 
 
 class Aside(Frozen):
@@ -72,11 +75,12 @@ _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="e
 @dataclass(frozen=True)
 class Manifest:
     """What the lines say: every start, and the runs that should be in place. `damaged`: numbers of lines that
-    cannot be read or do not follow from the one before."""
+    cannot be read or do not follow from the one before; `unknown`: of whole lines that say what is not known here."""
 
     starts: tuple[Started, ...]
     kept: dict[str, Kept]
     damaged: tuple[int, ...]
+    unknown: tuple[int, ...] = ()
 
 
 def utc_now() -> str:
@@ -102,6 +106,16 @@ def kept(run_folder: Path, status: Literal["complete", "failed"]) -> Kept:
         StoreError: A file cannot be read.
     """
     return Kept(at_utc=utc_now(), run_id=run_folder.name, status=status, files=file_hashes(run_folder))
+
+
+def backup_name(version: int) -> str:
+    """Under which name a record of an older schema version is kept beside the one that it was brought to."""
+    return f"{Path(RECORD).stem}.v{version}{Path(RECORD).suffix}"
+
+
+def is_backup(name: str) -> bool:
+    """Whether a file of a run is a record of an older schema version."""
+    return _BACKUP.fullmatch(name) is not None
 
 
 def file_hashes(run_folder: Path) -> dict[str, str]:
@@ -190,6 +204,7 @@ def read_manifest(campaign_folder: Path) -> Manifest | None:
     starts: list[Started] = []
     runs: dict[str, Kept] = {}
     damaged: list[int] = []
+    unknown: list[int] = []
     check = FIRST_CHECK
     for number, line in enumerate(lines[:-1], start=1):  # after the last line end: nothing, or a torn line
         text = line[len(BEFORE_CHECK) + CHECK_DIGITS + len(BEFORE_ENTRY) : -1]
@@ -198,7 +213,8 @@ def read_manifest(campaign_folder: Path) -> Manifest | None:
         try:
             entry = _ENTRY.validate_json(text)
         except ValidationError:
-            fits = False
+            (unknown if fits else damaged).append(number)
+            continue
         if not fits:
             damaged.append(number)
             continue
@@ -208,7 +224,7 @@ def read_manifest(campaign_folder: Path) -> Manifest | None:
             runs[entry.run_id] = entry
         else:
             runs.pop(entry.run_id, None)
-    return Manifest(tuple(starts), runs, tuple(damaged))
+    return Manifest(tuple(starts), runs, tuple(damaged), tuple(unknown))
 
 
 def unentered(campaign_folder: Path, manifest: Manifest | None) -> list[Path]:

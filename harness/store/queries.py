@@ -11,7 +11,11 @@ from harness.store.duck import Table
 from harness.store.index import DEFAULT, Keep, Keeping, indexed
 
 _LIST = "SELECT campaign, run_id, status, origin, task, started_at_utc, failure FROM runs ORDER BY position"
-_NAMED = "SELECT folder, path FROM runs WHERE campaign = $1 OR starts_with(run_id, $1) ORDER BY position"
+_MEANT = (
+    "(campaign = ${0} OR starts_with(run_id, ${0}) "
+    "OR contains(${0}, '/') AND starts_with(campaign || '/' || run_id, ${0}))"
+)
+_NAMED = f"SELECT folder, path FROM runs WHERE {_MEANT.format(1)} ORDER BY position"
 _OF_MODEL = "SELECT folder, path FROM runs WHERE model = $1 ORDER BY task, energy_j NULLS LAST, position"
 _NAMES = "SELECT DISTINCT campaign FROM runs UNION SELECT DISTINCT run_id FROM runs ORDER BY 1"
 _RANKING = """
@@ -60,7 +64,7 @@ class StoredRuns:
         return [
             error
             for folder, error in self._unreadable.items()
-            if not names or any(folder.parent.name == name or folder.name.startswith(name) for name in names)
+            if not names or any(_is_meant(folder, name) for name in names)
         ]
 
     def listing(self) -> list[dict[str, object]]:
@@ -76,7 +80,7 @@ class StoredRuns:
         """Runs by task, the least energy per generation (the GPUs that ran the model, gross) first.
 
         Args:
-            names: Campaigns, or beginnings of run ids; all runs if there are none.
+            names: Campaigns, or beginnings of run ids or of CAMPAIGN/RUN_ID; all runs if there are none.
             best, worst: So many from each end of every task; None: all.
         """
         return self._kept(_RANKING.format(chosen=_chosen(names, 3)), [best, worst, *names])
@@ -97,7 +101,7 @@ class StoredRuns:
         return least
 
     def named(self, name: str) -> list[Path]:
-        """Folders of the runs of this campaign, or whose id begins so."""
+        """Folders of the runs of this campaign, or whose id, or CAMPAIGN/RUN_ID, begins so."""
         return [Path(folder, path).parent for folder, path in self._table.ask(_NAMED, [name])]
 
     def of_model(self, model: str) -> list[Path]:
@@ -113,9 +117,15 @@ class StoredRuns:
         return [KeptRun(Path(folder, path).parent, content, *places) for folder, path, content, *places in rows]
 
 
+def _is_meant(folder: Path, name: str) -> bool:
+    """As `_MEANT`, by the names of a run's folders."""
+    campaign, run_id = folder.parent.name, folder.name
+    return campaign == name or run_id.startswith(name) or ("/" in name and f"{campaign}/{run_id}".startswith(name))
+
+
 def _chosen(names: Sequence[str], first: int) -> str:
     """The condition that a run is meant by one of the names, which are parameters from this number on."""
     if not names:
         return "true"
-    each = (f"campaign = ${number} OR starts_with(run_id, ${number})" for number in range(first, first + len(names)))
+    each = (_MEANT.format(number) for number in range(first, first + len(names)))
     return f"({' OR '.join(each)})"

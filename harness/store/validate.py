@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.errors import StoreError
+from harness.errors import OtherSchemaVersion, StoreError
 from harness.records import RunRecord
+from harness.store.documents import told_together
 from harness.store.files import RECORD, TRACE, read_record, read_trace, scratch_folders
 from harness.store.imports import find_imports
 from harness.store.invariants import broken
-from harness.store.manifest import MANIFEST, Manifest, file_hashes, read_manifest
+from harness.store.manifest import MANIFEST, Manifest, file_hashes, is_backup, read_manifest
 
 NO_TRACE = {"trace-lost"}  # the record itself says why there is none
 
@@ -51,11 +52,19 @@ def check_campaign(folder: Path) -> CampaignCheck:
     findings: list[Finding] = []
     runs = sorted(path.parent for path in folder.glob(f"*/{RECORD}") if not path.parent.name.startswith("."))
     manifest = read_manifest(folder)
+    other: list[StoreError] = []
     for run_folder in runs:
-        findings += _check_run(run_folder, manifest)
+        findings += _check_run(run_folder, manifest, other)
     unreadable: list[StoreError] = []
     imported = find_imports([folder], unreadable)
-    findings += [Finding("problem", str(folder), "unreadable", error.message) for error in unreadable]
+    other += [error for error in unreadable if isinstance(error, OtherSchemaVersion)]
+    findings += [
+        Finding("problem", str(folder), "schema-version", f"{error.message} {error.hint}")
+        for error in told_together(other)
+    ]
+    findings += [
+        Finding("problem", str(folder), "unreadable", error.message) for error in unreadable if error not in other
+    ]
     findings += _check_manifest(folder, manifest, {run.name for run in runs})
     for scratch in scratch_folders(folder):
         told = "A run in progress, or left by a runner that was killed: the next harness run keeps what is in it."
@@ -72,12 +81,16 @@ def _check_manifest(folder: Path, manifest: Manifest | None, present: set[str]) 
         return
     for number in manifest.damaged:
         yield Finding("problem", path, "manifest-damaged", f"Line {number} was changed, or one before it removed.")
+    for number in manifest.unknown:
+        told = f"Line {number} says what this harness does not know: a newer one wrote it."
+        yield Finding("problem", path, "manifest-newer", told)
     for run_id in manifest.kept.keys() - present:
         told = "The manifest says that this run was kept, and it is not there."
         yield Finding("problem", str(folder / run_id), "run-missing", told)
 
 
-def _check_run(run_folder: Path, manifest: Manifest | None) -> Iterator[Finding]:
+def _check_run(run_folder: Path, manifest: Manifest | None, other: list[StoreError]) -> Iterator[Finding]:
+    """What is wrong with a run; that it is of another schema version is put aside, to be told once for all."""
     place = str(run_folder)
     try:
         yield from _check_hashes(run_folder, manifest)
@@ -85,6 +98,9 @@ def _check_run(run_folder: Path, manifest: Manifest | None) -> Iterator[Finding]
         if record.run_id != run_folder.name:
             yield Finding("problem", place, "run-id", f"The record is that of {record.run_id}.")
         trace = read_trace(run_folder, record)
+    except OtherSchemaVersion as error:
+        other.append(error)
+        return
     except StoreError as error:
         yield Finding("problem", place, "unreadable", error.message)
         return
@@ -112,8 +128,12 @@ def _check_hashes(run_folder: Path, manifest: Manifest | None) -> Iterator[Findi
         place = str(run_folder / name)
         if name not in found:
             yield Finding("problem", place, "file-missing", "The manifest lists this file, and it is not there.")
+        elif name not in entry.files and found[name] == entry.files.get(RECORD) and is_backup(name):
+            continue  # a migration was ended before its manifest's line
         elif name not in entry.files:
             yield Finding("problem", place, "file-unlisted", "This file came after the run was kept.")
         elif found[name] != entry.files[name]:
+            if name == RECORD and found[name] in [entry.files[each] for each in entry.files if is_backup(each)]:
+                continue  # and here before its last step: the record is the old one, told as of another version
             told = f"The content is not the one that was kept at {entry.at_utc}: it was changed or cut off."
             yield Finding("problem", place, "changed", told)

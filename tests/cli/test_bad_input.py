@@ -187,7 +187,7 @@ def test_a_record_of_a_newer_schema_stops_the_campaign_and_stays_as_it_is(tmp_pa
     for command in (("run", str(path)), ("show",), ("list",)):
         answer = harness(*command, cwd=tmp_path)
         assert answer.code == 2
-        assert "has schema version 99; this harness knows up to 1" in answer.err
+        assert "has schema version 99: a newer harness wrote it, and this one reads version 2" in answer.err
     assert (run.folder / "record.json").read_bytes() == before
 
 

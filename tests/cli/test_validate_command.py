@@ -33,7 +33,7 @@ def test_a_campaign_is_planned_run_checked_and_a_changed_file_named(tmp_path: Pa
     ]
     assert "half of a batch that did not fit" in answer.err
     assert "3 done, 0 failed, 0 left" in answer.err
-    assert "kWh in windows so far (simulated)" in answer.err
+    assert " J in windows so far (simulated)" in answer.err
     told = harness("run", path, "--retry-failed", cwd=tmp_path)
     assert "0 complete, 0 failed, 3 already done" in told.out
 

@@ -83,6 +83,24 @@ def test_a_server_ends_with_the_guard_when_the_harness_is_killed(tmp_path: Path)
         server.stop()
 
 
+def test_a_guard_that_is_killed_takes_the_server_and_its_children_with_it(tmp_path: Path) -> None:
+    server = server_of(tmp_path)
+    try:
+        server.start()
+        started = pids_in(tmp_path / "server.log")
+        assert set(started) <= server.pids()
+        assert server._guard is not None
+        server._guard.kill()
+        server._guard.wait(30)
+        gone = server.gone()
+        assert gone is not None
+        assert "The process that guards the server was killed by SIGKILL." in gone.message
+        assert "exit code" not in gone.message
+    finally:
+        server.stop()
+    assert not any(lives(pid) for pid in started)
+
+
 def test_a_server_that_ends_is_said_with_the_end_of_its_output(tmp_path: Path) -> None:
     server = server_of(tmp_path, "print('no memory left', flush=True); raise SystemExit(3)")
     try:

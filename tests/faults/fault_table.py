@@ -19,6 +19,7 @@ class Fault:
 
 CONTAMINATION = "measure/test_contamination.py::"
 KILLS, DISK, CALLS, PROCESSES = (f"faults/test_{name}.py::" for name in ("kills", "disk", "nvml_calls", "processes"))
+MIGRATION = "faults/test_migration.py::"
 EACH = f"{CONTAMINATION}test_each_fault_rejects_its_window_for_its_reason_and_no_other"
 ANY_CALL = f"{CALLS}test_an_nvml_error_at_any_call_never_makes_a_wrong_number"
 
@@ -28,7 +29,7 @@ FAULTS = (
         "at five kinds of instant in the tests, at random ones by --kills N",
         "a scratch folder without its runner; a run in place and not in the manifest",
         "every finished run; every finished window, in a failed record",
-        "after the next start: N windows of a runner that was killed are kept",
+        "after the next start: N windows of an earlier start that could not end are kept",
         (
             f"{KILLS}test_a_runner_killed_at_any_instant_loses_nothing",
             f"{KILLS}test_random_kills_are_checked_by_what_the_runner_had_told",
@@ -67,6 +68,7 @@ FAULTS = (
         "Cannot write ...: No space left on device. Free some space ...",
         (
             f"{DISK}test_a_disk_that_is_full_at_any_write_costs_no_finished_run_and_leaves_no_half_one",
+            f"{DISK}test_samples_make_room_for_the_record_and_else_for_every_window",
             "store/test_files.py::test_trace_on_a_full_disk_is_a_store_error",
             "cli/test_bad_input.py::test_a_full_disk_stops_with_a_sentence_and_keeps_what_is_stored",
         ),
@@ -292,14 +294,35 @@ FAULTS = (
     ),
     Fault(
         "results of another schema",
-        "a record with another schema_version",
+        "a record, an import or a journal with another schema_version",
         "before anything runs",
-        "the record, left alone",
-        "... has schema version N; this harness knows ...",
+        "the record, left alone; a finished window in a killed runner's journal too",
+        "... has schema version 1: this harness reads version 2. ... harness migrate FOLDER",
         (
             "cli/test_bad_input.py::test_a_record_of_a_newer_schema_stops_the_campaign_and_stays_as_it_is",
-            "store/test_files.py::test_older_schema_is_refused",
+            "cli/test_migrate_command.py::test_every_command_refuses_an_old_campaign_by_number_and_says_what_to_do",
+            f"{MIGRATION}test_windows_that_an_older_runner_left_are_kept_by_a_start_after_the_migration_not_before",
         ),
+    ),
+    Fault(
+        "migration killed, or the disk full",
+        "SIGKILL at every step that changes a file, half a write included; ENOSPC at the n-th write, for every n",
+        "the manifest knows the hash of the old record and of the new one",
+        "the old file, in place or as its copy; the next harness migrate ends it",
+        "Cannot write ...: No space left on device. Free some space ...",
+        (
+            f"{MIGRATION}test_a_migration_killed_at_any_step_loses_nothing_and_is_ended_by_the_next",
+            f"{MIGRATION}test_a_disk_that_is_full_at_any_write_leaves_old_or_new_and_is_told",
+            f"{MIGRATION}test_a_folder_that_may_only_be_read_is_told_and_stays",
+        ),
+    ),
+    Fault(
+        "a record changed before its migration",
+        "a byte more, a value changed, the end cut off",
+        "hash",
+        "the record, left alone, and still named by harness validate",
+        "... is not the one that was kept at ...: it was changed or cut off.",
+        ("store/test_migrate.py::test_a_record_that_is_not_the_one_that_was_kept_is_refused_and_still_named",),
     ),
 )
 

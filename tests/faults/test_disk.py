@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import io
 import itertools
 import os
 import shutil
@@ -12,73 +12,20 @@ from typing import Any
 
 import pytest
 from campaigns import Scripted, Silent, plan_of, run_here, spec_of
+from full_disk import FullDisk, Limited
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import StoreError
+from harness.run.journal import SAMPLES_FILE, recovered
 from harness.run.runner import pending, run_campaign
+from harness.run.worker import execute
 from harness.store import files
 from harness.store.files import RECORD, TRACE, read_record
 from harness.store.manifest import MANIFEST
 from harness.store.validate import check_campaign
 
 PLAN = plan_of(spec_of("a"), spec_of("b"))
-
-
-class FullDisk:
-    """Lets so many writes to files pass, and then half of one and no more."""
-
-    def __init__(self, writes: int, patch: pytest.MonkeyPatch) -> None:
-        self.left = writes
-        self._open, self._parquet = Path.open, files.write_parquet
-        patch.setattr(Path, "open", lambda path, *a, **k: self._spoiled(self._open(path, *a, **k)))
-        patch.setattr(files, "write_parquet", self._write_parquet)
-        patch.setattr(os, "fsync", lambda fd: None)
-
-    def _spend(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def _spoiled(self, file: Any) -> Any:
-        write = file.write
-
-        def limited(content: Any) -> int:
-            try:
-                self._spend()
-            except OSError:
-                write(content[: len(content) // 2])
-                file.flush()
-                raise
-            return write(content)
-
-        if not isinstance(file, io.TextIOWrapper | io.BufferedIOBase) or not file.writable():
-            return file
-        return _Limited(file, limited)
-
-    def _write_parquet(self, path: Path, *rest: Any) -> None:
-        try:
-            self._spend()
-        except OSError as error:
-            path.write_bytes(b"PAR1")
-            raise StoreError(f"Cannot write {path}: {error.strerror}.", "Free some space.") from error
-        self._parquet(path, *rest)
-
-
-class _Limited:
-    """A file with another way to write."""
-
-    def __init__(self, file: Any, write: Any) -> None:
-        self._file, self.write = file, write
-
-    def __enter__(self) -> _Limited:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
 
 
 def test_a_disk_that_is_full_at_any_write_costs_no_finished_run_and_leaves_no_half_one(tmp_path: Path) -> None:
@@ -103,6 +50,64 @@ def test_a_disk_that_is_full_at_any_write_costs_no_finished_run_and_leaves_no_ha
         if disk.left > 0:
             break
     assert writes >= 8  # lock, starts, two traces, records, both entries
+
+
+class SmallDisk:
+    """One folder may hold so many bytes. A write beyond them leaves what fits and fails."""
+
+    def __init__(self, folder: Path, size_bytes: int, patch: pytest.MonkeyPatch) -> None:
+        self._folder, self._size_bytes = folder, size_bytes
+        self._open, self._parquet = Path.open, files.write_parquet
+        patch.setattr(Path, "open", lambda path, *a, **k: self._opened(path, *a, **k))
+        patch.setattr(files, "write_parquet", self._write_parquet)
+
+    def _room_bytes(self) -> int:
+        return self._size_bytes - sum(file.stat().st_size for file in self._folder.iterdir())
+
+    def _opened(self, path: Path, *rest: Any, **named: Any) -> Any:
+        file = self._open(path, *rest, **named)
+        if not file.writable():
+            return file
+        whole = file.write
+
+        def limited(content: Any) -> int:
+            room_bytes = self._room_bytes()
+            if len(content) > room_bytes:
+                whole(content[:room_bytes])
+                file.flush()
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return whole(content)
+
+        return Limited(file, limited)
+
+    def _write_parquet(self, path: Path, *rest: Any) -> None:
+        self._parquet(path, *rest)
+        if self._room_bytes() < 0:
+            path.unlink()
+            raise StoreError(f"Cannot write {path}: {os.strerror(errno.ENOSPC)}.", "Free some space.")
+
+
+@pytest.mark.parametrize(("room_bytes", "whole"), [(60_000, True), (41_000, True), (24_000, False)])
+def test_samples_make_room_for_the_record_and_else_for_every_window(
+    tmp_path: Path, room_bytes: int, whole: bool
+) -> None:
+    """The samples take 12,000 bytes, a trace 3,000, the record 22,000, the journal 15,000."""
+    (tmp_path / SAMPLES_FILE).write_bytes(bytes(12_000))
+    with pytest.MonkeyPatch.context() as patch:
+        SmallDisk(tmp_path, room_bytes, patch)
+        fails = pytest.raises(StoreError, match=r"No space left on device\.")
+        with contextlib.nullcontext() if whole else fails:
+            execute(spec_of(), "c", tmp_path, lambda progress: None)
+    sizes = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
+    assert (RECORD in sizes) == whole
+    record = recovered(tmp_path)
+    assert record is not None
+    assert len(record.measurements) == 3
+    if whole:
+        assert [caveat.code for caveat in record.caveats].count("trace-lost") == (room_bytes < 60_000)
+    else:
+        assert record.failure is not None
+        assert record.failure.message.endswith("it was stopped or killed, or the disk was full.")
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,16 @@ import signal
 from pathlib import Path
 
 import pytest
-from campaigns import assert_nothing_is_lost, failure, in_child, plan_of, run_here, spec_of, told
+from campaigns import Silent, assert_nothing_is_lost, failure, in_child, plan_of, run_here, spec_of, told
 
 from harness.run import journal, runner
+from harness.run.executors import InProcessExecutor
 from harness.run.journal import recovered, unfinished
+from harness.run.order import ordered
+from harness.run.runner import run_campaign
 from harness.run.worker import execute
 from harness.store import files, manifest
-from harness.store.files import RECORD, TRACE
+from harness.store.files import RECORD, TRACE, new_scratch
 from harness.store.manifest import MANIFEST
 from harness.store.validate import check_campaign
 
@@ -68,6 +71,41 @@ def test_a_runner_killed_at_any_instant_loses_nothing(instant: str, tmp_path: Pa
 
     assert in_child(spoiled) == -signal.SIGKILL
     assert_nothing_is_lost(PLAN, tmp_path, tmp_path / "log")
+
+
+@pytest.mark.parametrize(
+    ("dies_before", "status"), [((journal.Journal, "keep", 3), "failed"), ((runner, "rewrite_record", 1), "complete")]
+)
+def test_what_a_killed_runner_left_says_where_it_stood_and_counts_as_recovered(
+    dies_before: tuple[object, str, int], status: str, tmp_path: Path
+) -> None:
+    def spoiled() -> None:
+        dying_before(*dies_before)
+        run_here(PLAN, tmp_path, tmp_path / "log")
+
+    assert in_child(spoiled) == -signal.SIGKILL
+    result = run_campaign(PLAN, tmp_path, InProcessExecutor(), Silent())
+    (left,) = result.recovered
+    first = ordered(PLAN.specs, "interleaved", 0)[0].run_id
+    assert (left.run_id, left.status) == (first, status)
+    assert left.scheduled is not None
+    assert (left.scheduled.position, left.scheduled.order, left.scheduled.order_seed) == (1, "interleaved", 0)
+    # A run that is complete was not done before this start: it was kept by it.
+    assert (len(result.complete), result.skipped) == ((1, 0) if status == "complete" else (2, 0))
+    assert not list((tmp_path / "c").glob("*/place.json"))
+    assert check_campaign(tmp_path / "c").findings == ()
+
+
+def test_a_killed_runner_that_nobody_has_buried_leaves_its_scratch_too(tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        new_scratch(tmp_path, "run")
+        os._exit(0)
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # ended, and still there: a zombie
+        assert [path.name.split("-")[1] for path in files.abandoned_scratch(tmp_path)] == ["run"]
+    finally:
+        os.waitpid(pid, 0)
 
 
 @pytest.mark.parametrize(("phase", "windows"), [("load model", 0), ("warm-up", 0), ("measure", 2), ("write", 3)])

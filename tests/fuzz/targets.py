@@ -31,15 +31,19 @@ from harness.power.recording import read_recording, read_times, read_truth
 from harness.records import RunRecord
 from harness.report.quality import read_quality
 from harness.run.config import load_plan
-from harness.run.journal import JOURNAL, unfinished
+from harness.run.journal import unfinished
 from harness.specs import PromptSpec, RunSpec
 from harness.store.duck import read_stretches
-from harness.store.files import TRACE, read_record, read_trace, write_run
+from harness.store.files import JOURNAL, TRACE, read_record, read_trace, write_run
+from harness.store.files import RECORD as RECORD_FILE
 from harness.store.imports import find_imports
 from harness.store.manifest import MANIFEST, Aside, Kept, append, read_manifest, started, utc_now
+from harness.store.migrate import migrate
 from harness.store.validate import check_campaign
 from harness.tasks.pictures import decoded, drawn, resized
 from harness.tasks.prompts import load_requests
+
+SERVED = Path(__file__).parents[1] / "store" / "version_1" / "served"
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def _trace_seed() -> bytes:
         return (Path(folder) / TRACE).read_bytes()
 
 
+OLD = json.loads(next(SERVED.glob("*/record.json")).read_text(encoding="utf-8"))  # of schema version 1
 JOURNAL_LINES = f"{json.dumps(RECORD)}\n{json.dumps(RECORD['measurements'][0])}\n".encode()
 
 
@@ -174,6 +179,26 @@ def _journal(folder: Path, content: bytes) -> None:
     _written(folder, JOURNAL, content)
     found = unfinished(folder)
     assert found is None or "/" not in found[0].run_id
+
+
+def _old(name: str) -> Callable[[Path, bytes], None]:
+    """What an older harness left under this name in a campaign."""
+
+    def check(folder: Path, content: bytes) -> None:
+        path = folder / "c" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        (found,) = migrate(folder / "c", True)
+        for error in found.refused:
+            raise error
+        if path.name == RECORD_FILE:
+            read_record(path)
+        elif path.name == JOURNAL:
+            unfinished(path.parent)
+        else:
+            find_imports([folder])
+
+    return check
 
 
 def _imported(folder: Path, content: bytes) -> None:
@@ -316,6 +341,9 @@ TARGETS = (
     Target("record", trees_of(as_json, RECORD) | bytes_of(json.dumps(RECORD).encode()), _record),
     Target("manifest", bytes_of(MANIFEST_LINES), _manifest),
     Target("journal", trees_of(_lines, [RECORD, RECORD["measurements"][0]]) | bytes_of(JOURNAL_LINES), _journal),
+    Target("old-record", trees_of(as_json, OLD) | bytes_of(json.dumps(OLD).encode()), _old(f"r/{RECORD_FILE}")),
+    Target("old-journal", trees_of(_lines, [OLD, OLD["measurements"][0]]), _old(f".scratch-x-999999999-1/{JOURNAL}")),
+    Target("old-import", trees_of(as_json, IMPORTED | {"schema_version": 1}), _old("imported-x.jsonl")),
     Target("imported", trees_of(as_json, IMPORTED) | bytes_of(json.dumps(IMPORTED).encode()), _imported),
     Target("codecarbon", tables_of(*CODECARBON) | bytes_of(*(c.encode() for c in CODECARBON)), _codecarbon, False),
     Target("recording", tables_of(RECORDING) | bytes_of(RECORDING.encode()), _recording),

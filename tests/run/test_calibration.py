@@ -10,19 +10,16 @@ import pytest
 from campaigns import Scripted, Silent, failure, plan_of, spec_of
 from command import config, harness
 
-from harness.engines.calibration import CalibrationEngine
-from harness.errors import ModelUnavailable
 from harness.records import RunRecord
 from harness.run.calibration import cluster_calibrations, local_calibrations
 from harness.run.placement import Node, cluster_lanes
 from harness.run.retries import Attempt
 from harness.run.runner import pending, run_campaign
 from harness.serving import ServerOptions
-from harness.specs import CALIBRATION_LOADS, CalibrationOf, ModelSpec, RunSpec, SourcesSpec, TextOptions
+from harness.specs import CALIBRATION_LOADS, ModelSpec, RunSpec, SourcesSpec, TextOptions
 from harness.store.files import RECORD, read_record
 from harness.store.manifest import read_manifest
 from harness.store.validate import check_campaign
-from harness.tasks.base import Request
 
 NOW = "2026-11-29T12:00:00+00:00"
 
@@ -100,41 +97,6 @@ def test_calibrations_come_first_are_kept_with_every_start_and_counted_apart(tmp
 
 def _fails(spec: RunSpec, failing: bool) -> bool:
     return failing and spec.model.id in ("matrix-products", "b")
-
-
-def calibration(load: str) -> RunSpec:
-    return RunSpec(
-        task="calibration",
-        model=ModelSpec(id=load, weights="random"),
-        engine="calibration",
-        dtype="float32",
-        device="cpu",
-        calibration=CalibrationOf(campaign_started_at_utc=NOW),
-    )
-
-
-@pytest.mark.parametrize("load", CALIBRATION_LOADS)
-def test_a_load_is_the_same_work_and_the_same_bits_every_time(load: str):
-    engines = [CalibrationEngine(calibration(load)) for _ in "ab"]
-    for engine in engines:
-        engine.load()
-        assert engine.run(engine.prepare([Request(0, "")] * 2)).requests == 2
-        engine.synchronize()
-    one, two = (engine._result for engine in engines)
-    assert bool((one == two).all())
-    assert one.shape == ((512, 512) if load == "matrix-products" else (2**22,))
-    if load == "matrix-products":
-        assert float(one.std()) == pytest.approx(512**0.5, rel=0.02)  # sums of 512 products of normal numbers
-    else:
-        assert bool((one == engines[0]._left).all())
-        assert one.data_ptr() != engines[0]._left.data_ptr()
-    for engine in engines:
-        engine.close()
-
-
-def test_a_load_of_another_version_is_refused():
-    with pytest.raises(ModelUnavailable, match="no calibration load sieve"):
-        CalibrationEngine(calibration("sieve")).load()
 
 
 CONFIG = """\

@@ -15,7 +15,8 @@ campaign: side-by-side
 defaults:
   engine: simulated
   task: text-generation
-  measure: {window_s: 0.3, null_window_s: 0.2, idle_s: 0.5, settle_s: 0, warm_up_max_s: 0, min_repeats: 2, max_repeats: 2}
+  measure: {window_s: 0.3, null_window_s: 0.2, idle_s: 0.5, settle_s: 0, warm_up_max_s: 0, min_repeats: 2,
+            max_repeats: 2}
 runs:
   - {model: a, sources: {kind: simulated, gpus: [0], node: {gpu_count: 2, steady: true}}}
   - {model: b, sources: {kind: simulated, gpus: [1], node: {gpu_count: 2, steady: true}}}

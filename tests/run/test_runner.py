@@ -11,6 +11,7 @@ from campaigns import Scripted, Silent, failure, plan_of, spec_of
 from harness.campaign import CampaignOptions, Retry
 from harness.errors import UserInputError
 from harness.measure.base import Progress
+from harness.records import RunRecord
 from harness.run.config import Plan
 from harness.run.lanes import HELD, HOLD, gpu_lanes, refuse_parallel
 from harness.run.order import ordered
@@ -87,6 +88,45 @@ def test_half_of_a_batch_that_does_not_fit_is_measured_once_where_the_config_all
     assert stored[large.run_id].scheduled.halved_as == half.run_id
     assert pending(plan, tmp_path) == [huge]  # the half stands for the whole
     assert pending(Plan("c", (large,), options()), tmp_path) == [large]  # unless halves are no longer allowed
+
+
+def test_a_half_that_the_plan_has_anyway_stands_for_the_whole_only_once_it_is_complete(tmp_path: Path) -> None:
+    whole, half, quarter = spec_of("m", 8), spec_of("m", 4), spec_of("m", 2)
+    no_room = {whole.run_id, half.run_id}
+    executor = Scripted(lambda spec, attempt: failure("out_of_memory") if spec.run_id in no_room else None)
+    plan = Plan("c", (whole, half), options(halve_batch=True))
+    for start in (1, 2):  # the half fails too, and its own half is complete: that is no half of the whole
+        result = run_campaign(plan, tmp_path, executor, Silent())
+        assert [record.run_id for record in result.failed] == [whole.run_id], start
+        assert pending(plan, tmp_path) == [whole]
+    assert executor.calls == [whole.run_id, half.run_id, quarter.run_id, whole.run_id]
+
+    # Where nothing fits, all three count; where only what failed is made again, a half never made is no result.
+    no_room.add(quarter.run_id)
+    assert len(run_campaign(plan, tmp_path / "all", executor, Silent()).failed) == 2  # and the half, left to its own
+    run_campaign(Plan("c", (whole,), options()), tmp_path / "never", executor, Silent())
+    heard = Heard()
+    result = run_campaign(plan, tmp_path / "never", executor, heard, only_failed=True)
+    assert [record.run_id for record in result.failed] == [whole.run_id]
+    assert heard.finished == [(whole.run_id, False)]
+
+    # Once the half fits, it stands for the whole, made before it or after.
+    no_room -= {half.run_id, quarter.run_id}
+    result = run_campaign(plan, tmp_path / "fits", executor, heard)
+    assert heard.finished[1:] == [(whole.run_id, True), (half.run_id, False)]
+    assert (len(result.complete), result.failed, len(result.overtaken)) == (1, [], 1)
+    assert pending(plan, tmp_path / "fits") == []
+
+
+class Heard(Silent):
+    """Keeps how each run ended, and whether something stands for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finished: list[tuple[str, bool]] = []
+
+    def run_finished(self, record: RunRecord, again: bool) -> None:
+        self.finished.append((record.run_id, again))
 
 
 def test_runs_on_different_gpus_go_together_after_all_have_loaded_and_never_share_one(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ TEXT = RECORD_A.model_dump_json(indent=1)
 
 def stored(folder: Path, text: str | bytes) -> Path:
     path = folder / RECORD
+    folder.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
@@ -154,12 +155,21 @@ def test_newer_schema_is_refused_with_what_to_do(tmp_path):
     with pytest.raises(StoreError) as error:
         read_record(path)
     newer = SCHEMA_VERSION + 1
-    assert error.value.message == f"{path} has schema version {newer}; this harness knows up to {SCHEMA_VERSION}."
+    told = f"a newer harness wrote it, and this one reads version {SCHEMA_VERSION}"
+    assert error.value.message == f"{path} has schema version {newer}: {told}."
     assert error.value.hint == "Update with: pip install --upgrade energy-harness"
 
 
-def test_older_schema_is_refused(tmp_path):
-    with pytest.raises(StoreError, match=f"has schema version 0; this harness knows only {SCHEMA_VERSION}"):
+def test_older_schema_is_refused_with_what_to_do(tmp_path):
+    path = stored(tmp_path / "it's" / "c" / "run", changed(schema_version=1))
+    with pytest.raises(StoreError) as error:
+        read_record(path)
+    assert error.value.message == f"{path} has schema version 1: this harness reads version {SCHEMA_VERSION}."
+    assert error.value.hint.endswith(f"""harness migrate '{tmp_path}/it'"'"'s/c'""")  # can be pasted into a shell
+
+
+def test_a_schema_version_that_never_was_is_refused(tmp_path):
+    with pytest.raises(StoreError, match="has schema version 0: no harness wrote such a one"):
         read_record(stored(tmp_path, changed(schema_version=0)))
 
 

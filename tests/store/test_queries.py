@@ -103,6 +103,9 @@ def test_questions_are_answered_from_the_records(results):
     assert runs.unplaced(["one"]) == []
     assert runs.least_energy_j() == {"text-generation": {"a": 30.0, "b": 10.0, "c": 20.0}, "summarization": {"d": 5.0}}
     assert runs.named("two") == sorted([summary, failed])
+    assert runs.named(f"two/{summary.name}") == runs.named("two/d") == [summary]
+    assert runs.named("one/d") == runs.named("tw") == []
+    assert [run.content for run in runs.ranking(["one/b", "two/d"])] == ["d", "b"]
     assert runs.of_model("d") == [summary]
     assert {"one", "two", summary.name} < set(runs.names())
     listed = runs.listing()
@@ -142,7 +145,7 @@ def test_a_broken_record_is_told_every_time_and_hides_no_other(results):
         runs = open_runs(results, asked=0)
         assert models(runs) == ["c", "a"]
         assert [error.message for error in runs.unreadable(["one"])] == [
-            f"{path} has schema version 99; this harness knows up to 1."
+            f"{path} has schema version 99: a newer harness wrote it, and this one reads version 2."
         ]
         assert len(runs.unreadable()) == len(runs.unreadable(["b-b1"])) == 1
         assert runs.unreadable(["two", "a-b1"]) == []
