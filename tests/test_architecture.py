@@ -80,6 +80,7 @@ measure.equivalent_time
 measure.unseen
 measure.budget
 measure.guards
+measure.stuck
 measure.siblings
 measure.steady
 measure.served_caveats

@@ -182,6 +182,21 @@ FAULTS = (
         ),
     ),
     Fault(
+        "power sensor stuck",
+        "the reading is not renewed: from the start, from the rest or the work of a window, for a while or for good",
+        "no change, bit for bit, from the rest before the work to its end, or from the work into a rest",
+        "the window, rejected; by the counter, with a caveat, where that went on by itself",
+        "sensor-stuck: ... showed 76.123 W ... without any change: it is stuck ...",
+        (
+            f"{CONTAMINATION}test_sensor_stuck_for_good_gives_no_figure_by_itself_nor_by_a_counter_that_adds_it_up",
+            f"{CONTAMINATION}test_sensor_stuck_for_good_leaves_the_figure_of_a_counter_that_goes_on_by_itself",
+            f"{EACH}#sensor stuck into the null window",
+            f"{EACH}#sensor stuck at the load",
+            "measure/test_stuck.py::test_constant_readings_that_answer_to_the_work_are_sound",
+            "measure/test_steady.py::test_a_server_on_a_board_whose_reading_is_stuck_has_its_counter_or_no_figure",
+        ),
+    ),
+    Fault(
         "wrong UUID after a reboot",
         "sources.gpus names a board that is not there",
         "before anything runs",
