@@ -26,6 +26,8 @@ MOST_ROWS = 50_000_000  # of a Parquet file: a day of eight boards, sampled ever
 MOST_TEXT_CHARACTERS = 1 << 29  # of one column of prompts
 MOST_MEMORY = "4GB"  # for a query over a file that others made
 Taken = TypeVar("Taken")
+# Left alone, DuckDB takes a folder named power_w=100 for a column of that name, and the file's own for overruled.
+_READ = "read_parquet($file, hive_partitioning = false)"
 _NO_EXTENSIONS = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -63,7 +65,7 @@ def read_parquet(path: Path) -> dict[str, FloatArray]:
     Raises:
         StoreError: The file cannot be read as Parquet, or holds more than is read.
     """
-    columns = _run(path, lambda found: found.fetchnumpy(), "SELECT * FROM read_parquet($file)")
+    columns = _run(path, lambda found: found.fetchnumpy(), f"SELECT * FROM {_READ}")
     try:
         return {
             name: np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan).astype(np.float64)
@@ -79,7 +81,7 @@ def read_column_names(path: Path) -> list[str]:
     Raises:
         StoreError: The file cannot be read as Parquet.
     """
-    rows = _run(path, lambda found: found.fetchall(), "DESCRIBE SELECT * FROM read_parquet($file)")
+    rows = _run(path, lambda found: found.fetchall(), f"DESCRIBE SELECT * FROM {_READ}")
     return [str(row[0]) for row in rows]
 
 
@@ -101,14 +103,14 @@ def read_column(path: Path, column: str) -> list[str]:
         return kept
 
     name = '"' + column.replace('"', '""') + '"'
-    return _run(path, texts, f"SELECT coalesce(CAST({name} AS VARCHAR), '') FROM read_parquet($file)")
+    return _run(path, texts, f"SELECT coalesce(CAST({name} AS VARCHAR), '') FROM {_READ}")
 
 
 _STRETCHES = """
     WITH samples AS (
         SELECT filename, source_index, power_w, t_s - min(t_s) OVER run AS since_s,
             max(t_s) OVER run - min(t_s) OVER run AS length_s
-        FROM read_parquet($files, filename = true) WINDOW run AS (PARTITION BY filename)
+        FROM read_parquet($files, filename = true, hive_partitioning = false) WINDOW run AS (PARTITION BY filename)
     )
     SELECT filename, source_index, CAST(least($count - 1, floor(since_s / length_s * $count)) AS INTEGER), avg(power_w)
     FROM samples WHERE power_w IS NOT NULL AND length_s > 0 GROUP BY ALL
@@ -165,7 +167,7 @@ class Table:
             replaced = ", ".join(f'${name} AS "{name}"' for name in instead)
             self._connection.execute(
                 f"INSERT INTO runs SELECT {self._names} FROM (SELECT * REPLACE ({replaced}) "
-                "FROM read_parquet($this_file))",
+                "FROM read_parquet($this_file, hive_partitioning = false))",
                 {**instead, "this_file": _pattern(path)},
             )
         except duckdb.Error as error:
@@ -246,7 +248,8 @@ def read_csv_lines(
             with duckdb.connect(":memory:", config={**_NO_EXTENSIONS, "threads": 1}) as connection:
                 connection.execute(
                     f"CREATE TABLE read AS SELECT * FROM read_csv({_literal(_pattern(path))}, columns=$types, "
-                    "header=false, auto_detect=false, delim=',', quote='\"', escape='\"', new_line='\\n', "
+                    "header=false, auto_detect=false, hive_partitioning=false, delim=',', quote='\"', escape='\"', "
+                    "new_line='\\n', "
                     "store_rejects=true, rejects_limit=0, null_padding=false, strict_mode=true, parallel=false, "
                     f"max_line_size={max(2 * longest, 2_097_152)})",
                     {"types": dict(types)},
