@@ -166,6 +166,7 @@ run.preflight
 run.placement
 run.calibration
 run.remote
+run.cluster
 run.ray
 run.runner
 footprint.factors
@@ -300,7 +301,7 @@ HOMES = {
     "datasets": {"tasks.hub"},
     "yaml": {"run.yaml_lines", "power.profiles"},
     "plotly": {"report.figures"},
-    "ray": {"run.ray"},
+    "ray": {"run.cluster", "run.ray"},
     "zeus": set(),
     "pandas": set(),
 }
