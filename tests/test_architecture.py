@@ -168,6 +168,7 @@ run.gpu_lock
 run.placement
 run.calibration
 run.remote
+run.cluster
 run.ray
 run.runner
 footprint.factors
@@ -302,7 +303,7 @@ HOMES = {
     "datasets": {"tasks.hub"},
     "yaml": {"run.yaml_lines", "power.profiles"},
     "plotly": {"report.figures"},
-    "ray": {"run.ray"},
+    "ray": {"run.cluster", "run.ray"},
     "zeus": set(),
     "pandas": set(),
 }

@@ -164,7 +164,7 @@ def _on_cluster(
     executor = RayExecutor(address)
     try:
         lanes = executor.lanes(todo)
-        first = () if calibrated_at_utc is None else cluster_calibrations(todo, lanes.nodes, calibrated_at_utc)
+        first = () if calibrated_at_utc is None else cluster_calibrations(todo, lanes.nodes(), calibrated_at_utc)
         return executor, executor.lanes([*first, *todo]), first
     except BaseException:
         executor.close()

@@ -55,6 +55,7 @@ FAULTS = (
         "all other runs; a torn line of the manifest or a journal is dropped, what is before it kept",
         "changed: The content is not the one that was kept at ...",
         (
+            f"{DISK}test_a_run_is_on_the_disk_file_by_file_before_its_name_and_its_name_before_the_manifest_says_so",
             f"{DISK}test_a_file_that_is_cut_off_or_changed_at_any_byte_is_named",
             "store/test_files.py::test_truncated_record_is_a_store_error_wherever_it_ends",
             "store/test_files.py::test_truncated_trace_is_a_store_error",
