@@ -303,7 +303,7 @@ def _followed(record: RunRecord, plan: Plan, again: bool) -> str:
     if half is None:
         return f"{record.run_id}: {record.failure.message} Tried again." if again else ""
     if any(spec.run_id == half for spec in plan.specs):
-        lacks = "" if again else ", which has no result"
+        lacks = "" if again else ", which has no complete result"
         return f"{record.run_id}: {record.failure.message} Half the batch is another run of the plan{lacks}: {half}."
     return f"{record.run_id}: {record.failure.message} Run at half the batch instead: {half}."
 

@@ -41,6 +41,8 @@ def test_interleaving_spreads_the_repeats_of_every_configuration_too() -> None:
         order = ordered(specs, "interleaved", chance)
         for fifth in range(5):  # one repeat of each in every fifth
             assert {spec.dtype for spec in order[2 * fifth : 2 * fifth + 2]} == {"float32", "float16"}, chance
+    served = {"engine": "openai", "server": {"base_url": "http://127.0.0.1:8000", "concurrency": 1}}
+    assert ordered([spec_of("m", **served)], "interleaved", 0) == (spec_of("m", **served),)  # mappings have no hash
     firsts = [ordered(specs, "interleaved", chance)[0].dtype for chance in range(50)]
     assert 10 < firsts.count("float32") < 40  # which comes first is left to chance
 
