@@ -11,7 +11,7 @@ from harness.errors import OtherSchemaVersion, StoreError
 from harness.records import RunRecord
 from harness.store.documents import told_together
 from harness.store.files import RECORD, SCRATCH_PREFIX, TRACE, read_record, read_trace, scratch_folders
-from harness.store.imports import find_imports
+from harness.store.imports import changed_imports, find_imports
 from harness.store.invariants import broken
 from harness.store.manifest import MANIFEST, Manifest, file_hashes, is_backup, read_manifest
 
@@ -65,6 +65,7 @@ def check_campaign(folder: Path) -> CampaignCheck:
     findings += [
         Finding("problem", str(folder), "unreadable", error.message) for error in unreadable if error not in other
     ]
+    findings += [Finding("problem", str(path), "changed", message) for path, message in changed_imports(folder)]
     findings += _check_manifest(folder, manifest, {run.name for run in runs})
     for scratch in scratch_folders(folder):
         told = "A run in progress, or left by a runner that was killed: the next harness run keeps what is in it."
