@@ -164,9 +164,11 @@ run.worker
 run.fork_server
 run.executors
 run.preflight
+run.gpu_lock
 run.placement
 run.calibration
 run.remote
+run.cluster
 run.ray
 run.runner
 footprint.factors
@@ -301,7 +303,7 @@ HOMES = {
     "datasets": {"tasks.hub"},
     "yaml": {"run.yaml_lines", "power.profiles"},
     "plotly": {"report.figures"},
-    "ray": {"run.ray"},
+    "ray": {"run.cluster", "run.ray"},
     "zeus": set(),
     "pandas": set(),
 }

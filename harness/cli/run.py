@@ -92,6 +92,7 @@ def run_command(
     from harness.run.config import load_plan
     from harness.run.estimate import earlier_records, estimate
     from harness.run.executors import InProcessExecutor, SubprocessExecutor
+    from harness.run.gpu_lock import gpus_held, real_gpus
     from harness.run.lanes import SERIAL, gpu_lanes, refuse_parallel
     from harness.run.preflight import preflight
     from harness.run.runner import pending
@@ -129,11 +130,12 @@ def run_command(
             at_once = "as many at once as the cluster has GPUs for; the time below is of one after another"
         print_plan(plan, todo, [estimate(spec, earlier) for spec in todo], as_json, first, lanes, at_once)
         return
-    first = ()
+    first, boards = (), frozenset[str]()
     if executor is ExecutorName.ray:
         maker, lanes, first = _on_cluster(address, todo, now if calibrated else None)
     else:
         gpus = preflight(todo)
+        boards = real_gpus(todo, gpus)
         if calibrated:
             first = local_calibrations(todo, gpus, now)
             gpus |= {spec.sources: tuple(map(str, spec.sources.gpus)) for spec in first}
@@ -142,7 +144,8 @@ def run_command(
     each_s = [estimate(spec, earlier).duration_s for spec in (*first, *todo)]
     estimate_s = None if None in each_s else lanes.duration_s([*first, *todo], each_s)
     live = not as_json and bool(todo)
-    outcome = _run(plan, results, maker, live, estimate_s, lanes, retry_failed, first)
+    with gpus_held(boards):
+        outcome = _run(plan, results, maker, live, estimate_s, lanes, retry_failed, first)
     with contextlib.redirect_stdout(Unheard(sys.stdout)):
         _print_outcome(plan, outcome, chosen, replay, as_json)
     if outcome.interrupted:
@@ -161,7 +164,7 @@ def _on_cluster(
     executor = RayExecutor(address)
     try:
         lanes = executor.lanes(todo)
-        first = () if calibrated_at_utc is None else cluster_calibrations(todo, lanes.nodes, calibrated_at_utc)
+        first = () if calibrated_at_utc is None else cluster_calibrations(todo, lanes.nodes(), calibrated_at_utc)
         return executor, executor.lanes([*first, *todo]), first
     except BaseException:
         executor.close()

@@ -29,6 +29,11 @@ class Lanes:
     owns: Callable[[RunSpec], frozenset[str]]
     in_rounds: bool = False
 
+    @property
+    def threads(self) -> int:
+        """How many runs there may ever be at once."""
+        return self.at_once
+
     def startable(self, todo: Sequence[Attempt], in_flight: Iterable[Attempt]) -> list[Attempt]:
         """The next attempts that may start beside those in flight, in their order."""
         running = list(in_flight)

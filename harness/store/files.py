@@ -213,7 +213,7 @@ def campaign_lock(campaign_folder: Path) -> Iterator[None]:
             file.seek(0)
             raise StoreError(
                 f"Another harness (process {file.read().strip() or 'unknown'}) is running {campaign_folder}.",
-                "Wait for its end, or run under another campaign name or --results folder.",
+                "Wait for its end.",
             ) from None
         with suppress(OSError):  # a full disk: the lock holds without its owner's number
             file.truncate(0)
