@@ -246,6 +246,7 @@ def _print_outcome(
             "failed": len(outcome.failed),
             "tried_again": len(outcome.overtaken),
             "recovered": len(outcome.recovered),
+            "adopted": outcome.adopted,
             "calibrations": [each.model_dump(mode="json") for each in calibrations],
             "skipped": outcome.skipped,
             "interrupted": outcome.interrupted,
@@ -276,6 +277,9 @@ def _print_outcome(
             out.print(escape(told), soft_wrap=True)
     for record in outcome.recovered:
         out.print(escape(_kept(record)), soft_wrap=True)
+    if outcome.adopted:
+        told = "in place and not in the manifest: put there, or the manifest was damaged. Their past is not known"
+        out.print(escape(f"Entered as adopted, {told}: {', '.join(outcome.adopted)}."), soft_wrap=True)
     if outcome.interrupted:
         out.print(f"Stopped with {left} left. Finished runs are kept; resume with: {again}", soft_wrap=True)
     elif outcome.failed:

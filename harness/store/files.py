@@ -103,14 +103,13 @@ def _remove_files(folder: Path) -> None:
 
 
 def keep_run(scratch: Path, campaign_folder: Path, run_id: str) -> Path:
-    """Move a finished run into place, all of it on the disk. An earlier attempt is set aside, never overwritten.
+    """Move a finished run that is `settled` into place. An earlier attempt is set aside, never overwritten.
 
     Raises:
         StoreError: The folder cannot be written.
     """
     target = campaign_folder / run_id
     try:
-        _sync_all(scratch)
         if target.exists():
             _set_aside(target, campaign_folder, run_id)
         scratch.rename(target)
@@ -128,7 +127,6 @@ def keep_attempt(scratch: Path, campaign_folder: Path, run_id: str) -> None:
         StoreError: The folder cannot be written.
     """
     try:
-        _sync_all(scratch)
         _set_aside(scratch, campaign_folder, run_id)
     except OSError as error:
         raise cannot_write(campaign_folder, error) from error
@@ -160,11 +158,17 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_all(folder: Path) -> None:
-    """Its files, then their names: a run's folder has none below it."""
-    for path in folder.iterdir():
-        sync(path)
-    sync(folder)
+def settle(scratch: Path) -> None:
+    """Have all of a finished run on the disk: its files, their names, its folder's. It has no folders below it.
+
+    Raises:
+        StoreError: The disk says that it is not.
+    """
+    try:
+        for path in (*scratch.iterdir(), scratch, scratch.parent):
+            sync(path)
+    except OSError as error:
+        raise cannot_write(scratch.parent, error) from error
 
 
 def scratch_folders(campaign_folder: Path) -> list[Path]:

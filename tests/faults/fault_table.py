@@ -27,7 +27,7 @@ FAULTS = (
     Fault(
         "runner killed (SIGKILL)",
         "at five kinds of instant in the tests, at random ones by --kills N",
-        "a scratch folder without its runner; a run in place and not in the manifest",
+        "a scratch folder without its runner",
         "every finished run; every finished window, in a failed record",
         "after the next start: N windows of an earlier start that could not end are kept",
         (
@@ -55,7 +55,7 @@ FAULTS = (
         "all other runs; a torn line of the manifest or a journal is dropped, what is before it kept",
         "changed: The content is not the one that was kept at ...",
         (
-            f"{DISK}test_a_run_is_on_the_disk_file_by_file_before_its_name_and_its_name_before_the_manifest_says_so",
+            f"{DISK}test_a_run_is_on_the_disk_before_the_manifest_says_so_and_that_before_it_is_moved_into_place",
             f"{DISK}test_a_file_that_is_cut_off_or_changed_at_any_byte_is_named",
             "store/test_files.py::test_truncated_record_is_a_store_error_wherever_it_ends",
             "store/test_files.py::test_truncated_trace_is_a_store_error",
@@ -101,6 +101,17 @@ FAULTS = (
         "the file, left alone",
         "energy: Mean power times time is ... J per generation; the summary says ...",
         (f"{DISK}test_a_number_changed_by_hand_breaks_an_invariant_even_without_a_manifest",),
+    ),
+    Fault(
+        "a run that no runner left there",
+        "a record changed and its line of the manifest removed; of another campaign; an emptied manifest",
+        "it is not in the manifest; invariants; the campaign's name",
+        "the run, left alone; a sound one is entered as adopted, and stays marked",
+        "... is not in the manifest, and is not as a runner would have left it: ...",
+        (
+            f"{DISK}test_only_a_sound_run_of_this_campaign_is_adopted_and_stays_marked",
+            f"{DISK}test_a_number_of_the_summary_alone_is_no_less_seen",
+        ),
     ),
     Fault(
         "NVML error at any call",
