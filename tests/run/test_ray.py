@@ -38,6 +38,12 @@ QUICK_TO_TELL = {  # that a node is gone: Ray's own 15 s are for networks
     "health_check_timeout_ms": 5000,
     "health_check_failure_threshold": 6,
 }
+LIGHT = {  # nothing that no test looks at: a cluster's daemons cost more than the runs
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_raylet_start_wait_time_s": "120",
+}
 QUICK = MeasureSpec(
     window_s=0.2, null_window_s=0.1, idle_s=0.5, settle_s=0, warm_up_max_s=0, min_repeats=2, max_repeats=2
 )
@@ -58,23 +64,26 @@ def spec(gpu: str | None = None, clock: str = "virtual", **changes: Any) -> RunS
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """One node with an H100, one with two A100s; whatever they start carries a mark in its environment."""
+    """A node with an H100, one with two A100s; H200s in both. Whatever they start carries a mark in its environment."""
     try:
         from ray.cluster_utils import Cluster
     except ImportError:
         told = "Ray is not installed: pip install -e '.[ray]' tests running on a cluster."
         warnings.warn(told, stacklevel=1)
         pytest.skip(told)
-    os.environ |= {MARK: uuid.uuid4().hex, "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ |= {MARK: uuid.uuid4().hex, **LIGHT}
     cluster = Cluster()
     try:
-        head = {"include_dashboard": False, "_system_config": QUICK_TO_TELL}
-        cluster.add_node(num_cpus=4, num_gpus=1, resources={"accelerator_type:H100": 1}, **head)
-        cluster.add_node(num_cpus=4, num_gpus=2, resources={"accelerator_type:A100": 1})
+        head = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+        types = {"accelerator_type:H100": 1, "accelerator_type:H200": 1}
+        cluster.add_node(num_cpus=1, num_gpus=1, resources=types, _system_config=QUICK_TO_TELL, **head)
+        types = {"accelerator_type:A100": 1, "accelerator_type:H200": 1}
+        cluster.add_node(num_cpus=1, num_gpus=2, resources=types)
         yield cluster
     finally:
         cluster.shutdown()
-        del os.environ[MARK]
+        for name in (MARK, *LIGHT):
+            del os.environ[name]
 
 
 @pytest.fixture(params=["subprocess", "ray"])
