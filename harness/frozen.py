@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -20,6 +21,18 @@ def _names_a_folder(name: str) -> str:
 
 
 FolderName = Annotated[str, AfterValidator(_names_a_folder)]  # what is stored must not lead out of the results
+
+
+def _tells_a_time(text: str) -> str:
+    try:
+        if datetime.fromisoformat(text).tzinfo is not None:
+            return text
+    except ValueError:
+        pass
+    raise ValueError("it must be a time with its zone, like 2026-01-31T12:00:00+00:00")
+
+
+UtcTime = Annotated[str, AfterValidator(_tells_a_time)]
 
 
 class Frozen(BaseModel):
