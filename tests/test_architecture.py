@@ -81,6 +81,7 @@ measure.equivalent_time
 measure.unseen
 measure.budget
 measure.guards
+measure.stuck
 measure.siblings
 measure.steady
 measure.served_caveats
@@ -164,9 +165,11 @@ run.worker
 run.fork_server
 run.executors
 run.preflight
+run.gpu_lock
 run.placement
 run.calibration
 run.remote
+run.cluster
 run.ray
 run.runner
 footprint.factors
@@ -302,7 +305,7 @@ HOMES = {
     "datasets": {"tasks.hub"},
     "yaml": {"run.yaml_lines", "power.profiles"},
     "plotly": {"report.figures"},
-    "ray": {"run.ray"},
+    "ray": {"run.cluster", "run.ray"},
     "zeus": set(),
     "pandas": set(),
 }

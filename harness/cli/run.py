@@ -91,8 +91,9 @@ def run_command(
     from harness.errors import UserInputError
     from harness.run.calibration import local_calibrations
     from harness.run.config import load_plan
-    from harness.run.estimate import earlier_records, estimate, total
+    from harness.run.estimate import earlier_records, estimate
     from harness.run.executors import InProcessExecutor, SubprocessExecutor
+    from harness.run.gpu_lock import gpus_held, real_gpus
     from harness.run.lanes import SERIAL, gpu_lanes, refuse_parallel
     from harness.run.preflight import preflight
     from harness.run.runner import pending
@@ -122,24 +123,32 @@ def run_command(
     earlier = earlier_records(results) if todo else []
     if dry_run:
         first = local_calibrations(todo, {spec.sources: spec.sources.gpus for spec in todo}, now) if calibrated else ()
-        print_plan(plan, todo, [estimate(spec, earlier) for spec in todo], as_json, first)
+        lanes, at_once = SERIAL, "one run after another"
+        if parallel and todo:
+            lanes = gpu_lanes({spec.sources: tuple(map(str, spec.sources.gpus)) for spec in todo})
+            at_once = f"up to {lanes.at_once} at once, each on GPUs of its own"
+        elif executor is ExecutorName.ray:
+            at_once = "as many at once as the cluster has GPUs for; the time below is of one after another"
+        print_plan(plan, todo, [estimate(spec, earlier) for spec in todo], as_json, first, lanes, at_once)
         return
-    first = ()
+    first, boards = (), frozenset[str]()
     if executor is ExecutorName.ray:
         maker, lanes, first = _on_cluster(address, todo, now if calibrated else None)
     else:
         gpus = preflight(todo)
+        boards = real_gpus(todo, gpus)
         if calibrated:
             first = local_calibrations(todo, gpus, now)
             gpus |= {spec.sources: tuple(map(str, spec.sources.gpus)) for spec in first}
         lanes = gpu_lanes(gpus) if parallel else SERIAL
         maker = InProcessExecutor() if in_process else SubprocessExecutor()
-    estimate_s, unknown = total(estimate(spec, earlier).duration_s for spec in (*first, *todo))
+    each_s = [estimate(spec, earlier).duration_s for spec in (*first, *todo)]
+    estimate_s = None if None in each_s else lanes.duration_s([*first, *todo], each_s)
     live = not as_json and bool(todo)
-    outcome = _run(plan, results, maker, live, None if unknown else estimate_s, lanes, retry_failed, first)
-    flags = ["--replay"] * replay + ["--executor", "ray", "--address", address] * (executor is ExecutorName.ray)
+    with gpus_held(boards):
+        outcome = _run(plan, results, maker, live, estimate_s, lanes, retry_failed, first)
     with contextlib.redirect_stdout(Unheard(sys.stdout)):
-        _print_outcome(plan, outcome, config, flags, chosen, replay, as_json)
+        _print_outcome(plan, outcome, chosen, replay, as_json)
     if outcome.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if outcome.failed:
@@ -156,7 +165,7 @@ def _on_cluster(
     executor = RayExecutor(address)
     try:
         lanes = executor.lanes(todo)
-        first = () if calibrated_at_utc is None else cluster_calibrations(todo, lanes.nodes, calibrated_at_utc)
+        first = () if calibrated_at_utc is None else cluster_calibrations(todo, lanes.nodes(), calibrated_at_utc)
         return executor, executor.lanes([*first, *todo]), first
     except BaseException:
         executor.close()
@@ -204,14 +213,13 @@ def interrupt_on_signals() -> None:
 def _print_outcome(
     plan: Plan,
     outcome: CampaignResult,
-    config: Path,
-    flags: list[str],
     chosen: object,
     replay: bool,
     as_json: bool,
 ) -> None:
     import json
     import shlex
+    import sys
 
     from rich.markup import escape
 
@@ -253,7 +261,7 @@ def _print_outcome(
         from harness.cli.replay_tables import print_replayed
 
         print_replayed(means, out)
-    again = escape(shlex.join(["harness", "run", str(config), *flags, "--results", str(outcome.folder.parent)]))
+    again = escape(shlex.join(["harness", *sys.argv[1:]]))  # as it was typed, with every option
     for line in calibration_lines(calibrations):
         out.print(escape(line), soft_wrap=True)
     whole = sum(record.status == "complete" for record in outcome.recovered)

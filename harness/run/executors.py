@@ -29,6 +29,7 @@ from harness.store.files import JOURNAL, rewrite_record
 
 STDERR_TAIL_BYTES = 4000
 GRACE_S = 5.0
+ENDING_S = 60.0  # at most, from the end of a worker's progress to its own: a GPU's memory is freed meanwhile
 TASK = "task.json"
 OOM_HINT = "The system may have run out of memory: choose a smaller model or batch_size."
 
@@ -76,6 +77,20 @@ class SubprocessExecutor:
         self._working: dict[ForkServer, int] = {}  # and the worker's process id
         self._change = threading.Condition()
         self._closed = False
+
+    def prepare(self) -> dict[str, str]:
+        """Import beforehand what the first run would wait for.
+
+        Returns:
+            Modules of `preload` that could not be, with the reason: every run imports those anew.
+
+        Raises:
+            HarnessError: No process can be started.
+        """
+        with self._change:
+            if not self._idle:
+                self._idle.append(ForkServer(self._preload))
+            return self._idle[-1].ready()
 
     def run(self, spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
         """Run in a child.
@@ -166,9 +181,15 @@ class _Deadline:
     def hold(self) -> None:
         """Count no more until run() is called; again is harmless."""
         if self._timer is not None:
+            left_s = self.left_s()
             self._timer.cancel()
             self._timer = None
-            self._left_s = max(0.0, self._left_s - (time.monotonic() - self._since_s))
+            self._left_s = left_s
+
+    def left_s(self) -> float:
+        """Until its time is up."""
+        since_s = time.monotonic() - self._since_s if self._timer is not None else 0.0
+        return max(0.0, self._left_s - since_s)
 
     def _end_it(self) -> None:
         self.passed.set()
@@ -188,7 +209,11 @@ def _follow(
                 phase = progress.phase
                 (deadline.hold if phase == HELD else deadline.run)()
                 report(progress)
-        code, answered = server.wait(), True
+        try:
+            code = server.wait(min(deadline.left_s(), ENDING_S) + GRACE_S)
+        except TimeoutError:  # stopped or stuck; the worker has closed its end
+            server.close()
+        answered = True
     except BaseException:
         _kill_group(pid, signal.SIGTERM)
         with suppress(TimeoutError):

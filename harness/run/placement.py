@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import UserInputError
@@ -46,31 +46,46 @@ class Version:
 class ClusterLanes(Lanes):
     """As many runs at once as the cluster has GPUs for; which GPUs, its scheduler decides."""
 
-    nodes: tuple[Node, ...] = ()
+    most: int = 1
+    nodes: Callable[[], Sequence[Node]] = tuple  # as they are now: some leave, some join
+
+    @property
+    def threads(self) -> int:
+        """For nodes that join later, more than runs at once now."""
+        return self.most
 
     def startable(self, todo: Sequence[Attempt], in_flight: Iterable[Attempt]) -> list[Attempt]:
-        """The next attempts that there are free GPUs of their type for, in their order."""
-        free = Counter((node.gpu_types, node.gpu_count) for node in self.nodes)
-        running = [attempt.spec for attempt in in_flight]
-        for spec in sorted(running, key=lambda spec: (spec.sources.gpu is None, -gpus_asked(spec))):
+        """The next attempts that there are free GPUs of their type for, in their order.
+
+        Also those whose last node is gone: somebody has to say so.
+        """
+        nodes = self.nodes()
+        free = Counter((node.gpu_types, node.gpu_count) for node in nodes)
+        for spec in sorted(
+            (attempt.spec for attempt in in_flight), key=lambda spec: (spec.sources.gpu is None, -gpus_asked(spec))
+        ):
             _take(spec, free)
         chosen: list[Attempt] = []
-        full: set[tuple[str | None, int]] = set()
+        full: dict[object, bool] = {}  # what there is no room for now, and whether there will be
         for attempt in todo:
-            if not any(left for (_, left), many in free.items() if many) or len(running) + len(chosen) >= self.at_once:
-                break
-            shape = (attempt.spec.sources.gpu, gpus_asked(attempt.spec))
-            if shape not in full and _take(attempt.spec, free):
+            node = attempt.spec.calibration.node if attempt.spec.calibration is not None else None
+            shape = attempt.spec.sources.gpu, gpus_asked(attempt.spec), node
+            if shape not in full and not _take(attempt.spec, free):
+                full[shape] = any(node.can_make(attempt.spec) for node in nodes)
+            if not full.get(shape, False):
                 chosen.append(attempt)
-            else:
-                full.add(shape)
         return chosen
 
 
-def cluster_lanes(specs: Sequence[RunSpec], nodes: Sequence[Node]) -> ClusterLanes:
-    """Lanes for these runs on these nodes."""
-    at_once = max(1, min(sum(node.gpu_count for node in nodes), len(specs)))
-    return ClusterLanes(at_once, owns=lambda spec: frozenset(), nodes=tuple(nodes))
+def cluster_lanes(specs: Sequence[RunSpec], nodes: Callable[[], Sequence[Node]]) -> ClusterLanes:
+    """Lanes for these runs on the nodes that there are.
+
+    Args:
+        specs: The runs.
+        nodes: Asked whenever a run may start.
+    """
+    at_once = max(1, min(sum(node.gpu_count for node in nodes()), len(specs)))
+    return ClusterLanes(at_once, owns=lambda spec: frozenset(), most=max(1, len(specs)), nodes=nodes)
 
 
 def _take(spec: RunSpec, free: Counter[tuple[frozenset[str], int]]) -> bool:

@@ -186,7 +186,7 @@ class _Start:
         self.total = len(todo)
         self.to_come = {attempt.spec.run_id for attempt in todo}
         in_flight: dict[futures.Future[Attempt | None], Attempt] = {}
-        with _pool(self.lanes.at_once) as pool:
+        with _pool(self.lanes.threads) as pool:
             try:
                 while todo or in_flight:
                     starting = self.lanes.startable(todo, in_flight.values())
@@ -332,8 +332,8 @@ class _InPlace(futures.Executor):
         return future
 
 
-def _pool(at_once: int) -> futures.Executor:
-    return _InPlace() if at_once == 1 else futures.ThreadPoolExecutor(at_once, thread_name_prefix="run")
+def _pool(threads: int) -> futures.Executor:
+    return _InPlace() if threads == 1 else futures.ThreadPoolExecutor(threads, thread_name_prefix="run")
 
 
 def _check_writable(folder: Path) -> None:

@@ -11,6 +11,7 @@ the document of the last one, and a line here. `harness migrate` (store/migrate)
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -102,16 +103,19 @@ def _remove_files(folder: Path) -> None:
 
 
 def keep_run(scratch: Path, campaign_folder: Path, run_id: str) -> Path:
-    """Move a finished run into place. An earlier attempt is set aside, never overwritten.
+    """Move a finished run into place, all of it on the disk. An earlier attempt is set aside, never overwritten.
 
     Raises:
         StoreError: The folder cannot be written.
     """
     target = campaign_folder / run_id
     try:
+        _sync_all(scratch)
         if target.exists():
             _set_aside(target, campaign_folder, run_id)
         scratch.rename(target)
+        for folder in (campaign_folder, campaign_folder.parent):
+            sync(folder)
     except OSError as error:
         raise cannot_write(campaign_folder, error) from error
     return target
@@ -124,6 +128,7 @@ def keep_attempt(scratch: Path, campaign_folder: Path, run_id: str) -> None:
         StoreError: The folder cannot be written.
     """
     try:
+        _sync_all(scratch)
         _set_aside(scratch, campaign_folder, run_id)
     except OSError as error:
         raise cannot_write(campaign_folder, error) from error
@@ -136,6 +141,30 @@ def _set_aside(folder: Path, campaign_folder: Path, run_id: str) -> None:
     while (aside / f"{run_id}-{number}").exists():
         number += 1
     folder.rename(aside / f"{run_id}-{number}")
+    sync(aside)
+
+
+def sync(path: Path) -> None:
+    """Have what is in a file, or the names in a folder, on the disk before anything that relies on it.
+
+    Raises:
+        OSError: The disk says that it is not. A file system that cannot be asked about a folder (EINVAL) is believed.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _sync_all(folder: Path) -> None:
+    """Its files, then their names: a run's folder has none below it."""
+    for path in folder.iterdir():
+        sync(path)
+    sync(folder)
 
 
 def scratch_folders(campaign_folder: Path) -> list[Path]:
@@ -180,7 +209,7 @@ def campaign_lock(campaign_folder: Path) -> Iterator[None]:
             file.seek(0)
             raise StoreError(
                 f"Another harness (process {file.read().strip() or 'unknown'}) is running {campaign_folder}.",
-                "Wait for its end, or run under another campaign name or --results folder.",
+                "Wait for its end.",
             ) from None
         with suppress(OSError):  # a full disk: the lock holds without its owner's number
             file.truncate(0)

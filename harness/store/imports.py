@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.errors import StoreError
 from harness.imported import ImportedRecord
 from harness.store.documents import parse_stored, read_text
-from harness.store.files import campaign_lock, files_under, scratch_folder
+from harness.store.files import campaign_lock, files_under, scratch_folder, sync
 
 IMPORTED = "imported-*.jsonl"
 is_import = partial(fnmatchcase, pat=IMPORTED)
@@ -82,6 +82,7 @@ def _write(folder: Path, records: Sequence[ImportedRecord]) -> None:
             file.flush()
             os.fsync(file.fileno())
         (scratch / name).rename(folder / name)
+        sync(folder)
 
 
 def _same(record: ImportedRecord, stored: ImportedRecord) -> bool:

@@ -30,6 +30,7 @@ from harness.store.files import (
     campaign_of,
     cannot_write,
     files_under,
+    sync,
 )
 from harness.store.imports import IMPORTED, is_import
 from harness.store.manifest import MANIFEST, Kept, Manifest, append, backup_name, read_manifest, utc_now
@@ -269,10 +270,12 @@ def _apply(change: _Change, campaign: Path) -> None:
         if not change.backup.exists():
             _write(part, change.old)
             part.replace(change.backup)
+            sync(change.backup.parent)
         _write(part, change.new)
         if change.entry is not None:
             _enter(change, change.entry, campaign)
         part.replace(change.target)
+        sync(change.target.parent)
         if change.target != change.path:
             change.path.unlink()
     except (OSError, StoreError) as error:

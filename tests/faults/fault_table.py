@@ -55,6 +55,7 @@ FAULTS = (
         "all other runs; a torn line of the manifest or a journal is dropped, what is before it kept",
         "changed: The content is not the one that was kept at ...",
         (
+            f"{DISK}test_a_run_is_on_the_disk_file_by_file_before_its_name_and_its_name_before_the_manifest_says_so",
             f"{DISK}test_a_file_that_is_cut_off_or_changed_at_any_byte_is_named",
             "store/test_files.py::test_truncated_record_is_a_store_error_wherever_it_ends",
             "store/test_files.py::test_truncated_trace_is_a_store_error",
@@ -179,6 +180,21 @@ FAULTS = (
             f"{EACH}#counter jumps by its 32 bits",
             f"{EACH}#counter jumps a little ahead",
             f"{EACH}#counter jumps a little back",
+        ),
+    ),
+    Fault(
+        "power sensor stuck",
+        "the reading is not renewed: from the start, from the rest or the work of a window, for a while or for good",
+        "no change, bit for bit, from the rest before the work to its end, or from the work into a rest",
+        "the window, rejected; by the counter, with a caveat, where that went on by itself",
+        "sensor-stuck: ... showed 76.123 W ... without any change: it is stuck ...",
+        (
+            f"{CONTAMINATION}test_sensor_stuck_for_good_gives_no_figure_by_itself_nor_by_a_counter_that_adds_it_up",
+            f"{CONTAMINATION}test_sensor_stuck_for_good_leaves_the_figure_of_a_counter_that_goes_on_by_itself",
+            f"{EACH}#sensor stuck into the null window",
+            f"{EACH}#sensor stuck at the load",
+            "measure/test_stuck.py::test_constant_readings_that_answer_to_the_work_are_sound",
+            "measure/test_steady.py::test_a_server_on_a_board_whose_reading_is_stuck_has_its_counter_or_no_figure",
         ),
     ),
     Fault(

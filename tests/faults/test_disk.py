@@ -197,3 +197,28 @@ def test_what_another_zone_or_clock_says_changes_no_record(tmp_path: Path, monke
     record = read_record(tmp_path / "c" / spec_of("a").run_id / RECORD)
     assert record.started_at_utc.endswith("+00:00")
     assert check_campaign(tmp_path / "c").findings == ()
+
+
+def test_a_run_is_on_the_disk_file_by_file_before_its_name_and_its_name_before_the_manifest_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def synced(descriptor: int) -> None:
+        done.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+        fsync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append(f"rename to {target.name}")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    run_campaign(plan_of(spec_of("a")), tmp_path / "results", Scripted(), Silent())
+    run_id = spec_of("a").run_id
+    last = done[done.index(f"rename to {run_id}") :]
+    assert last == [f"rename to {run_id}", "sync c", "sync results", f"sync {MANIFEST}"]
+    before = done[: -len(last)]
+    assert before[-1].startswith(f"sync .scratch-{run_id}-")
+    assert {f"sync {RECORD}", f"sync {TRACE}"} <= set(before[-3:-1])

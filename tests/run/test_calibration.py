@@ -68,7 +68,7 @@ def test_on_a_cluster_each_node_that_can_make_a_run_gets_as_many_as_it_has_gpus_
     places = [(spec.model.id, spec.calibration.node, spec.calibration.number) for spec in found if spec.calibration]
     assert places == [(load, "a", number) for load in CALIBRATION_LOADS for number in (0, 1)]
     assert all(nodes[0].can_make(spec) and not nodes[1].can_make(spec) for spec in found)
-    lanes = cluster_lanes(found, nodes)
+    lanes = cluster_lanes(found, lambda: nodes)
     assert [each.spec for each in lanes.startable([Attempt(spec) for spec in found], ())] == list(found[:2])
 
 

@@ -56,12 +56,25 @@ def test_a_run_that_is_bound_to_one_machine_is_refused(bound: RunSpec, told: str
 
 def test_runs_start_while_there_are_gpus_of_their_type_and_none_waits_for_another_type() -> None:
     todo = [Attempt(spec(*asked)) for asked in (("H100", 2), ("H100", 1), ("A100", 3), (None, 1), (None, 1))]
-    lanes = cluster_lanes([attempt.spec for attempt in todo], NODES)
+    lanes = cluster_lanes([attempt.spec for attempt in todo], lambda: NODES)
     assert lanes.at_once == 5  # of 6 GPUs: there are no more runs
     first = lanes.startable(todo, ())
     assert first == [todo[0], todo[2], todo[3]]  # 2 + 3 + 1 GPUs: all that there are
     assert lanes.startable([todo[1], todo[4]], first) == []
     assert lanes.startable([todo[1], todo[4]], first[1:]) == [todo[1], todo[4]]
+
+
+def test_runs_start_on_nodes_that_join_later_and_are_given_up_when_the_last_node_for_them_has_left() -> None:
+    todo = [Attempt(spec("A100")), Attempt(spec("A100")), Attempt(spec("H100"))]
+    nodes = [Node("a" * 56, frozenset({"A100"}), 1), Node("b" * 56, frozenset({"H100"}), 1)]
+    lanes = cluster_lanes([attempt.spec for attempt in todo], lambda: nodes)
+    assert (lanes.at_once, lanes.threads) == (2, 3)
+    assert lanes.startable(todo, ()) == [todo[0], todo[2]]
+    assert lanes.startable(todo[1:2], (todo[0], todo[2])) == []
+    nodes.append(Node("c" * 56, frozenset({"A100"}), 1))
+    assert lanes.startable(todo[1:2], (todo[0], todo[2])) == [todo[1]]
+    del nodes[1:]
+    assert lanes.startable(todo[1:], (todo[0],)) == [todo[2]]  # to say that there is no H100; the A100 is busy
 
 
 def test_nodes_with_another_harness_or_none_are_refused_and_both_are_named() -> None:

@@ -6,6 +6,7 @@ The cluster has two nodes inside one machine, with simulated GPUs. Where Ray is 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import uuid
@@ -22,6 +23,7 @@ import pytest
 from command import config
 from command import harness as harness_command
 
+from harness.errors import UserInputError
 from harness.measure.base import Progress
 from harness.records import RunRecord
 from harness.run.executors import Executor, InProcessExecutor, SubprocessExecutor
@@ -252,12 +254,17 @@ def test_a_run_whose_node_is_lost_is_made_by_another_and_fails_once_there_is_non
 def test_a_cluster_that_does_not_answer_is_given_up_in_one_sentence(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import harness.run.ray
+    import harness.run.cluster
 
-    monkeypatch.setattr(harness.run.ray, "CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(harness.run.cluster, "CONNECT_TIMEOUT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         answer = harness_command("run", config(tmp_path), "--executor", "ray", "--address", address, cwd=tmp_path)
     assert answer.code == 2
-    assert f"No Ray cluster answers at {address} within 1 s." in answer.err
+    assert f"No Ray cluster answers at {address} within 1 s, although something listens there." in answer.err
     assert answer.out == ""
+    for malformed in ("garbage", "ray://head:6379", "-c", "", "head:0", "head:65536"):
+        with pytest.raises(UserInputError, match=re.escape(f"{malformed!r} names no Ray cluster")):
+            harness.run.cluster.connect(malformed)
+    with pytest.raises(UserInputError, match=f"No Ray cluster answers at {address}: Connection refused."):
+        harness.run.cluster.connect(address)

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from campaigns import Scripted, Silent, failure, plan_of, spec_of
+from campaigns import Scripted, Silent, failure, spec_of
 
 from harness.campaign import CampaignOptions, Retry
 from harness.errors import UserInputError
@@ -33,6 +33,16 @@ def test_interleaving_spreads_every_model_over_the_campaign_and_is_the_same_agai
     for model, runs in (("a", 12), ("b", 12), ("c", 4)):  # each k-th of the campaign holds its run, up to a neighbour's
         places = [index / len(specs) * runs for index, spec in enumerate(order) if spec.model.id == model]
         assert all(abs(place - (number + 0.5)) < 1.5 for number, place in enumerate(places)), places
+
+
+def test_interleaving_spreads_the_repeats_of_every_configuration_too() -> None:
+    specs = [spec_of("m", dtype=dtype, seed=seed) for dtype in ("float32", "float16") for seed in range(5)]
+    for chance in range(50):
+        order = ordered(specs, "interleaved", chance)
+        for fifth in range(5):  # one repeat of each in every fifth
+            assert {spec.dtype for spec in order[2 * fifth : 2 * fifth + 2]} == {"float32", "float16"}, chance
+    firsts = [ordered(specs, "interleaved", chance)[0].dtype for chance in range(50)]
+    assert 10 < firsts.count("float32") < 40  # which comes first is left to chance
 
 
 def test_a_driver_that_fails_is_asked_again_and_the_record_says_so(tmp_path: Path) -> None:
@@ -131,7 +141,7 @@ class Heard(Silent):
 
 def test_runs_on_different_gpus_go_together_after_all_have_loaded_and_never_share_one(tmp_path: Path) -> None:
     first, second = ([spec_of(f"{gpu}{index}", gpu=gpu) for index in range(3)] for gpu in (0, 1))
-    plan = plan_of(*first, *second, spec_of("last", gpu=1))
+    plan = Plan("c", (*first, *second, spec_of("last", gpu=1)), options())
     loaded = threading.Barrier(2)
 
     def meet(spec, report) -> None:
