@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from report_records import record_of
 
 from harness import redaction
+from harness.campaign import Scheduled
 from harness.errors import HarnessError, StoreError, UserInputError
 from harness.importers.codecarbon import read_codecarbon
 from harness.importers.codecarbon_table import find_files
@@ -35,7 +36,7 @@ from harness.specs import ModelSpec, RunSpec
 from harness.store import duck
 from harness.store.files import read_record, read_trace, write_run
 from harness.store.imports import find_imports
-from harness.store.manifest import read_manifest
+from harness.store.manifest import Kept, read_manifest
 from harness.tasks.pictures import decoded, drawn
 
 TOKEN = "hf_" + "a1B2" * 8
@@ -92,6 +93,22 @@ def test_a_file_beyond_its_limit_and_a_device_are_refused_without_reading_on(tmp
     elsewhere = record_of(run_id="plain").model_dump_json().replace('"plain"', '"../../elsewhere"')
     with pytest.raises(StoreError, match=r"run_id: .* must be a plain name"):
         read_record(write_bytes(tmp_path / "record.json", elsewhere.encode()))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "..", ".superseded", ".lock", "manifest.jsonl", "a\nb", "a\x1b[2J", "a\u202eb", "x" * 201, "é" * 121],
+)
+def test_a_stored_name_that_would_lead_elsewhere_or_hide_is_refused(name: str) -> None:
+    for field in ("run_id", "campaign"):
+        with pytest.raises(ValidationError, match="must be a plain name of at most 200 letters"):
+            record_of(**{field: name})
+    for field in ("halved_as", "halved_from"):
+        with pytest.raises(ValidationError, match="must be a plain name"):
+            Scheduled.model_validate({"order": "as-written", "order_seed": 0, "position": 1, field: name})
+    with pytest.raises(ValidationError, match="must be a plain name"):
+        Kept(at_utc="2026-01-01T00:00:00+00:00", run_id=name, status="failed", files={})
+    assert record_of(run_id="a=1 [b] é" * 20).run_id.startswith("a=1")
 
 
 @pytest.mark.parametrize(

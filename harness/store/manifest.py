@@ -26,7 +26,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 import harness
 from harness.campaign import CampaignOptions
 from harness.errors import StoreError
-from harness.frozen import Frozen
+from harness.frozen import FolderName, Frozen
 from harness.reading import MOST_RECORD_BYTES, read_limited
 from harness.store.files import RECORD
 
@@ -54,7 +54,7 @@ class Kept(Frozen):
 
     entry: Literal["kept"] = "kept"
     at_utc: str
-    run_id: str
+    run_id: FolderName
     status: Literal["complete", "failed"]
     files: dict[str, str] = Field(description="path inside the run's folder -> SHA-256 of the content, hexadecimal")
     migrated_from: int | None = Field(None, description="schema version from which its record was brought to this one")
@@ -65,7 +65,7 @@ class Aside(Frozen):
 
     entry: Literal["aside"] = "aside"
     at_utc: str
-    run_id: str
+    run_id: FolderName
 
 
 Entry = Started | Kept | Aside
