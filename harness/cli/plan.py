@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import typer
+from harness.cli.echo import echo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -128,7 +128,7 @@ def _print_json(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEsti
         },
         "runs": runs,
     }
-    typer.echo(json.dumps(document, indent=2))
+    echo(json.dumps(document, indent=2))
 
 
 def _plan_table(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstimate]) -> Table:

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
 
 if TYPE_CHECKING:
@@ -184,13 +185,12 @@ def _run(
     import contextlib
     import sys
 
-    from rich.console import Console
-
     from harness.cli.progress import LiveListener, PlainListener, Unheard
+    from harness.cli.tables import Screen
     from harness.run.runner import run_campaign
 
     interrupt_on_signals()
-    err = Console(file=cast("IO[str]", Unheard(sys.stderr)), highlight=False)
+    err = Screen(file=cast("IO[str]", Unheard(sys.stderr)), highlight=False)
     with contextlib.closing(executor):
         if err.is_terminal and live:
             with LiveListener(err, estimate_s) as listener:
@@ -254,7 +254,7 @@ def _print_outcome(
         }
         if replay:
             document["replayed"] = [mean.model_dump(mode="json") for mean in means]
-        typer.echo(json.dumps(document, indent=2))
+        echo(json.dumps(document, indent=2))
         return
     out = console()
     print_results(rows, out)

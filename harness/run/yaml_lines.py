@@ -54,7 +54,7 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         UserInputError: With file and line: no such file, not YAML, a key given twice.
     """
     try:
-        text = read_limited_text(path, MOST_CONFIG_BYTES)
+        text = read_limited_text(path, MOST_CONFIG_BYTES, pipes=True)
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
         hint = f"Did you mean {path.parent / near[0]}?" if near else "The shipped ones are under configs/."
