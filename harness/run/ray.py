@@ -230,8 +230,8 @@ class RayExecutor:
                     files: dict[str, bytes] = content
                     return files
                 if kind == "node":
-                    self._arrived(mine, *content)
                     past.last = past.last or mine
+                    self._arrived(mine, *content)
                 elif kind == "beside":
                     mine.beside = tuple(sorted({run if of == campaign else f"{of}/{run}" for of, run in content}))
                 elif kind == "windows":
