@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from _measure_gpu_parts import Context, beside_study, label_of, records
-from _measure_gpu_plan import NOMINAL_S
+from _measure_gpu_context import Context
+from _measure_gpu_parts import beside_study
+from _measure_gpu_plan import NOMINAL_S, label
 
 from harness.measure.run_caveats import all_caveats
 from harness.records import RunRecord
 from harness.run.environment import describe_environment
+from harness.specs import RunSpec
 from harness.units import format_plus_minus, format_significant
 
 SIMULATED = (
-    "**Simulated: no real GPU drew any of this energy, and no model ran.** The runs are of the simulated engine on a "
-    "virtual clock, whose costs are assumed: the numbers show that the script works, and nothing of any model or board."
+    "**Simulated: no real GPU drew any of this energy, and no model ran.** The runs are of the simulated engine, "
+    "whose costs are assumed: the numbers show that the script works, and nothing of any model or board."
 )
 REAL = "Weights are random: speed and energy of the architectures, no meaningful output. Nothing was downloaded."
+REHEARSED = (
+    "A rehearsal of the time plan: windows on the wall clock; a model's load and the sensor's pattern were waited."
+)
 CAVEAT = (
     "Another GPU, another software stack, random weights: the study ran trained weights on an A100-SXM4-80GB with "
-    "transformers and diffusers of September 2023, batch 1, 1,000 inputs. Both sides are the energy of the one GPU "
-    "that ran the model, gross; the study's is estimated from its node's. The ratio is no verdict on either."
+    "transformers and diffusers of September 2023, batch 1, 1,000 inputs, in float32, the libraries' default, unless "
+    "its code asked for another; here in {dtype}. Both sides are the gross energy of the one GPU that ran the model. "
+    "Ours is of the time in which batches ran; the study's, estimated from its node's counters, is of its whole query "
+    "phase, the time between inputs included. The ratio is no verdict on either."
 )
+BATCHED = (
+    "The study asked one input at a time, so there is nothing of it to divide by: what batching does to the same work "
+    "here, beside the study's batch 1, is no comparison of machines."
+)
+
+
+STUDY_PROMPTS = 1000
+
+
+def label_of(spec: RunSpec) -> str:
+    """A run in a few words."""
+    image = None if spec.image is None else {"width": spec.image.width, "height": spec.image.height}
+    steps = spec.image.steps if spec.image is not None else spec.text.new_tokens if spec.text is not None else 0
+    return label(spec.model.id, spec.batch_size, spec.prompts.words if image is None else None, steps, image)
 
 
 def write_summary(context: Context, about: dict[str, Any]) -> None:
@@ -43,20 +65,23 @@ def _replace(path: Path, text: str) -> None:
 def summary_of(context: Context, about: dict[str, Any]) -> dict[str, Any]:
     """Everything that a reader needs without the records."""
     device = context.device
-    stored = records(context)
+    stored = context.records()
     found = {part["name"]: part["found"] for part in about["parts"]}
     return {
         "simulated": device.simulated,
+        "rehearsed": device.rehearsed,
         "device": {"name": device.name, "driver": device.driver, "memory_bytes": device.memory_bytes},
         **{key: about[key] for key in ("started_at_utc", "command", "minutes", "packages")},
         "page": (context.out / "report.html").exists(),
         "lacking": sorted(about["lacking"]),
+        "not_preloaded": about["not_preloaded"],
         "environment": describe_environment(device.driver).model_dump(mode="json"),
         "parts": [{key: value for key, value in part.items() if key != "found"} for part in about["parts"]],
         "sensor": found.get("sensor"),
         "overhead": found.get("overhead"),
         "runs": [row_of(record) for record in stored if record.summary is not None],
-        "phases": found.get("phases"),
+        "planned_by": {"start_s": context.costs.start_s, "step_s": context.costs.step_s},
+        "phases": found.get("report"),
         "weights": found.get("weights"),
         "study": [beside for record in stored if (beside := beside_study(record)) is not None],
     }
@@ -71,11 +96,15 @@ def row_of(record: RunRecord) -> dict[str, Any]:
         "campaign": record.campaign,
         "run_id": record.run_id,
         "label": label_of(spec),
+        "batch_size": spec.batch_size,
         "simulated": record.simulated,
         "weights": "none" if spec.engine == "simulated" else spec.model.weights,
         "dtype": spec.dtype,
         "windows": summary.windows,
+        "rejected": sum(window.rejected for window in record.measurements),
+        "window_s": statistics.median(window.busy_s for window in record.measurements),
         "generations": summary.generations,
+        "prompts": spec.prompts.count if spec.prompts.count == STUDY_PROMPTS else None,
         "gpu_energy_j": _interval(summary.gpu_energy_j),
         "true_gpu_energy_j": summary.true_gpu_energy_j,
         "unit": "token" if summary.energy_j_per_output_token else "image",
@@ -104,8 +133,8 @@ def readme(summary: dict[str, Any]) -> Iterator[str]:
     yield from _overhead(summary["overhead"])
     yield from _runs(summary["runs"], simulated)
     yield from _phases(summary["phases"])
-    yield from _weights(summary["weights"], {row["run_id"]: row["label"] for row in summary["runs"]}, simulated)
-    yield from _study(summary["study"], simulated)
+    yield from _weights(summary["weights"], simulated)
+    yield from _study(summary["study"], simulated, ", ".join(sorted({row["dtype"] for row in summary["runs"]})))
 
 
 def _how(summary: dict[str, Any]) -> Iterator[str]:
@@ -119,10 +148,14 @@ def _how(summary: dict[str, Any]) -> Iterator[str]:
     yield f"- harness {here['harness_version']}, commit {here['git_commit'] or 'unknown'}"
     yield f"- packages: {', '.join(f'{name} {version}' for name, version in here['packages'].items())}"
     yield f"- wheels: {summary['packages']}; lacking: {', '.join(summary['lacking']) or 'nothing'}"
-    yield "- records: `runs/`, by the configs in `configs/`; `summary.json` holds the figures"
+    if summary["not_preloaded"]:
+        yield f"- imported by each run anew: {', '.join(f'{n} ({why})' for n, why in summary['not_preloaded'].items())}"
+    yield "- records and power over time: `runs/`, by the configs in `configs/`; `summary.json` holds the figures"
     if summary["page"]:
-        yield "- `report.html` shows them; power over time, of which it was drawn, is left out to keep this small"
-    if summary["simulated"]:
+        yield "- `report.html` shows them"
+    if summary["rehearsed"]:
+        yield f"- {REHEARSED}"
+    elif summary["simulated"]:
         yield f"- windows are as long as in a run of {NOMINAL_S / 60:g} minutes, on a virtual clock"
         yield "- every simulated model costs the same: batches of 8 and 64 were run of one text generator only"
     yield ""
@@ -131,16 +164,19 @@ def _how(summary: dict[str, Any]) -> Iterator[str]:
 def _parts(parts: list[dict[str, Any]]) -> Iterator[str]:
     yield "## What was done, and what was left out"
     yield ""
-    yield "| part | what | state | took | share |"
-    yield "|---|---|---|---:|---:|"
+    yield "| part | what | state | runs | took | share |"
+    yield "|---|---|---|---:|---:|---:|"
     for part in parts:
         state = " ".join(filter(None, (part["state"], part["reason"])))
-        yield f"| {part['name']} | {part['told']} | {state} | {part['took_s']:.1f} s | {part['share_s']:.0f} s |"
+        runs = f"{part['runs']['done']} of {part['runs']['planned']}" if part["runs"] else "-"
+        times = f"{part['took_s']:.1f} s | {part['share_s']:.0f} s"
+        yield f"| {part['name']} | {part['told']} | {state} | {runs} | {times} |"
     yield ""
     dropped = [each for part in parts for each in part["dropped"]]
     yield "Left out:" if dropped else "Of the parts that were done nothing was left out."
     yield ""
-    yield from (f"- {each['what']}: {each['reason']}" for each in dropped)
+    for reason in dict.fromkeys(each["reason"] for each in dropped):
+        yield f"- {'; '.join(each['what'] for each in dropped if each['reason'] == reason)}: {reason}"
     yield from [""] if dropped else []
 
 
@@ -183,14 +219,30 @@ def _overhead(found: dict[str, Any] | None) -> Iterator[str]:
     for unit, each in found.items():
         if "left_out" in each:
             continue
+        goal, resolved = f"{each['goal_fraction']:.1%}", f"{each['resolvable_fraction']:.2%}"
+        verdict = f"below {goal}" if each["below_goal"] else f"not shown to be below {goal}"
+        if resolves_no_less(each):
+            verdict += f"; this could not be resolved below {resolved}"
         yield (
             f"- {each['model']}, batch {each['batch_size']}, engine {each['engine']}, power {each['power']}: "
             f"{each['off_per_s']:.4g} {unit}/s with the meter off, "
             f"{each['cost_fraction']:+.3%} of it lost with it on (95 %: {each['cost_low']:+.3%} to "
-            f"{each['cost_high']:+.3%}; {each['pairs']} pairs of turns); the sampler took "
+            f"{each['cost_high']:+.3%}; {each['pairs']} pairs of turns of {each['turn_s']:.2f} s; resolvable: "
+            f"±{resolved}): {verdict}"
+        )
+        yield (
+            f"  - a typical pair (median, sign test): {each['typical_fraction']:+.3%} (95 %: "
+            f"{each['typical_low']:+.3%} to {each['typical_high']:+.3%}); the sampler took "
             f"{each['sampler_core_fraction']:.2%} of a core at {each['sampler_period_s'] * 1000:.0f} ms"
         )
+        yield f"  - the edges of a window take {each['window_edges_s']:.2f} s: time around the work, not in it"
     yield ""
+
+
+def resolves_no_less(each: dict[str, Any]) -> bool:
+    """Whether the interval is too wide to tell a cost of the goal from none."""
+    wide: bool = each["resolvable_fraction"] > each["goal_fraction"]
+    return wide
 
 
 def _runs(rows: list[dict[str, Any]], simulated: bool) -> Iterator[str]:
@@ -199,14 +251,25 @@ def _runs(rows: list[dict[str, Any]], simulated: bool) -> Iterator[str]:
     mark = ", simulated" if simulated else ""
     yield f"## Energy of the GPU that ran the model, gross{mark}"
     yield ""
-    yield f"| campaign | run | weights | J per generation, 95 % | J per token or image, 95 % | power | caveats{mark} |"
-    yield "|---|---|---|---:|---:|---:|---|"
+    units = "J per generation, 95 % | J per token or image, 95 %"
+    yield f"| campaign | run | {units} | power | windows | generations, prompts | caveats{mark} |"
+    yield "|---|---|---:|---:|---:|---|---|---|"
     for row in rows:
         per_unit = f"{_pm(row['gpu_energy_j_per_unit'])} /{row['unit']}" if row["gpu_energy_j_per_unit"] else "-"
-        yield (
-            f"| {row['campaign']} | {row['label']} | {row['weights']} | {_pm(row['gpu_energy_j'])} | {per_unit} "
-            f"| {row['power_w']:.0f} W | {', '.join(row['caveats']) or '-'} |"
+        rejected = f", {row['rejected']} more rejected" if row["rejected"] else ""
+        asked = (
+            f", {min(row['generations'], row['prompts']):,.0f} of {row['prompts']:,} prompts" if row["prompts"] else ""
         )
+        yield (
+            f"| {row['campaign']} | {row['label']} | {_pm(row['gpu_energy_j'])} | {per_unit} "
+            f"| {row['power_w']:.0f} W | {row['windows']} of {row['window_s']:.1f} s{rejected} "
+            f"| {row['generations']:,.0f}{asked} | {', '.join(row['caveats']) or '-'} |"
+        )
+    yield ""
+    yield (
+        "Prompts are taken in a shuffled order, as many as the time allows, from the start again when all were asked: "
+        "the study asked each of 1,000 once."
+    )
     yield ""
 
 
@@ -233,7 +296,7 @@ def _phases(found: dict[str, Any] | None) -> Iterator[str]:
         yield ""
 
 
-def _weights(found: dict[str, Any] | None, labels: dict[str, str], simulated: bool) -> Iterator[str]:
+def _weights(found: dict[str, Any] | None, simulated: bool) -> Iterator[str]:
     if not found:
         return
     yield "## How much the weights' values matter"
@@ -241,30 +304,67 @@ def _weights(found: dict[str, Any] | None, labels: dict[str, str], simulated: bo
     if simulated:
         yield "The simulated engine has no weights: every ratio has to be 1, and only the way it is made is shown."
         yield ""
+    yield (
+        f"{found['model']}, {found['batch_size']} prompts of {found['words']} words at once, {found['new_tokens']} new "
+        f"tokens, {found['dtype']}; {found['rounds']} rounds of windows in turns, in one process, over random weights:"
+    )
+    yield ""
     for each in found["comparisons"]:
-        ratio = format_significant(each["ratio"], 4)
-        within = f"{each['low']:.4f} to {each['high']:.4f}" if each["low"] is not None else "no interval"
-        other, baseline = (labels[each[side].rpartition("/")[2]] for side in ("other", "baseline"))
-        yield f"- energy per generation, {other} over {baseline}: {ratio} (95 %: {within}): {each['verdict']}"
+        told = "; ".join(f"{name} {_ratio(each[key])}" for name, key in QUANTITIES.items())
+        yield f"- {each['other']}: {told}: {_verdict(each['energy'])}"
     yield ""
 
 
-def _study(rows: list[dict[str, Any]], simulated: bool) -> Iterator[str]:
+QUANTITIES = {"energy": "energy", "duration": "busy", "power": "power"}
+
+
+def _ratio(value: dict[str, Any]) -> str:
+    within = "no interval" if value["low"] is None else f"95 %: {value['low']:.4f} to {value['high']:.4f}"
+    return f"{value['ratio']:.4f} ({within})"
+
+
+def _verdict(energy: dict[str, Any]) -> str:
+    if energy["low"] is None:
+        return "too few rounds to tell"
+    return "more energy" if energy["low"] > 1 else "less energy" if energy["high"] < 1 else "no difference shown"
+
+
+def _study(rows: list[dict[str, Any]], simulated: bool, dtype: str) -> Iterator[str]:
     if not rows:
         return
     yield "## Beside the study's same models"
     yield ""
-    yield CAVEAT
+    yield CAVEAT.format(dtype=dtype)
     yield ""
+    single = [row for row in rows if row["batch_size"] == 1]
+    larger = [row for row in rows if row["batch_size"] > 1]
+    yield from _study_table(single, simulated)
+    if larger:
+        yield "### Larger batches"
+        yield ""
+        yield BATCHED
+        yield ""
+        yield from _study_table(larger, simulated)
+
+
+def _study_table(rows: list[dict[str, Any]], simulated: bool) -> Iterator[str]:
+    """Rows with their notes: of a note that some rows alone have, their models."""
+    if not rows:
+        return
     mark = " (simulated)" if simulated else ""
-    yield f"| model | batch | kWh per 1,000, this{mark} | kWh per 1,000, study (batch 1, estimated) | this / study |"
-    yield "|---|---:|---:|---:|---:|"
+    batched = any(row["batch_size"] > 1 for row in rows)
+    last = "" if batched else " this / study |"
+    yield f"| model | batch | kWh per 1,000, this{mark} | kWh per 1,000, study (batch 1, estimated) |{last}"
+    yield f"|---|---:|---:|---:|{'' if batched else '---:|'}"
     for row in rows:
         side = next(each for each in row["sides"] if each["boundary"] == "active GPU, gross")
         ours = _pm({"value": side["ours_kwh"], "low": side["ours_low_kwh"], "high": side["ours_high_kwh"]})
         ratio = format_significant(side["ratio"], 3) if side["ratio"] is not None else f"- ({side['why_not']})"
         study = format_significant(side["study_kwh"], 3)
-        yield f"| {row['model']} | {row['batch_size']} | {ours} | {study} | {ratio} |"
+        yield f"| {row['model']} | {row['batch_size']} | {ours} | {study} |{'' if batched else f' {ratio} |'}"
     yield ""
-    yield from (f"- {note}" for note in dict.fromkeys(note for row in rows for note in row["notes"]))
+    for note in dict.fromkeys(note for row in rows for note in row["notes"]):
+        of = list(dict.fromkeys(row["model"] for row in rows if note in row["notes"]))
+        every = len(of) == len({row["model"] for row in rows})
+        yield f"- {note}" if every else f"- {', '.join(of)}: {note}"
     yield ""

@@ -22,6 +22,7 @@ HARNESS = ROOT / "harness"
 
 LINES = """
 units
+plain_text
 errors
 own_process
 reading
@@ -80,6 +81,7 @@ measure.equivalent_time
 measure.unseen
 measure.budget
 measure.guards
+measure.stuck
 measure.siblings
 measure.steady
 measure.served_caveats
@@ -163,6 +165,7 @@ run.worker
 run.fork_server
 run.executors
 run.preflight
+run.gpu_lock
 run.placement
 run.calibration
 run.remote
@@ -229,6 +232,7 @@ report.page
 report.text_tables
 report.csv_table
 report.figures
+cli.echo
 cli.options
 cli.bars
 cli.selection

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import threading
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from codecarbon_files import RUN_COLUMNS, row, write
@@ -12,19 +16,27 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from report_records import record_of
 
+from harness import redaction
+from harness.campaign import Scheduled
 from harness.errors import HarnessError, StoreError, UserInputError
 from harness.importers.codecarbon import read_codecarbon
 from harness.importers.codecarbon_table import find_files
+from harness.power.trace import read_samples
 from harness.reading import read_limited
 from harness.records import Failure
-from harness.redaction import holds_secret, redacted
+from harness.redaction import holds_secret, redact_file, redacted
 from harness.run import yaml_lines
 from harness.run.config import load_plan
+from harness.run.executors import clear_scratch
+from harness.run.journal import unfinished
+from harness.run.worker import WorkerTask
 from harness.run.yaml_lines import read_yaml
 from harness.serving import ServerOptions
-from harness.specs import ModelSpec
+from harness.specs import ModelSpec, RunSpec
 from harness.store import duck
-from harness.store.files import read_record
+from harness.store.files import read_record, read_trace, write_run
+from harness.store.imports import find_imports
+from harness.store.manifest import Kept, read_manifest
 from harness.tasks.pictures import decoded, drawn
 
 TOKEN = "hf_" + "a1B2" * 8
@@ -83,6 +95,63 @@ def test_a_file_beyond_its_limit_and_a_device_are_refused_without_reading_on(tmp
         read_record(write_bytes(tmp_path / "record.json", elsewhere.encode()))
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "..", ".superseded", ".lock", "manifest.jsonl", "a\nb", "a\x1b[2J", "a\u202eb", "x" * 201, "é" * 121],
+)
+def test_a_stored_name_that_would_lead_elsewhere_or_hide_is_refused(name: str) -> None:
+    for field in ("run_id", "campaign"):
+        with pytest.raises(ValidationError, match="must be a plain name of at most 200 letters"):
+            record_of(**{field: name})
+    for field in ("halved_as", "halved_from"):
+        with pytest.raises(ValidationError, match="must be a plain name"):
+            Scheduled.model_validate({"order": "as-written", "order_seed": 0, "position": 1, field: name})
+    with pytest.raises(ValidationError, match="must be a plain name"):
+        Kept(at_utc="2026-01-01T00:00:00+00:00", run_id=name, status="failed", files={})
+    assert record_of(run_id="a=1 [b] é" * 20).run_id.startswith("a=1")
+
+
+@pytest.mark.parametrize(
+    "name", ["trace.parquet", "record.json", "manifest.jsonl", "imported-1.jsonl", "windows.jsonl", "samples.bin"]
+)
+def test_a_pipe_in_a_folder_of_others_is_refused_and_not_waited_for(name: str, tmp_path: Path) -> None:
+    run = tmp_path / "tests" / "run"
+    record = record_of(run_id="run")
+    write_run(run, record, None)
+    place = run / name if name in ("trace.parquet", "record.json") else run.parent / name
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
+    told = "Cannot read .*: it is a pipe, not a file"
+    if name == "trace.parquet":
+        with pytest.raises(StoreError, match=told):
+            read_trace(run, record)
+        with pytest.raises(StoreError, match=told):
+            duck.read_stretches([place], 2)
+        with pytest.raises(StoreError, match=told):
+            duck.Table({"v": "DOUBLE"}).load(place, {"v": 1.0})
+    elif name == "record.json":
+        with pytest.raises(StoreError, match=told):
+            read_record(place)
+    elif name == "manifest.jsonl":
+        with pytest.raises(StoreError, match=told):
+            read_manifest(run.parent)
+    elif name == "imported-1.jsonl":
+        with pytest.raises(StoreError, match=told):
+            find_imports([run.parent])
+    else:
+        assert unfinished(run.parent) is None
+        assert len(read_samples(place, ("a",), 0.02).rows) == 0
+
+
+def test_a_pipe_that_a_user_names_is_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "config.yaml"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("a: 1\n",))
+    writer.start()
+    assert read_yaml(pipe)[0] == {"a": 1}
+    writer.join()
+
+
 def write_bytes(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
@@ -113,6 +182,25 @@ def test_duckdb_reads_the_named_file_and_reaches_no_other(tmp_path: Path, monkey
     monkeypatch.setattr(duck, "MOST_ROWS", 0)
     with pytest.raises(StoreError, match="holds 1 rows, and no more than 0"):
         duck.read_parquet(tmp_path / "a1.parquet")
+
+
+def test_a_folders_name_is_no_column_of_the_files_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "power_w=100" / "prompt=EVIL"
+    folder.mkdir(parents=True)
+    trace = folder / "trace.parquet"
+    columns = {"source_index": [0.0, 0.0], "power_w": [1.0, 3.0], "t_s": [0.0, 1.0]}
+    duck.write_parquet(trace, {name: duck.np.array(values) for name, values in columns.items()}, {})
+    assert duck.read_parquet(trace)["power_w"].tolist() == [1.0, 3.0]
+    assert duck.read_column_names(trace) == list(columns)
+    assert duck.read_stretches([trace], 1) == [(trace, 0, 0, 2.0)]
+    with duck.duckdb.connect(":memory:") as connection:
+        connection.execute(f"COPY (SELECT 'own' AS prompt, 'old' AS run) TO '{folder / 'p.parquet'}' (FORMAT parquet)")
+    assert duck.read_column(folder / "p.parquet", "prompt") == ["own"]
+    table = duck.Table({"prompt": "VARCHAR", "run": "VARCHAR"})
+    table.load(folder / "p.parquet", {"run": "new"})
+    assert table.ask("SELECT prompt, run FROM runs") == [("own", "new")]
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    assert duck.read_csv_lines([b"own"], {"prompt": "VARCHAR"})[0]["prompt"].tolist() == ["own"]
 
 
 def test_a_link_out_of_an_imported_folder_is_not_followed(tmp_path: Path) -> None:
@@ -146,7 +234,7 @@ def test_secrets_are_taken_out_of_what_is_kept_and_refused_in_what_would_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_API_KEY", "s3cret-value")
-    monkeypatch.setenv("LLM_PASSPHRASE", "another-one-7")
+    monkeypatch.setenv("LLM_DOOR", "another-one-7")
     said = f"401 for https://me:pw1@host/x with Bearer abcdefgh12345678, s3cret-value and {TOKEN}"
     kept = Failure(kind="k", message=said, phase="load", stderr_tail=f"...{said}").model_dump_json()
     for secret in ("pw1", "abcdefgh", "s3cret", TOKEN[3:9]):
@@ -155,11 +243,105 @@ def test_secrets_are_taken_out_of_what_is_kept_and_refused_in_what_would_be(
     assert refused(tmp_path, RUN.replace("tiny-gpt2", TOKEN)) == ":4: a text holds a key or a token."
     assert refused(tmp_path, RUN + "  text: {template: '{text} s3cret-value'}\n").endswith("holds a key or a token.")
     served = RUN.replace("sources", "engine: openai\n  sources") + (
-        "  server: {command: [serve, '{port}', another-one-7], concurrency: 1, api_key_env: LLM_PASSPHRASE}\n"
+        "  server: {command: [serve, '{port}', another-one-7], concurrency: 1, api_key_env: LLM_DOOR}\n"
     )
-    assert "holds the key that LLM_PASSPHRASE holds" in refused(tmp_path, served)
+    assert "holds the key that LLM_DOOR holds" in refused(tmp_path, served)
     fine = ("vllm", "{port}", "--eos-token", "</s>", "--max-num-batched-tokens", "8192", "--tokenizer", "x")
     assert ServerOptions(command=fine, concurrency=1).command == fine
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DB_PASSWORD", "correcthorsebatterystaple"),
+        ("HF_TOKEN_READ", "value-with-1-digit"),
+        ("API_KEY_OPENAI", "value-with-1-digit"),
+        ("GITHUB_PAT", "value-with-1-digit"),
+        ("PGPASS", "nodigits"),
+        ("MYSQL_PWD", "nodigits"),
+        ("LLM_PASSPHRASE", "nodigits"),
+        ("CLIENTSECRET", 'with "quotes" and \\'),
+        ("SSL_KEY", "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhk1\n-----END KEY-----"),
+    ],
+)
+def test_the_value_of_a_variable_with_a_secret_name_is_hidden(name: str, value: str) -> None:
+    for said in (value, repr({name: value}), json.dumps(value), f"https://x/?q={quote(value)}"):
+        kept = redacted(f"a {said} z", {name: value})
+        assert "***" in kept
+        assert kept[:2] + kept[-2:] == "a  z"
+        assert not any(line in kept for line in (*value.splitlines(), value[:12]))
+
+
+def test_a_variable_that_is_no_secret_hides_nothing() -> None:
+    plain = {
+        "PWD": "/home/me/work1",
+        "TOKENIZERS_PARALLELISM": "false-123",
+        "HF_TOKEN": "disabled",
+        "PATH": "/usr/bin1",
+    }
+    plain |= {"GOOGLE_APPLICATION_CREDENTIALS": "/home/me/credentials", "BYPASS": "anything-1", "KEYBOARD": "azerty-12"}
+    said = " ".join(plain.values())
+    assert redacted(said, plain) == said
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "nvapi-a1B2c3D4e5F6g7H8",
+        "AKIAIOSFODNN7EXAMPLE",
+        "AIzaSyA1234567890abcdefghijklmnopqrstuvw",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP",
+        "gsk_a1B2c3D4e5F6g7H8i9",
+        "r8_a1B2c3D4e5F6g7H8i9",
+        "ghs_a1B2c3D4e5F6g7H8i9",
+        "hf_a1B2c3D4e5F6g7H8i9",
+    ],
+)
+def test_a_token_is_hidden_wherever_it_stands(token: str) -> None:
+    assert redacted(f"a '{token}' z", {}) == "a '***' z"
+    assert redacted("X-Api-Key: 0123456789abcdef, x", {}) == "X-Api-Key: ***, x"
+    assert redacted("https://0123456789abcdef@host/?token=abcdefgh&a=b", {}) == "https://***@host/?token=***&a=b"
+    assert redacted("ssh://git@host?page=2", {}) == "ssh://git@host?page=2"
+    assert redacted("-eyJabcdefgh" * 3000, {}) == "-eyJabcdefgh" * 3000  # and soon
+
+
+def test_a_token_that_yaml_spells_otherwise_is_refused(tmp_path: Path) -> None:
+    escaped = '"\\x68f_' + "a1B2" * 8 + '"'
+    assert refused(tmp_path, RUN.replace("tiny-gpt2", escaped)) == ":4: a text holds a key or a token."
+
+
+def test_a_log_is_cleaned_piece_by_piece_or_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "PIECE_BYTES", 7)  # every key is cut in two by it
+    log = write_bytes(tmp_path / "server.log", f"one {TOKEN}\r\xff two s3cret-value\nthree odd-key".encode("latin-1"))
+    redact_file(log, {"SOME_API_KEY": "s3cret-value"}, ("odd-key",))
+    assert log.read_bytes() == b"one ***\r\xff two ***\nthree ***"
+    redact_file(tmp_path / "missing.log", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["server.log"]
+    (tmp_path / "server.log.part").mkdir()
+    redact_file(log, {})
+    assert log.read_text() == "[removed by the harness: it could not be searched for keys: Is a directory]\n"
+
+
+@pytest.mark.parametrize("key", ["odd-value", None])
+def test_what_a_killed_worker_left_is_cleaned_of_the_key_too(
+    key: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker takes it out when it stops the server; a SIGKILL leaves that to whoever keeps the run."""
+    monkeypatch.delenv("MY_LLM", raising=False)
+    server = ServerOptions(command=("serve", "{port}"), concurrency=1, api_key_env="MY_LLM")
+    spec = RunSpec(task="text-generation", model=ModelSpec(id="m"), engine="openai", server=server)
+    task = WorkerTask(spec=spec, campaign="c", scratch=str(tmp_path))
+    (tmp_path / "task.json").write_text(task.model_dump_json())
+    (tmp_path / "server.log").write_text(f"started with odd-value and {TOKEN}\n")
+    if key is not None:
+        monkeypatch.setenv("MY_LLM", key)
+    clear_scratch(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["server.log"]
+    assert (tmp_path / "server.log").read_text() == (
+        "started with *** and ***\n"
+        if key
+        else "[removed by the harness: it may hold the key of MY_LLM, which is not set any more]\n"
+    )
 
 
 @given(st.text(max_size=60))

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import typer
+from harness.cli.echo import echo
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.run.config import Plan
     from harness.run.estimate import Range, RunEstimate
+    from harness.run.lanes import Lanes
     from harness.specs import RunSpec
 
 
@@ -21,7 +22,9 @@ def print_plan(
     todo: Sequence[RunSpec],
     estimates: Sequence[RunEstimate],
     as_json: bool,
-    first: Sequence[RunSpec] = (),
+    first: Sequence[RunSpec],
+    lanes: Lanes,
+    at_once: str,
 ) -> None:
     """The plan as a table, or as one JSON document.
 
@@ -31,9 +34,11 @@ def print_plan(
         estimates: One for each of those.
         as_json: The document instead.
         first: Calibrations before them.
+        lanes: Which of them are made at once.
+        at_once: That in words.
     """
     if as_json:
-        _print_json(plan, todo, estimates)
+        _print_json(plan, todo, estimates, lanes)
         return
     from harness.cli.tables import console
     from harness.units import J_PER_KWH, format_duration, format_significant
@@ -44,15 +49,18 @@ def print_plan(
         out.print("replay: no model runs; time and power are those of the study's runs, on a simulated node.")
     if not todo:
         return
-    from harness.run.estimate import total
+    from harness.run.estimate import BY_SETTINGS, total
 
     order = plan.options.order
     seed = f", seed {plan.options.order_seed}" if order == "interleaved" else ""
     if first:
         out.print(f"{_calibrations(first)}; not in the estimates below")
-    out.print(f"order: {order}{seed}; one run after another")
-    time_s, unknown = total(each.duration_s for each in estimates)
+    out.print(f"order: {order}{seed}; {at_once}")
+    time_s = lanes.duration_s(todo, [each.duration_s for each in estimates])
+    unknown = sum(each.duration_s is None for each in estimates)
     out.print(f"time: {_told(time_s, format_duration)}{_without(unknown, time_s)}")
+    if any(each.duration_from == BY_SETTINGS for each in estimates):
+        out.print("(where no earlier run tells: without loading, and if a batch takes no longer than window_s)")
     energy_j, unknown = total(each.gpu_energy_j for each in estimates)
     mark = " (simulated)" if all(each.simulated for each in estimates) else ""
 
@@ -65,11 +73,12 @@ def print_plan(
 
 def _calibrations(first: Sequence[RunSpec]) -> str:
     """What comes before the runs, and how long."""
+    from harness.engines.simulated import known_batch_s
     from harness.run.estimate import by_settings_s
     from harness.units import format_duration
 
     loads = dict.fromkeys(spec.model.id for spec in first)
-    times_s = [by_settings_s(spec.measure) for spec in first]
+    times_s = [by_settings_s(spec.measure, known_batch_s(spec), spec.batch_size) for spec in first]
     low_s, high_s = (sum(each[index] for each in times_s) for index in (0, 1))
     boards = len(first) // len(loads)
     return (
@@ -87,7 +96,7 @@ def _without(unknown: int, known: Range | None) -> str:
     return f", and {unknown} run{'s' if unknown > 1 else ''} of which it is not known" if unknown and known else ""
 
 
-def _print_json(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstimate]) -> None:
+def _print_json(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstimate], lanes: Lanes) -> None:
     import json
 
     from harness.run.estimate import total
@@ -104,21 +113,22 @@ def _print_json(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEsti
         }
         for spec in plan.specs
     ]
-    time_s, time_unknown = total(each.duration_s for each in estimates)
+    durations_s = [each.duration_s for each in estimates]
     energy_j, energy_unknown = total(each.gpu_energy_j for each in estimates)
     document = {
         "campaign": plan.campaign,
         "options": plan.options.model_dump(mode="json"),
         "total": {
-            "duration_s": time_s,
-            "runs_of_unknown_duration": time_unknown,
+            "at_once": lanes.at_once,
+            "duration_s": lanes.duration_s(todo, durations_s),
+            "runs_of_unknown_duration": durations_s.count(None),
             "gpu_energy_j": energy_j,
             "runs_of_unknown_energy": energy_unknown,
             "simulated": bool(estimates) and all(each.simulated for each in estimates),
         },
         "runs": runs,
     }
-    typer.echo(json.dumps(document, indent=2))
+    echo(json.dumps(document, indent=2))
 
 
 def _plan_table(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstimate]) -> Table:

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
 
 if TYPE_CHECKING:
@@ -90,8 +91,9 @@ def run_command(
     from harness.errors import UserInputError
     from harness.run.calibration import local_calibrations
     from harness.run.config import load_plan
-    from harness.run.estimate import earlier_records, estimate, total
+    from harness.run.estimate import earlier_records, estimate
     from harness.run.executors import InProcessExecutor, SubprocessExecutor
+    from harness.run.gpu_lock import gpus_held, real_gpus
     from harness.run.lanes import SERIAL, gpu_lanes, refuse_parallel
     from harness.run.preflight import preflight
     from harness.run.runner import pending
@@ -121,24 +123,32 @@ def run_command(
     earlier = earlier_records(results) if todo else []
     if dry_run:
         first = local_calibrations(todo, {spec.sources: spec.sources.gpus for spec in todo}, now) if calibrated else ()
-        print_plan(plan, todo, [estimate(spec, earlier) for spec in todo], as_json, first)
+        lanes, at_once = SERIAL, "one run after another"
+        if parallel and todo:
+            lanes = gpu_lanes({spec.sources: tuple(map(str, spec.sources.gpus)) for spec in todo})
+            at_once = f"up to {lanes.at_once} at once, each on GPUs of its own"
+        elif executor is ExecutorName.ray:
+            at_once = "as many at once as the cluster has GPUs for; the time below is of one after another"
+        print_plan(plan, todo, [estimate(spec, earlier) for spec in todo], as_json, first, lanes, at_once)
         return
-    first = ()
+    first, boards = (), frozenset[str]()
     if executor is ExecutorName.ray:
         maker, lanes, first = _on_cluster(address, todo, now if calibrated else None)
     else:
         gpus = preflight(todo)
+        boards = real_gpus(todo, gpus)
         if calibrated:
             first = local_calibrations(todo, gpus, now)
             gpus |= {spec.sources: tuple(map(str, spec.sources.gpus)) for spec in first}
         lanes = gpu_lanes(gpus) if parallel else SERIAL
         maker = InProcessExecutor() if in_process else SubprocessExecutor()
-    estimate_s, unknown = total(estimate(spec, earlier).duration_s for spec in (*first, *todo))
+    each_s = [estimate(spec, earlier).duration_s for spec in (*first, *todo)]
+    estimate_s = None if None in each_s else lanes.duration_s([*first, *todo], each_s)
     live = not as_json and bool(todo)
-    outcome = _run(plan, results, maker, live, None if unknown else estimate_s, lanes, retry_failed, first)
-    flags = ["--replay"] * replay + ["--executor", "ray", "--address", address] * (executor is ExecutorName.ray)
+    with gpus_held(boards):
+        outcome = _run(plan, results, maker, live, estimate_s, lanes, retry_failed, first)
     with contextlib.redirect_stdout(Unheard(sys.stdout)):
-        _print_outcome(plan, outcome, config, flags, chosen, replay, as_json)
+        _print_outcome(plan, outcome, chosen, replay, as_json)
     if outcome.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if outcome.failed:
@@ -175,13 +185,12 @@ def _run(
     import contextlib
     import sys
 
-    from rich.console import Console
-
     from harness.cli.progress import LiveListener, PlainListener, Unheard
+    from harness.cli.tables import Screen
     from harness.run.runner import run_campaign
 
     interrupt_on_signals()
-    err = Console(file=cast("IO[str]", Unheard(sys.stderr)), highlight=False)
+    err = Screen(file=cast("IO[str]", Unheard(sys.stderr)), highlight=False)
     with contextlib.closing(executor):
         if err.is_terminal and live:
             with LiveListener(err, estimate_s) as listener:
@@ -204,14 +213,13 @@ def interrupt_on_signals() -> None:
 def _print_outcome(
     plan: Plan,
     outcome: CampaignResult,
-    config: Path,
-    flags: list[str],
     chosen: object,
     replay: bool,
     as_json: bool,
 ) -> None:
     import json
     import shlex
+    import sys
 
     from rich.markup import escape
 
@@ -238,6 +246,7 @@ def _print_outcome(
             "failed": len(outcome.failed),
             "tried_again": len(outcome.overtaken),
             "recovered": len(outcome.recovered),
+            "adopted": outcome.adopted,
             "calibrations": [each.model_dump(mode="json") for each in calibrations],
             "skipped": outcome.skipped,
             "interrupted": outcome.interrupted,
@@ -245,7 +254,7 @@ def _print_outcome(
         }
         if replay:
             document["replayed"] = [mean.model_dump(mode="json") for mean in means]
-        typer.echo(json.dumps(document, indent=2))
+        echo(json.dumps(document, indent=2))
         return
     out = console()
     print_results(rows, out)
@@ -253,7 +262,7 @@ def _print_outcome(
         from harness.cli.replay_tables import print_replayed
 
         print_replayed(means, out)
-    again = escape(shlex.join(["harness", "run", str(config), *flags, "--results", str(outcome.folder.parent)]))
+    again = escape(shlex.join(["harness", *sys.argv[1:]]))  # as it was typed, with every option
     for line in calibration_lines(calibrations):
         out.print(escape(line), soft_wrap=True)
     whole = sum(record.status == "complete" for record in outcome.recovered)
@@ -268,6 +277,9 @@ def _print_outcome(
             out.print(escape(told), soft_wrap=True)
     for record in outcome.recovered:
         out.print(escape(_kept(record)), soft_wrap=True)
+    if outcome.adopted:
+        told = "in place and not in the manifest: put there, or the manifest was damaged. Their past is not known"
+        out.print(escape(f"Entered as adopted, {told}: {', '.join(outcome.adopted)}."), soft_wrap=True)
     if outcome.interrupted:
         out.print(f"Stopped with {left} left. Finished runs are kept; resume with: {again}", soft_wrap=True)
     elif outcome.failed:
@@ -295,7 +307,7 @@ def _followed(record: RunRecord, plan: Plan, again: bool) -> str:
     if half is None:
         return f"{record.run_id}: {record.failure.message} Tried again." if again else ""
     if any(spec.run_id == half for spec in plan.specs):
-        lacks = "" if again else ", which has no result"
+        lacks = "" if again else ", which has no complete result"
         return f"{record.run_id}: {record.failure.message} Half the batch is another run of the plan{lacks}: {half}."
     return f"{record.run_id}: {record.failure.message} Run at half the batch instead: {half}."
 

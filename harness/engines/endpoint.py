@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from harness.redaction import redacted
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -36,8 +38,8 @@ class Endpoint:
         return plain | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
 
     def scrubbed(self, text: str) -> str:
-        """The text without the key, should the server have repeated it."""
-        return text.replace(self.key, "***") if self.key else text
+        """The text without the key, should the server have repeated it, and without other secrets."""
+        return redacted(text, also=(self.key,) if self.key else ())
 
     def __repr__(self) -> str:
         return f"Endpoint({self.base_url!r})"

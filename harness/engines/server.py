@@ -24,7 +24,7 @@ from harness.errors import HarnessError, UserInputError
 from harness.own_process import own_command
 from harness.power.processes import family
 from harness.records import Caveat
-from harness.redaction import redacted
+from harness.redaction import redact_file, redacted
 from harness.served_records import ServerInfo
 from harness.serving import MODEL, PORT, ServerOptions
 
@@ -234,8 +234,8 @@ class Server:
         return ServerInfo(
             base_url=self.endpoint.base_url,
             started=bool(self._options.command),
-            product=None if (product := headers.get("server")) is None else self.endpoint.scrubbed(product),
-            models=tuple(map(self.endpoint.scrubbed, models)),
+            product=None if (product := headers.get("server")) is None else self._without_secrets(product),
+            models=tuple(map(self._without_secrets, models)),
             ready_s=self._ready_s,
         )
 
@@ -290,15 +290,18 @@ class Server:
                 text = log.read().decode("utf-8", errors="replace")
         except OSError:
             return ""
-        tail = redacted(self.endpoint.scrubbed(text))[-LOG_TAIL_BYTES:].strip()  # cut last: half a key is one too
+        tail = self._without_secrets(text)[-LOG_TAIL_BYTES:].strip()  # cut last: half a key is one too
         return f" The end of its output:\n{tail}" if tail else ""
 
+    def _without_secrets(self, text: str) -> str:
+        return redacted(text, self._environment, self._keys())
+
     def _scrub_log(self) -> None:
-        if self.endpoint.key is None or not self._log.exists():
-            return
-        data, key = self._log.read_bytes(), self.endpoint.key.encode()
-        if key in data:
-            self._log.write_bytes(data.replace(key, b"***"))
+        """Servers print their environment when they feel like it."""
+        redact_file(self._log, self._environment, self._keys())
+
+    def _keys(self) -> tuple[str, ...]:
+        return (self.endpoint.key,) if self.endpoint.key else ()
 
 
 def free_port() -> int:

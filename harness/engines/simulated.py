@@ -97,12 +97,7 @@ class SimulatedEngine:
         count = int(work.requests)  # of a batch, whole
         assert work.input_tokens is not None
         assert work.input_pixels is not None
-        if self.spec.calibration is not None:
-            return calibration_batch(self.spec.model.id, count)
-        if self.spec.image is not None:
-            image = self.spec.image
-            return image_batch(count, image.steps, image.height * image.width)
-        return text_batch(count, work.input_tokens, work.output_tokens // count, work.input_pixels)
+        return _phases_of(self.spec, count, work.input_tokens, work.input_pixels)
 
     def run(self, prepared: Prepared) -> WorkCounts:
         """Wait on the node's clock with the board under load."""
@@ -118,6 +113,21 @@ class SimulatedEngine:
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+def _phases_of(spec: RunSpec, count: int, input_tokens: int, input_pixels: int) -> tuple[PhaseCost, ...]:
+    if spec.calibration is not None:
+        return calibration_batch(spec.model.id, count)
+    if spec.image is not None:
+        return image_batch(count, spec.image.steps, spec.image.height * spec.image.width)
+    return text_batch(count, input_tokens, spec.text.new_tokens if spec.text is not None else 0, input_pixels)
+
+
+def known_batch_s(spec: RunSpec) -> float | None:
+    """How long a batch of this engine takes without reading its inputs (microseconds each); None for other engines."""
+    if spec.engine != "simulated" or spec.replay is not None:
+        return None
+    return duration_s(_phases_of(spec, spec.batch_size, 0, 0))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.errors import MeasurementInvalid
-from harness.measure import guards, quality
+from harness.measure import guards, quality, stuck
 from harness.measure.budget import IdlePowerReading, Method, TrueEnergy, null_power, source_energy, source_method
 from harness.measure.window import WindowReadings
 from harness.power.profiles import unseen_fraction
@@ -27,7 +27,8 @@ class RawWindow:
 
     `rested_since_s`: when the last work before it ended. `foreign`: processes of others seen on its GPUs. `worked_s`:
     from the first work to the last where that reaches beyond the window (a load that is put on and taken off).
-    `loaded_s`: when the board had anything to do; None: as the readings' busy spans say.
+    `loaded_s`: when the board had anything to do; None: as the readings' busy spans say. `gpu_works`: False where the
+    host prepares inputs and the board's power need not change.
     """
 
     label: str
@@ -39,6 +40,7 @@ class RawWindow:
     foreign: tuple[int, ...] = ()
     worked_s: tuple[float, float] | None = None
     loaded_s: tuple[tuple[float, float], ...] | None = None
+    gpu_works: bool = True
 
 
 def assembled(
@@ -137,6 +139,12 @@ def _contamination(
     (weak if spec.allow_throttling else void).append(quality.slowed_down(working, info))
     lost = quality.samples_lost(trace, info, readings.start_s, readings.end_s)
     (void if method == "sampled" else weak).append(lost)
+    spans_s = readings.busy_spans_s
+    if raw.gpu_works and spans_s:
+        worked_s = raw.worked_s or (spans_s[0][0], spans_s[-1][1])
+        if (stretch := stuck.stuck_stretch(info, trace, worked_s, rested_s, null.end_s)) is not None:
+            by_counter = method == "counter" and stretch.whole and stuck.counter_saw_more(info, trace, stretch)
+            (weak if by_counter else void).append(stuck.sensor_stuck(info, stretch, by_counter))
     if not spec.allow_shared_gpu:
         worked = readings if raw.worked_s is None else replace(readings, busy_spans_s=(raw.worked_s,))
         void.append(guards.guard_power(info, trace, worked, null, rested_s))

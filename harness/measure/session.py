@@ -269,7 +269,8 @@ class Session:
             null = self._null_window(self.spec.null_window_s)
             work = WorkCounts(requests=count * self.batch_size)
             label = f"preparation-{index + 1}"
-            raw = RawWindow(label, window.readings, null, self._trace_covering(null), work, rested_since_s, foreign)
+            trace = self._trace_covering(null)
+            raw = RawWindow(label, window.readings, null, trace, work, rested_since_s, foreign, gpu_works=False)
             found.append(assembled(raw, self._infos, self.spec, self._counter_expected, self._truth_of)[0])
         return tuple(found)
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from harness.campaign import CampaignOptions
 from harness.engines.architectures import preset
 from harness.errors import HarnessError, ModelUnavailable, UserInputError
+from harness.frozen import is_folder_name
 from harness.power.profiles import read_profile
 from harness.redaction import SHORTEST
 from harness.run.combinations import Clash, check_combination
@@ -30,6 +31,7 @@ from harness.tasks.files import READABLE, file_sha256
 from harness.tasks.pictures import folder_pictures, refuse_no_picture
 from harness.tasks.prompts import input_sha256, load_requests
 
+LONGEST_CAMPAIGN = 100
 MOST_RUNS = 20_000  # a plan takes about a millisecond for each
 DEFAULT_OPTIONS = CampaignOptions()
 OPTION_KEYS = tuple(CampaignOptions.model_fields)
@@ -88,8 +90,9 @@ def load_plan(path: Path) -> Plan:
         if key not in TOP_KEYS:
             raise where.unknown((key,), TOP_KEYS)
     campaign = root.get("campaign", path.stem)
-    if not _is_folder_name(campaign):
-        raise where.error(("campaign",), "campaign must be a plain name of at most 100 letters: it becomes a folder")
+    told = f"campaign must be a plain name of at most {LONGEST_CAMPAIGN} letters: it becomes a folder"
+    if not isinstance(campaign, str) or not is_folder_name(campaign, LONGEST_CAMPAIGN):
+        raise where.error(("campaign",), told)
     runs = root.get("runs")
     if not isinstance(runs, list) or not runs:
         raise where.error(("runs",), "runs must be a list with at least one run")
@@ -128,11 +131,6 @@ def _options(root: dict[str, Any], where: Where) -> CampaignOptions:
             raise where.unknown(key, fields_at(CampaignOptions, key[:-1])) from error
         words = first["msg"][0].lower() + first["msg"][1:]
         raise where.error(key, f"{'.'.join(map(str, key))}: {words}") from error
-
-
-def _is_folder_name(name: Any) -> bool:
-    plain = isinstance(name, str) and name.isprintable() and "/" not in name
-    return plain and 0 < len(name) <= 100 and not name.startswith(".")
 
 
 # --- one entry -> its runs ------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -35,6 +36,7 @@ VARIABLES = (
     "OMP_NUM_THREADS",
     "HF_HUB_OFFLINE",
 )
+COMMIT = "HARNESS_COMMIT"
 
 
 def describe_environment(driver: str | None) -> Environment:
@@ -63,10 +65,14 @@ def _version(package: str) -> str | None:
 
 
 def git_commit() -> str | None:
-    """The harness's own commit, when it runs from a checkout; marked where files differ from it."""
+    """The harness's own commit, when it runs from a checkout; marked where files differ from it.
+
+    A copy without its history cannot know it: there it is what HARNESS_COMMIT says, marked as told.
+    """
     root = Path(harness.__file__).parent.parent
     if not (root / ".git").exists():
-        return None
+        told = os.environ.get(COMMIT, "")
+        return f"{told} (told by {COMMIT})" if re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?", told) else None
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from harness.engines.simulated import known_batch_s
 from harness.errors import StoreError
 from harness.measure.session import PREPARATION_WINDOWS
 from harness.records import RunRecord
@@ -22,6 +23,7 @@ Range = tuple[float, float]  # low, high
 EDGE_S = 0.5  # to find two increments of a counter and see a sensor's end: an A100's 0.4 s, rounded up
 ALLOWANCE = 0.25  # how much longer or shorter than all earlier runs of its kind one more may take: a choice
 MOST_RECORDS = 200
+BY_SETTINGS = "settings, without loading; a batch is taken to last no longer than window_s"
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,27 @@ class RunEstimate:
     simulated: bool
 
 
-def by_settings_s(measure: MeasureSpec) -> Range:
-    """The least and the most that the settings allow, without loading the model. A batch is taken to fit a window."""
-    window_s = measure.window_s if measure.requests_per_window is None else 0.0
-    one_s = window_s + measure.null_window_s
-    block_s = measure.warm_up_block_s * (1 + measure.null_window_s / measure.window_s)
-    fixed_s = 2 * measure.idle_s + measure.settle_s + measure.null_window_s
-    fixed_s += PREPARATION_WINDOWS * (measure.window_s + measure.null_window_s) if measure.meter_preparation else 0.0
+def by_settings_s(measure: MeasureSpec, batch_s: float | None = None, batch_size: int = 1) -> Range:
+    """The least and the most that the settings allow, without loading the model.
+
+    Args:
+        measure: The settings.
+        batch_s: How long a batch takes; None: not known, and taken to fit a window and a block of the warm-up.
+        batch_size: Requests in it.
+    """
+    requests, rest_s = measure.requests_per_window, measure.null_window_s
+    window_s, work_s = measure.window_s if requests is None else 0.0, measure.warm_up_block_s
+    if batch_s is not None:  # whole batches
+        batches = math.ceil(window_s / batch_s) if requests is None else math.ceil(requests / batch_size)
+        window_s, work_s = batches * batch_s, math.ceil(work_s / batch_s) * batch_s
+    one_s = window_s + rest_s
+    block_s = work_s + measure.warm_up_block_s * rest_s / measure.window_s
+    fixed_s = 2 * measure.idle_s + measure.settle_s + rest_s
+    fixed_s += PREPARATION_WINDOWS * (measure.window_s + rest_s) if measure.meter_preparation else 0.0
     fewest = min(measure.min_repeats, max(2, math.ceil(measure.max_duration_s / one_s)))
-    low_s = fixed_s + block_s * (2 if measure.warm_up_max_s > 0 else 1) + fewest * one_s
+    low_s = fixed_s + block_s * (2 if measure.warm_up_max_s > block_s else 1) + fewest * one_s
     longest_s = measure.max_duration_s + one_s + EDGE_S
-    if measure.requests_per_window is None:
+    if requests is None or batch_s is not None:
         longest_s = min(longest_s, measure.max_repeats * (one_s + EDGE_S))
     return low_s, max(low_s, fixed_s + measure.warm_up_max_s + block_s + longest_s)
 
@@ -67,7 +79,7 @@ def estimate(spec: RunSpec, earlier: Sequence[RunRecord]) -> RunEstimate:
         earlier: Complete records; those of its kind are used (same model, task, engine, and kind of machine).
     """
     kin = [record for record in earlier if _kind(record.spec) == _kind(spec)]
-    settings_s = by_settings_s(spec.measure)
+    settings_s = by_settings_s(spec.measure, known_batch_s(spec), spec.batch_size)
     duration_s, told = _duration_s(spec, kin, settings_s)
     board_s = settings_s if spec.on_virtual_clock or duration_s is None else duration_s
     energy_j, power_from = _energy_j(spec, kin, board_s)
@@ -111,7 +123,9 @@ def _duration_s(spec: RunSpec, kin: Sequence[RunRecord], settings_s: Range) -> t
         return (low_s, min(high_s, spec.timeout_s)), f"{len(alike)} earlier run{'s' if len(alike) > 1 else ''}"
     if spec.on_virtual_clock:
         return None, "virtual clock, never run"
-    return (min(settings_s[0], spec.timeout_s), min(settings_s[1], spec.timeout_s)), "settings, without loading"
+    return (min(settings_s[0], spec.timeout_s), min(settings_s[1], spec.timeout_s)), BY_SETTINGS if known_batch_s(
+        spec
+    ) is None else "settings"
 
 
 def _took_s(record: RunRecord) -> float:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.engines.openai import SAVED_MODEL
+from harness.engines.server import LOG
 from harness.errors import HarnessError, StoreError
 from harness.measure.base import Progress
 from harness.records import Failure, RunRecord
-from harness.redaction import redacted
+from harness.redaction import give_up, redact_file, redacted
 from harness.run.fork_server import ForkServer
 from harness.run.journal import SAMPLES_FILE, unfinished, whole_record, write_what_fits
 from harness.run.lanes import HELD
@@ -28,6 +29,8 @@ from harness.store.files import JOURNAL, rewrite_record
 
 STDERR_TAIL_BYTES = 4000
 GRACE_S = 5.0
+ENDING_S = 60.0  # at most, from the end of a worker's progress to its own: a GPU's memory is freed meanwhile
+TASK = "task.json"
 OOM_HINT = "The system may have run out of memory: choose a smaller model or batch_size."
 
 Report = Callable[[Progress], None]
@@ -75,6 +78,20 @@ class SubprocessExecutor:
         self._change = threading.Condition()
         self._closed = False
 
+    def prepare(self) -> dict[str, str]:
+        """Import beforehand what the first run would wait for.
+
+        Returns:
+            Modules of `preload` that could not be, with the reason: every run imports those anew.
+
+        Raises:
+            HarnessError: No process can be started.
+        """
+        with self._change:
+            if not self._idle:
+                self._idle.append(ForkServer(self._preload))
+            return self._idle[-1].ready()
+
     def run(self, spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
         """Run in a child.
 
@@ -97,7 +114,7 @@ class SubprocessExecutor:
     def _run(self, server: ForkServer, spec: RunSpec, campaign: str, scratch: Path, report: Report) -> RunRecord:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         read_fd, write_fd = os.pipe()
-        task_path, stderr_path = scratch / "task.json", scratch / "stderr.log"
+        task_path, stderr_path = scratch / TASK, scratch / "stderr.log"
         try:
             task = WorkerTask(spec=spec, campaign=campaign, scratch=str(scratch))
             task_path.write_text(task.model_dump_json(), encoding="utf-8")
@@ -119,11 +136,11 @@ class SubprocessExecutor:
         phase, timed_out, code = _follow(server, pid, read_fd, spec.timeout_s, report)
         record = whole_record(scratch)
         if record is None or timed_out:
-            failure = _died(code, timed_out, phase, spec.timeout_s, _tail(stderr_path))
+            failure = _died(code, timed_out, phase, spec.timeout_s, _tail(stderr_path, keys_of(spec)))
             found = unfinished(scratch, failure) or (failed_record(spec, campaign, started, failure), None)
             record = write_what_fits(scratch, *found)
         elif record.failure is not None and not record.failure.stderr_tail:
-            failure = record.failure.model_copy(update={"stderr_tail": _tail(stderr_path)})
+            failure = record.failure.model_copy(update={"stderr_tail": _tail(stderr_path, keys_of(spec))})
             record = record.model_copy(update={"failure": failure})
             rewrite_record(scratch, record)
         clear_scratch(scratch)
@@ -164,9 +181,15 @@ class _Deadline:
     def hold(self) -> None:
         """Count no more until run() is called; again is harmless."""
         if self._timer is not None:
+            left_s = self.left_s()
             self._timer.cancel()
             self._timer = None
-            self._left_s = max(0.0, self._left_s - (time.monotonic() - self._since_s))
+            self._left_s = left_s
+
+    def left_s(self) -> float:
+        """Until its time is up."""
+        since_s = time.monotonic() - self._since_s if self._timer is not None else 0.0
+        return max(0.0, self._left_s - since_s)
 
     def _end_it(self) -> None:
         self.passed.set()
@@ -186,7 +209,11 @@ def _follow(
                 phase = progress.phase
                 (deadline.hold if phase == HELD else deadline.run)()
                 report(progress)
-        code, answered = server.wait(), True
+        try:
+            code = server.wait(min(deadline.left_s(), ENDING_S) + GRACE_S)
+        except TimeoutError:  # stopped or stuck; the worker has closed its end
+            server.close()
+        answered = True
     except BaseException:
         _kill_group(pid, signal.SIGTERM)
         with suppress(TimeoutError):
@@ -225,17 +252,43 @@ def _died(returncode: int | None, timed_out: bool, phase: str, timeout_s: float,
     return Failure(kind=kind, message=message, hint=hint, phase=phase, stderr_tail=tail)
 
 
-def _tail(path: Path) -> str:
+def keys_of(spec: RunSpec) -> tuple[str, ...]:
+    """The key that a run sends to its server, whatever its variable is called; none where it is not set here."""
+    variable = spec.server.api_key_env if spec.server is not None else None
+    return (key,) if variable is not None and (key := os.environ.get(variable)) else ()
+
+
+def _tail(path: Path, keys: Sequence[str]) -> str:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 4 * STDERR_TAIL_BYTES))
-            return redacted(file.read().decode("utf-8", errors="replace"))[-STDERR_TAIL_BYTES:]
+            text = file.read().decode("utf-8", errors="replace")
+            return redacted(text, also=keys)[-STDERR_TAIL_BYTES:]
     except OSError:
         return ""
 
 
 def clear_scratch(scratch: Path) -> None:
-    """Leave only what is kept."""
-    for name in ("task.json", "stderr.log", "load.bin", SAMPLES_FILE, JOURNAL):
+    """Leave only what is kept; a server's output without secrets, which a worker that was killed could not take out."""
+    if (scratch / LOG).exists():
+        _clean_log(scratch)
+    for name in (TASK, "stderr.log", "load.bin", SAMPLES_FILE, JOURNAL):
         (scratch / name).unlink(missing_ok=True)
     shutil.rmtree(scratch / SAVED_MODEL, ignore_errors=True)
+
+
+def _clean_log(scratch: Path) -> None:
+    task = scratch / TASK
+    if not task.exists():  # made in this process, or on a node that sent it: it was cleaned there
+        redact_file(scratch / LOG)
+        return
+    try:
+        spec = WorkerTask.model_validate_json(task.read_text(encoding="utf-8")).spec
+    except (OSError, ValueError):
+        give_up(scratch / LOG, "it was not told which key it may hold")
+        return
+    keys = keys_of(spec)
+    if spec.server is not None and spec.server.api_key_env is not None and not keys:
+        give_up(scratch / LOG, f"it may hold the key of {spec.server.api_key_env}, which is not set any more")
+    else:
+        redact_file(scratch / LOG, also=keys)

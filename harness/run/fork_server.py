@@ -3,16 +3,18 @@
 Half a second of every worker's life was spent importing what all of them need. The server imports it, does nothing
 else, and holds no thread, no NVML and no GPU, so that a fork of it is as clean as a new interpreter. Engines (torch)
 are imported by the worker that needs them, or here (`preload`) where many short runs would each pay seconds for it: a
-library that opens a GPU while it is imported would spoil every fork, so the server then starts over without.
+library that opens a GPU while it is imported would spoil every fork, so the server then starts over without that one.
 
-`python -m harness.run.fork_server FD [MODULE ...]` talks over a Unix socket. It gets the path of a task with two
-descriptors (what the worker prints, and its pipe for progress), answers the worker's process id, then its exit code as
-in subprocess (negative: the signal). It ends when the socket does, and its workers with it.
+`python -m harness.run.fork_server FD [MODULE ...]` talks over a Unix socket. It first tells which modules it could not
+import beforehand, as JSON. Then it gets the path of a task with two descriptors (what the worker prints, and its pipe
+for progress), answers the worker's process id, then its exit code as in subprocess (negative: the signal). It ends when
+the socket does, and its workers with it.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import selectors
 import signal
@@ -30,6 +32,9 @@ from harness.own_process import own_command, own_environment
 LONGEST_PATH = 4096
 NUMBER = struct.Struct("!q")
 LONGEST_END_S = 5.0  # for the server to end after its socket did
+GPU_FILES = "/dev/nvidia"  # CUDA and NVML open them when they start
+OPENS = "!"  # marks, for the next start of the server, a module that opens a GPU
+OPENED_GPU = "it opens a GPU when it is imported, so every worker imports it anew"
 
 
 class ForkServer:
@@ -39,6 +44,23 @@ class ForkServer:
         self._preload = tuple(preload)
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._not_preloaded: dict[str, str] = {}
+
+    def ready(self) -> dict[str, str]:
+        """Start the server, if there is none, and wait until it has imported everything.
+
+        Returns:
+            Modules that it could not import, with the reason: each worker imports those itself.
+
+        Raises:
+            HarnessError: No process can be started.
+        """
+        try:
+            self._ensure_server()
+        except OSError as error:
+            self.close()
+            raise HarnessError(f"Cannot start a worker: {error}.", "Is the machine out of memory?") from error
+        return self._not_preloaded
 
     def start(self, task: str, output_fd: int, progress_fd: int) -> int:
         """Start a worker; the server too, when there is none.
@@ -54,9 +76,9 @@ class ForkServer:
         Raises:
             HarnessError: No process can be started.
         """
+        self.ready()
+        assert self._socket is not None
         try:
-            self._ensure_server()
-            assert self._socket is not None
             socket.send_fds(self._socket, [task.encode()], [output_fd, progress_fd])
             pid = _received(self._socket)
         except OSError as error:
@@ -116,6 +138,11 @@ class ForkServer:
                 start_new_session=True,
             )
         self._socket = ours
+        length = _received(ours)
+        if length is None:
+            self.close()
+            raise HarnessError("Cannot start a worker: its fork server ended.", "Is the machine out of memory?")
+        self._not_preloaded = json.loads(ours.recv(length, socket.MSG_WAITALL) or b"{}")
 
 
 def _received(from_socket: socket.socket) -> int | None:
@@ -185,19 +212,29 @@ def _is_there(served: socket.socket) -> bool:
         return False
 
 
-def _preload(modules: Sequence[str]) -> None:
-    """Import what workers would import each for itself; one that fails is left to the worker, which says why."""
+def _preload(modules: Sequence[str]) -> tuple[dict[str, str], str | None]:
+    """Import what workers would import each for itself, up to the first module that opens a GPU.
+
+    Returns:
+        Those that failed, with the reason; and the one that opened a GPU, None if none did.
+    """
+    failed = {}
     for name in modules:
-        with suppress(Exception):
+        try:
             importlib.import_module(name)
+        except Exception as error:  # whatever a library raises: the worker that needs it says why
+            failed[name] = f"{type(error).__name__}: {error}"
+        if _holds_gpu():
+            return failed, name
+    return failed, None
 
 
 def _holds_gpu() -> bool:
-    """Whether this process has opened a GPU's device file, as CUDA and NVML do when they start."""
+    """Whether this process has opened a GPU's device file."""
     links = Path("/proc/self/fd")
     for link in links.iterdir() if links.is_dir() else ():
         with suppress(OSError):
-            if os.readlink(link).startswith("/dev/nvidia"):
+            if os.readlink(link).startswith(GPU_FILES):
                 return True
     return False
 
@@ -206,10 +243,14 @@ def main(argv: Sequence[str]) -> int:
     """Serve until the socket ends."""
     import harness.run.worker  # noqa: F401  what every worker needs
 
-    _preload(argv[1:])
-    if argv[1:] and _holds_gpu():
-        command = own_command("harness.run.fork_server", argv[0])
+    opening = [name.removeprefix(OPENS) for name in argv[1:] if name.startswith(OPENS)]
+    asked = [name for name in argv[1:] if not name.startswith(OPENS)]
+    failed, opened = _preload(asked)
+    if opened is not None:  # no fork of this process could use the GPU: once more, without that module
+        again = [*(OPENS + name for name in (*opening, opened)), *(name for name in asked if name != opened)]
+        command = own_command("harness.run.fork_server", argv[0], *again)
         os.execv(command[0], command)
+    told = json.dumps(failed | dict.fromkeys(opening, OPENED_GPU)).encode()
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a run ends
     woken_fd, wake_fd = os.pipe()
@@ -218,6 +259,8 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wake_fd, warn_on_full_buffer=False)
     with socket.socket(fileno=int(argv[0])) as served:
+        with suppress(ConnectionError):
+            served.sendall(NUMBER.pack(len(told)) + told)
         while True:
             task, fds, _, _ = socket.recv_fds(served, LONGEST_PATH, 2)
             if not task:

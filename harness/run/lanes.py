@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UserInputError
+from harness.run.estimate import Range, total
 from harness.run.retries import Attempt
 from harness.specs import RunSpec, SourcesSpec
 
@@ -47,6 +49,26 @@ class Lanes:
                 chosen.append(attempt)
                 taken |= owned
         return chosen
+
+    def duration_s(self, specs: Sequence[RunSpec], each_s: Sequence[Range | None]) -> Range | None:
+        """How long all of them take: the longest of each round after that of the one before. None: nothing is known.
+
+        Args:
+            specs: The runs in their order.
+            each_s: How long each takes; one that is not known is taken to end before another of its round.
+        """
+        if self.at_once == 1 or all(each is None for each in each_s):
+            return total(each_s)[0]
+        took_s = {spec.run_id: each or (0.0, 0.0) for spec, each in zip(specs, each_s, strict=True)}
+        left, low_s, high_s = [Attempt(spec) for spec in specs], 0.0, 0.0
+        while left:
+            together = self.startable(left, ())
+            for attempt in together:
+                left.remove(attempt)
+            low_s += max(took_s[attempt.spec.run_id][0] for attempt in together)
+            high_s += max(took_s[attempt.spec.run_id][1] for attempt in together)
+        least_s = math.fsum(low_s for low_s, _ in took_s.values()) / self.at_once
+        return low_s if self.in_rounds else min(low_s, least_s), high_s
 
 
 SERIAL = Lanes(at_once=1, owns=lambda spec: frozenset({"machine"}))

@@ -25,13 +25,14 @@ from harness.store.files import (
     abandoned_scratch,
     campaign_lock,
     keep_attempt,
-    keep_run,
     new_scratch,
     read_record,
     remove_scratch,
     rewrite_record,
+    run_of,
 )
-from harness.store.manifest import Aside, append, kept, read_manifest, started, unentered, utc_now
+from harness.store.manifest import adopt, append, keep, read_manifest, started, unentered
+from harness.store.validate import check_record
 
 
 class Listener(Protocol):
@@ -57,7 +58,8 @@ class CampaignResult:
     `calibrations`: complete or failed; neither `complete` nor `failed` counts them.
     `overtaken`: attempts that failed and were followed by another one, or whose half is a run of the plan and complete;
     where it is not, they are among the `failed`. `recovered`: what a runner had left that was
-    killed, complete or with the windows that were. `skipped`: those that were complete before this start.
+    killed, complete or with the windows that were. `adopted`: run_ids of what was in place and not in the manifest.
+    `skipped`: those that were complete before this start.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class CampaignResult:
     calibrations: list[RunRecord] = field(default_factory=list)
     overtaken: list[RunRecord] = field(default_factory=list)
     recovered: list[RunRecord] = field(default_factory=list)
+    adopted: list[str] = field(default_factory=list)
     skipped: int = 0
     interrupted: bool = False
 
@@ -118,9 +121,9 @@ def run_campaign(
     before = pending(plan, results)  # what cannot be read stops here, before anything is written
     _check_writable(folder)
     with campaign_lock(folder):
-        found = _recover(folder)
+        found, adopted = _recover(folder), _adopt(folder)
         todo = pending(plan, results, only_failed)
-        result = CampaignResult(folder, skipped=len(plan.specs) - len(before), recovered=found)
+        result = CampaignResult(folder, skipped=len(plan.specs) - len(before), recovered=found, adopted=adopted)
         if todo:
             order = ordered(plan.specs, plan.options.order, plan.options.order_seed)
             planned = [spec.run_id for spec in (*calibrations, *order)]
@@ -142,11 +145,11 @@ def _fail_without_half(plan: Plan, result: CampaignResult) -> None:
 
 
 def _recover(folder: Path) -> list[RunRecord]:
-    """Keep what a killed runner has left, remove the rest of it, and enter what it could not enter."""
+    """Keep what a killed runner has left, and remove the rest of it."""
     found = []
     for scratch in abandoned_scratch(folder):
         record = recovered(scratch)
-        if record is not None:
+        if record is not None and record.run_id == run_of(scratch):  # another one was put there by someone else
             clear_scratch(scratch)
             if (stood := noted_place(scratch)) is not None:
                 record = _placed(record, stood)
@@ -156,14 +159,29 @@ def _recover(folder: Path) -> list[RunRecord]:
             if place.exists() and read_record(place).status == "complete":
                 keep_attempt(scratch, folder, record.run_id)
             else:
-                if place.exists():
-                    append(folder, Aside(at_utc=utc_now(), run_id=record.run_id))
-                keep_run(scratch, folder, record.run_id)
+                keep(scratch, folder, record)
             found.append(record)
         remove_scratch(scratch)
-    for run_folder in unentered(folder, read_manifest(folder)):
-        append(folder, kept(run_folder, read_record(run_folder / RECORD).status))
     return found
+
+
+def _adopt(folder: Path) -> list[str]:
+    """Enter the runs that are in place and not in the manifest, as far as they are sound. Returns their names.
+
+    Raises:
+        StoreError: One was changed, or is of another campaign. It is left alone, and nothing is run.
+    """
+    adopted = []
+    for run_folder in unentered(folder, read_manifest(folder)):
+        record = read_record(run_folder / RECORD)
+        if faults := [finding for finding in check_record(run_folder, record) if finding.severity == "problem"]:
+            raise StoreError(
+                f"{run_folder} is not in the manifest, and is not as a runner would have left it: {faults[0].message}",
+                "Was it changed, or copied from elsewhere? Move it away and run again.",
+            )
+        adopt(run_folder, record)
+        adopted.append(record.run_id)
+    return adopted
 
 
 @dataclass
@@ -282,9 +300,7 @@ class _Start:
         with self.writing:
             rewrite_record(scratch, record)
             forget_place(scratch)
-            if (self.result.folder / run_id).exists():
-                append(self.result.folder, Aside(at_utc=utc_now(), run_id=run_id))
-            append(self.result.folder, kept(keep_run(scratch, self.result.folder, run_id), record.status))
+            keep(scratch, self.result.folder, record)
             if again is None or again.spec.run_id != run_id:
                 self.to_come.discard(run_id)
             followed = again is not None

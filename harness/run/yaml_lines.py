@@ -54,7 +54,7 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         UserInputError: With file and line: no such file, not YAML, a key given twice.
     """
     try:
-        text = read_limited_text(path, MOST_CONFIG_BYTES)
+        text = read_limited_text(path, MOST_CONFIG_BYTES, pipes=True)
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
         hint = f"Did you mean {path.parent / near[0]}?" if near else "The shipped ones are under configs/."
@@ -63,11 +63,7 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         reason = getattr(error, "strerror", None) or error
         raise UserInputError(f"Cannot read {path}: {reason}.", "A config is a UTF-8 text file in YAML.") from error
     if holds_secret(text):
-        line = next((number for number, each in enumerate(text.split("\n"), 1) if holds_secret(each)), 1)
-        raise UserInputError(
-            f"{path}:{line}: a text holds a key or a token.",
-            "Configs are stored with results: let the program read it from its environment (server.api_key_env).",
-        )
+        raise _secret(path, next((n for n, each in enumerate(text.split("\n"), 1) if holds_secret(each)), 1))
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -84,10 +80,18 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         return None, {}
     reader = _Reader(path)
     reader.look_at(node, (), frozenset())
+    reader.refuse_secrets()
     try:
         return loader.construct_document(node), reader.lines
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise UserInputError(f"{path}: not valid YAML: {error}.", "Only plain YAML values are accepted.") from error
+
+
+def _secret(path: Path, line: int) -> UserInputError:
+    return UserInputError(
+        f"{path}:{line}: a text holds a key or a token.",
+        "Configs are stored with results: let the program read it from its environment (server.api_key_env).",
+    )
 
 
 def _too_deep(path: Path) -> UserInputError:
@@ -101,6 +105,7 @@ class _Reader:
         self.lines: Lines = {}
         self._path = path
         self._seen = 0
+        self._texts: dict[int, yaml.Node] = {}  # each once, however many aliases repeat it
 
     def look_at(self, node: yaml.Node, key: KeyPath, above: frozenset[int]) -> None:
         """A node and all below it; its own line is that of its key."""
@@ -136,8 +141,17 @@ class _Reader:
             self.lines[(*key, name)] = key_node.start_mark.line + 1
             self.look_at(value, (*key, name), above)
 
+    def refuse_secrets(self) -> None:
+        """In what the texts say: written as "\\x68f_...", a token is not seen in the file."""
+        if not holds_secret("\n".join(node.value for node in self._texts.values())):
+            return
+        for node in self._texts.values():
+            if holds_secret(node.value):
+                raise _secret(self._path, node.start_mark.line + 1)
+
     def _look_at_text(self, node: yaml.Node) -> None:
         text = node.value
+        self._texts[id(node)] = node
         if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
             raise self._error(node, "a text holds a NUL or half a Unicode character", "Write the character itself.")
         if len(text) > LONGEST_NUMBER and node.tag in _NUMBERS:

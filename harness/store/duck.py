@@ -19,13 +19,15 @@ import duckdb
 import numpy as np
 
 from harness.errors import StoreError
-from harness.reading import MOST_TRACE_BYTES
+from harness.reading import MOST_TRACE_BYTES, size_of_file
 from harness.stats import FloatArray
 
 MOST_ROWS = 50_000_000  # of a Parquet file: a day of eight boards, sampled every 20 ms, has 35 million
 MOST_TEXT_CHARACTERS = 1 << 29  # of one column of prompts
 MOST_MEMORY = "4GB"  # for a query over a file that others made
 Taken = TypeVar("Taken")
+# Left alone, DuckDB takes a folder named power_w=100 for a column of that name, and the file's own for overruled.
+_READ = "read_parquet($file, hive_partitioning = false)"
 _NO_EXTENSIONS = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -63,7 +65,7 @@ def read_parquet(path: Path) -> dict[str, FloatArray]:
     Raises:
         StoreError: The file cannot be read as Parquet, or holds more than is read.
     """
-    columns = _run(path, lambda found: found.fetchnumpy(), "SELECT * FROM read_parquet($file)")
+    columns = _run(path, lambda found: found.fetchnumpy(), f"SELECT * FROM {_READ}")
     try:
         return {
             name: np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan).astype(np.float64)
@@ -79,7 +81,7 @@ def read_column_names(path: Path) -> list[str]:
     Raises:
         StoreError: The file cannot be read as Parquet.
     """
-    rows = _run(path, lambda found: found.fetchall(), "DESCRIBE SELECT * FROM read_parquet($file)")
+    rows = _run(path, lambda found: found.fetchall(), f"DESCRIBE SELECT * FROM {_READ}")
     return [str(row[0]) for row in rows]
 
 
@@ -101,14 +103,14 @@ def read_column(path: Path, column: str) -> list[str]:
         return kept
 
     name = '"' + column.replace('"', '""') + '"'
-    return _run(path, texts, f"SELECT coalesce(CAST({name} AS VARCHAR), '') FROM read_parquet($file)")
+    return _run(path, texts, f"SELECT coalesce(CAST({name} AS VARCHAR), '') FROM {_READ}")
 
 
 _STRETCHES = """
     WITH samples AS (
         SELECT filename, source_index, power_w, t_s - min(t_s) OVER run AS since_s,
             max(t_s) OVER run - min(t_s) OVER run AS length_s
-        FROM read_parquet($files, filename = true) WINDOW run AS (PARTITION BY filename)
+        FROM read_parquet($files, filename = true, hive_partitioning = false) WINDOW run AS (PARTITION BY filename)
     )
     SELECT filename, source_index, CAST(least($count - 1, floor(since_s / length_s * $count)) AS INTEGER), avg(power_w)
     FROM samples WHERE power_w IS NOT NULL AND length_s > 0 GROUP BY ALL
@@ -127,9 +129,13 @@ def read_stretches(files: Sequence[Path], count: int) -> list[tuple[Path, int, i
     if not files:
         return []
     try:
+        for file in files:
+            size_of_file(file)
         with _reaching(files) as connection:
             named = [_pattern(file) for file in files]
             rows = connection.execute(_STRETCHES, {"files": named, "count": count}).fetchall()
+    except OSError as error:
+        raise StoreError(f"Cannot read {error.filename}: {error.strerror}.", "Is it a trace of the harness?") from error
     except duckdb.Error as error:
         raise StoreError(f"Cannot read {files[0]}: {_first_line(error)}", "Is it a trace of the harness?") from error
     return [(Path(file), source, stretch, power_w) for file, source, stretch, power_w in rows]
@@ -162,12 +168,15 @@ class Table:
             StoreError: It cannot be read as Parquet, or lacks a column.
         """
         try:
+            size_of_file(path)
             replaced = ", ".join(f'${name} AS "{name}"' for name in instead)
             self._connection.execute(
                 f"INSERT INTO runs SELECT {self._names} FROM (SELECT * REPLACE ({replaced}) "
-                "FROM read_parquet($this_file))",
+                "FROM read_parquet($this_file, hive_partitioning = false))",
                 {**instead, "this_file": _pattern(path)},
             )
+        except OSError as error:
+            raise StoreError(f"Cannot read {path}: {error.strerror}.", "Is it a Parquet file?") from error
         except duckdb.Error as error:
             raise StoreError(f"Cannot read {path}: {_first_line(error)}", "Is it a Parquet file?") from error
 
@@ -246,7 +255,8 @@ def read_csv_lines(
             with duckdb.connect(":memory:", config={**_NO_EXTENSIONS, "threads": 1}) as connection:
                 connection.execute(
                     f"CREATE TABLE read AS SELECT * FROM read_csv({_literal(_pattern(path))}, columns=$types, "
-                    "header=false, auto_detect=false, delim=',', quote='\"', escape='\"', new_line='\\n', "
+                    "header=false, auto_detect=false, hive_partitioning=false, delim=',', quote='\"', escape='\"', "
+                    "new_line='\\n', "
                     "store_rejects=true, rejects_limit=0, null_padding=false, strict_mode=true, parallel=false, "
                     f"max_line_size={max(2 * longest, 2_097_152)})",
                     {"types": dict(types)},
@@ -287,7 +297,7 @@ def _plain(values: Any, sql_type: str) -> np.ndarray[Any, Any]:
 def _run(path: Path, take: Callable[[Any], Taken], query: str) -> Taken:
     """What `take` makes of a query over one file, $file."""
     try:
-        if path.stat().st_size > MOST_TRACE_BYTES:
+        if size_of_file(path) > MOST_TRACE_BYTES:
             raise StoreError(f"{path} is larger than {MOST_TRACE_BYTES >> 20:,} MiB, the most that is read.", "Cut it.")
         with _reaching([path]) as connection:
             file = {"file": _pattern(path)}

@@ -11,6 +11,7 @@ the document of the last one, and a line here. `harness migrate` (store/migrate)
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -102,7 +103,7 @@ def _remove_files(folder: Path) -> None:
 
 
 def keep_run(scratch: Path, campaign_folder: Path, run_id: str) -> Path:
-    """Move a finished run into place. An earlier attempt is set aside, never overwritten.
+    """Move a finished run that is `settled` into place. An earlier attempt is set aside, never overwritten.
 
     Raises:
         StoreError: The folder cannot be written.
@@ -112,6 +113,8 @@ def keep_run(scratch: Path, campaign_folder: Path, run_id: str) -> Path:
         if target.exists():
             _set_aside(target, campaign_folder, run_id)
         scratch.rename(target)
+        for folder in (campaign_folder, campaign_folder.parent):
+            sync(folder)
     except OSError as error:
         raise cannot_write(campaign_folder, error) from error
     return target
@@ -136,11 +139,46 @@ def _set_aside(folder: Path, campaign_folder: Path, run_id: str) -> None:
     while (aside / f"{run_id}-{number}").exists():
         number += 1
     folder.rename(aside / f"{run_id}-{number}")
+    sync(aside)
+
+
+def sync(path: Path) -> None:
+    """Have what is in a file, or the names in a folder, on the disk before anything that relies on it.
+
+    Raises:
+        OSError: The disk says that it is not. A file system that cannot be asked about a folder (EINVAL) is believed.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def settle(scratch: Path) -> None:
+    """Have all of a finished run on the disk: its files, their names, its folder's. It has no folders below it.
+
+    Raises:
+        StoreError: The disk says that it is not.
+    """
+    try:
+        for path in (*scratch.iterdir(), scratch, scratch.parent):
+            sync(path)
+    except OSError as error:
+        raise cannot_write(scratch.parent, error) from error
 
 
 def scratch_folders(campaign_folder: Path) -> list[Path]:
     """Scratch folders, in use or left behind."""
     return sorted(folder for folder in campaign_folder.glob(f"{SCRATCH_PREFIX}*") if folder.is_dir())
+
+
+def run_of(scratch: Path) -> str:
+    """The run_id of the run that a scratch folder was made for."""
+    return scratch.name.removeprefix(SCRATCH_PREFIX).rsplit("-", 2)[0]
 
 
 def abandoned_scratch(campaign_folder: Path) -> list[Path]:
@@ -180,7 +218,7 @@ def campaign_lock(campaign_folder: Path) -> Iterator[None]:
             file.seek(0)
             raise StoreError(
                 f"Another harness (process {file.read().strip() or 'unknown'}) is running {campaign_folder}.",
-                "Wait for its end, or run under another campaign name or --results folder.",
+                "Wait for its end.",
             ) from None
         with suppress(OSError):  # a full disk: the lock holds without its owner's number
             file.truncate(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +13,16 @@ from itertools import groupby
 from pathlib import Path
 
 from harness.errors import StoreError
-from harness.imported import ImportedRecord
+from harness.imported import ImportedPhase, ImportedRecord
+from harness.reading import MOST_RECORD_BYTES, read_limited
 from harness.store.documents import parse_stored, read_text
-from harness.store.files import campaign_lock, files_under, scratch_folder
+from harness.store.files import campaign_lock, files_under, scratch_folder, sync
 
 IMPORTED = "imported-*.jsonl"
 is_import = partial(fnmatchcase, pat=IMPORTED)
 REMEDY = "Move this file away and import again."
+PARTS_DOUBTED = {"parts-differ"}  # the importer saw it in the tool's own file
+PARTS_TOLERANCE = 2e-6  # relative; twice what the importer allows, since kWh become J in between
 
 
 @dataclass
@@ -72,16 +76,51 @@ def _keep(folder: Path, records: Sequence[ImportedRecord]) -> Kept:
     return kept
 
 
+def changed_imports(folder: Path) -> list[tuple[Path, str]]:
+    """Files of imported runs of a campaign that are not as they were written, and why; those unreadable left out.
+
+    A file is named by its content. Parts make their total, unless the importer itself had to say that they do not.
+    """
+    found = []
+    for path in sorted(folder.glob(IMPORTED)):
+        try:
+            content = read_limited(path, MOST_RECORD_BYTES)
+            records = list(_read(path, None))
+        except (OSError, StoreError):
+            continue
+        if path.name != _name(content):
+            found.append((path, "The content is not the one that was imported: it was changed, cut off or renamed."))
+        for record in records:
+            if not {caveat.code for caveat in record.caveats} & PARTS_DOUBTED and (phase := _not_its_parts(record)):
+                told = f"{record.run_id}, line {phase.line} of its source: the parts do not make the total of "
+                found.append((path, f"{told}{phase.node_energy_j:.6g} J."))
+    return found
+
+
+def _not_its_parts(record: ImportedRecord) -> ImportedPhase | None:
+    """The first phase of which a total is not that of its parts."""
+    for phase in record.phases:
+        parts_j = math.fsum(part for part in (phase.gpu_energy_j, phase.cpu_energy_j, phase.dram_energy_j) if part)
+        if not math.isclose(parts_j, phase.node_energy_j, rel_tol=PARTS_TOLERANCE, abs_tol=1e-9):
+            return phase
+    return None
+
+
+def _name(content: bytes) -> str:
+    return IMPORTED.replace("*", hashlib.sha256(content).hexdigest()[:12])
+
+
 def _write(folder: Path, records: Sequence[ImportedRecord]) -> None:
     """All of them in one file, which is there whole or not at all."""
     content = "".join(f"{record.model_dump_json()}\n" for record in records).encode()
-    name = IMPORTED.replace("*", hashlib.sha256(content).hexdigest()[:12])
+    name = _name(content)
     with scratch_folder(folder, "import") as scratch:
         with (scratch / name).open("wb") as file:  # a full disk is met here
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         (scratch / name).rename(folder / name)
+        sync(folder)
 
 
 def _same(record: ImportedRecord, stored: ImportedRecord) -> bool:

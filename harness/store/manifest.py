@@ -1,9 +1,9 @@
 """results/<campaign>/manifest.jsonl: what was started, and the hash of every file that was kept. A line each, appended.
 
 One line is written at a time and is on the disk before the next run begins, so that a campaign of any length costs the
-same per run. A line without its end was being written when the power went; it is dropped. A run is entered after it
-was moved into place: one that is in place and not entered was moved in the last moment of a runner that was killed, and
-is entered by the next one.
+same per run. A line without its end was being written when the power went; it is dropped. A run is entered before it is
+moved into place: of one that is entered and not there, a scratch folder has the files, and the next start moves it. One
+that is there and not entered was put there by something else, or the manifest lost its line.
 
 Each line is {"check":"...","entry":{...}}; the check is the beginning of SHA-256 over the line before's check and this
 entry, so that a line that was changed, removed or put in does not fit. It is no signature: a manifest can be written
@@ -26,9 +26,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 import harness
 from harness.campaign import CampaignOptions
 from harness.errors import StoreError
-from harness.frozen import Frozen
+from harness.frozen import FolderName, Frozen
 from harness.reading import MOST_RECORD_BYTES, read_limited
-from harness.store.files import RECORD
+from harness.records import RunRecord
+from harness.store.files import RECORD, keep_attempt, keep_run, settle
 
 MANIFEST = "manifest.jsonl"
 _BACKUP = re.compile(rf"{Path(RECORD).stem}\.v\d+{re.escape(Path(RECORD).suffix)}")
@@ -54,18 +55,19 @@ class Kept(Frozen):
 
     entry: Literal["kept"] = "kept"
     at_utc: str
-    run_id: str
+    run_id: FolderName
     status: Literal["complete", "failed"]
     files: dict[str, str] = Field(description="path inside the run's folder -> SHA-256 of the content, hexadecimal")
+    adopted: bool = Field(False, description="it was in place and not entered: nobody knows what became of it before")
     migrated_from: int | None = Field(None, description="schema version from which its record was brought to this one")
 
 
 class Aside(Frozen):
-    """A run that is about to be replaced by a further attempt."""
+    """A run that makes way for a further attempt."""
 
     entry: Literal["aside"] = "aside"
     at_utc: str
-    run_id: str
+    run_id: FolderName
 
 
 Entry = Started | Kept | Aside
@@ -99,13 +101,37 @@ def started(options: CampaignOptions, at_once: int, planned: Sequence[str]) -> S
     )
 
 
-def kept(run_folder: Path, status: Literal["complete", "failed"]) -> Kept:
-    """The entry of a run that is in place.
+def keep(scratch: Path, campaign_folder: Path, record: RunRecord) -> Path:
+    """Enter a finished run, then move it into place: a kill or a power cut in between loses neither.
+
+    Raises:
+        StoreError: The disk is full, or the folder cannot be written; the run is where it was.
+    """
+    settle(scratch)
+    earlier = campaign_folder / record.run_id
+    if earlier.exists():
+        keep_attempt(earlier, campaign_folder, record.run_id)
+        append(campaign_folder, Aside(at_utc=utc_now(), run_id=record.run_id))
+    append(campaign_folder, kept(scratch, record.run_id, record.status))
+    return keep_run(scratch, campaign_folder, record.run_id)
+
+
+def adopt(run_folder: Path, record: RunRecord) -> None:
+    """Enter a run that is in place, as one that was found there.
+
+    Raises:
+        StoreError: A file cannot be read, or the manifest not be written.
+    """
+    append(run_folder.parent, kept(run_folder, record.run_id, record.status, adopted=True))
+
+
+def kept(folder: Path, run_id: str, status: Literal["complete", "failed"], adopted: bool = False) -> Kept:
+    """The entry of a run whose files are in a folder, in place or not yet.
 
     Raises:
         StoreError: A file cannot be read.
     """
-    return Kept(at_utc=utc_now(), run_id=run_folder.name, status=status, files=file_hashes(run_folder))
+    return Kept(at_utc=utc_now(), run_id=run_id, status=status, files=file_hashes(folder), adopted=adopted)
 
 
 def backup_name(version: int) -> str:

@@ -10,8 +10,8 @@ from typing import Literal
 from harness.errors import OtherSchemaVersion, StoreError
 from harness.records import RunRecord
 from harness.store.documents import told_together
-from harness.store.files import RECORD, TRACE, read_record, read_trace, scratch_folders
-from harness.store.imports import find_imports
+from harness.store.files import RECORD, SCRATCH_PREFIX, TRACE, read_record, read_trace, scratch_folders
+from harness.store.imports import changed_imports, find_imports
 from harness.store.invariants import broken
 from harness.store.manifest import MANIFEST, Manifest, file_hashes, is_backup, read_manifest
 
@@ -65,6 +65,7 @@ def check_campaign(folder: Path) -> CampaignCheck:
     findings += [
         Finding("problem", str(folder), "unreadable", error.message) for error in unreadable if error not in other
     ]
+    findings += [Finding("problem", str(path), "changed", message) for path, message in changed_imports(folder)]
     findings += _check_manifest(folder, manifest, {run.name for run in runs})
     for scratch in scratch_folders(folder):
         told = "A run in progress, or left by a runner that was killed: the next harness run keeps what is in it."
@@ -84,7 +85,11 @@ def _check_manifest(folder: Path, manifest: Manifest | None, present: set[str]) 
     for number in manifest.unknown:
         told = f"Line {number} says what this harness does not know: a newer one wrote it."
         yield Finding("problem", path, "manifest-newer", told)
-    for run_id in manifest.kept.keys() - present:
+    if adopted := sorted(entry.run_id for entry in manifest.kept.values() if entry.adopted):
+        told = f"Not in the manifest when they were found here, so that nobody knows their past: {', '.join(adopted)}."
+        yield Finding("note", path, "adopted", told)
+    on_the_way = {run_id for run_id in manifest.kept if any(folder.glob(f"{SCRATCH_PREFIX}{run_id}-*/{RECORD}"))}
+    for run_id in manifest.kept.keys() - present - on_the_way:
         told = "The manifest says that this run was kept, and it is not there."
         yield Finding("problem", str(folder / run_id), "run-missing", told)
 
@@ -95,15 +100,32 @@ def _check_run(run_folder: Path, manifest: Manifest | None, other: list[StoreErr
     try:
         yield from _check_hashes(run_folder, manifest)
         record = read_record(run_folder / RECORD)
-        if record.run_id != run_folder.name:
-            yield Finding("problem", place, "run-id", f"The record is that of {record.run_id}.")
-        trace = read_trace(run_folder, record)
+        vouched = manifest is not None and run_folder.name in manifest.kept
+        yield from check_record(run_folder, record, vouched)
     except OtherSchemaVersion as error:
         other.append(error)
-        return
     except StoreError as error:
         yield Finding("problem", place, "unreadable", error.message)
-        return
+
+
+def check_record(run_folder: Path, record: RunRecord, vouched: bool = False) -> Iterator[Finding]:
+    """What a record itself shows to be wrong: it is of another place, or contradicts itself or its trace.
+
+    Args:
+        run_folder: Where it lies.
+        record: What it says.
+        vouched: The campaign's manifest knows it: then a campaign of another name was renamed, and it is no stranger.
+
+    Raises:
+        StoreError: The trace cannot be read.
+    """
+    place = str(run_folder)
+    if record.run_id != run_folder.name:
+        yield Finding("problem", place, "run-id", f"The record is that of {record.run_id}.")
+    if record.campaign != run_folder.resolve().parent.name:
+        told = f"The record is of the campaign {record.campaign}."
+        yield Finding("note" if vouched else "problem", place, "campaign", told)
+    trace = read_trace(run_folder, record)
     if trace is None and _should_have_trace(record):
         yield Finding("problem", place, "trace-missing", f"A complete run has a {TRACE}, and there is none.")
     for code, message in broken(record, trace):
@@ -120,8 +142,10 @@ def _check_hashes(run_folder: Path, manifest: Manifest | None) -> Iterator[Findi
         return
     entry = manifest.kept.get(run_folder.name)
     if entry is None:
-        told = "The run is in place and not in the manifest: put there by hand, or by a runner that was killed before "
-        yield Finding("problem", str(run_folder), "unlisted", told + "it entered it (the next harness run does).")
+        told = "The run is in place and not in the manifest: it was put there, or the manifest lost its line. The next "
+        yield Finding(
+            "problem", str(run_folder), "unlisted", told + "harness run of the campaign adopts it if it is sound."
+        )
         return
     found = file_hashes(run_folder)
     for name in sorted(entry.files.keys() | found.keys()):

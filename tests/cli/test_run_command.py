@@ -97,6 +97,30 @@ def test_dry_run_runs_nothing_and_needs_no_gpu(tmp_path: Path) -> None:
     assert [run["pending"] for run in document["runs"]] == [True, True]
 
 
+PAIR = """\
+campaign: pair
+defaults:
+  engine: simulated
+  task: text-generation
+  measure: {window_s: 2, null_window_s: 1, idle_s: 1, settle_s: 1, warm_up_max_s: 0, min_repeats: 2, max_repeats: 2}
+runs:
+  - {model: a, sources: {kind: simulated, gpus: [0], node: {gpu_count: 2, clock: real}}}
+  - {model: a, sources: {kind: simulated, gpus: [1], node: {gpu_count: 2, clock: real}}}
+"""
+
+
+def test_a_dry_run_with_a_run_on_each_gpu_tells_the_time_of_both_at_once(tmp_path: Path) -> None:
+    path = config(tmp_path, PAIR)
+    serial = harness("run", path, "--dry-run", "--json", cwd=tmp_path).document["total"]
+    parallel = harness("run", path, "--dry-run", "--json", "--parallel", cwd=tmp_path).document["total"]
+    assert (serial["at_once"], parallel["at_once"]) == (1, 2)
+    assert serial["duration_s"] == pytest.approx([2 * value for value in parallel["duration_s"]])
+    assert (
+        "up to 2 at once, each on GPUs of its own" in harness("run", path, "--dry-run", "--parallel", cwd=tmp_path).out
+    )
+    assert "one run after another" in harness("run", path, "--dry-run", cwd=tmp_path).out
+
+
 def test_a_failing_run_is_stored_the_next_one_runs_and_a_retry_keeps_the_first_attempt(tmp_path: Path) -> None:
     text = QUICK.replace("batch_size: 4", "batch_size: 5000")  # 5000 x 64 MiB do not fit into 80 GiB
     answer = harness("run", config(tmp_path, text), cwd=tmp_path)
@@ -107,7 +131,10 @@ def test_a_failing_run_is_stored_the_next_one_runs_and_a_retry_keeps_the_first_a
     failure = records["failed"].failure
     assert failure is not None
     assert (failure.kind, failure.phase, failure.hint) == ("out_of_memory", "load model", "Lower batch_size.")
-    assert harness("run", config(tmp_path, text), "--in-process", cwd=tmp_path).code == 1
+    again = harness("run", config(tmp_path, text), "--in-process", "--grid", "FR", "--retry-failed", cwd=tmp_path)
+    assert again.code == 1
+    typed = f"harness run {config(tmp_path, text)} --in-process --grid FR --retry-failed"
+    assert f"Failed runs are tried again by: {typed}\n" in again.out
     aside = list((tmp_path / "results" / "quick" / ".superseded").iterdir())
     assert [path.name for path in aside] == [f"{records['failed'].run_id}-1"]
 

@@ -171,6 +171,22 @@ def test_a_key_that_a_server_prints_is_taken_out_of_its_log(tmp_path: Path) -> N
     assert "***" in log
 
 
+def test_a_server_that_prints_its_environment_leaves_no_secret_in_log_or_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf-value-1")
+    monkeypatch.setenv("DB_PASSWORD", "correcthorsebatterystaple")
+    server = server_of(tmp_path, "import os; print(dict(os.environ), flush=True); raise SystemExit(3)", key="odd one")
+    with pytest.raises(ServerUnavailable, match="exit code 3") as caught:
+        server.start()
+    server.stop()
+    log = (tmp_path / "server.log").read_text()
+    for secret in ("hf-value-1", "correcthorse", "odd one"):
+        assert secret not in log + caught.value.message
+    assert "'HF_TOKEN': '***'" in log
+    assert "'DB_PASSWORD': '***'" in log
+
+
 def test_a_command_that_holds_the_key_is_refused(tmp_path: Path) -> None:
     options = ServerOptions(command=(sys.executable, "--flag=s3cret-key", "{port}"), concurrency=1)
     with pytest.raises(UserInputError, match="command holds the key"):

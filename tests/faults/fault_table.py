@@ -27,7 +27,7 @@ FAULTS = (
     Fault(
         "runner killed (SIGKILL)",
         "at five kinds of instant in the tests, at random ones by --kills N",
-        "a scratch folder without its runner; a run in place and not in the manifest",
+        "a scratch folder without its runner",
         "every finished run; every finished window, in a failed record",
         "after the next start: N windows of an earlier start that could not end are kept",
         (
@@ -55,6 +55,7 @@ FAULTS = (
         "all other runs; a torn line of the manifest or a journal is dropped, what is before it kept",
         "changed: The content is not the one that was kept at ...",
         (
+            f"{DISK}test_a_run_is_on_the_disk_before_the_manifest_says_so_and_that_before_it_is_moved_into_place",
             f"{DISK}test_a_file_that_is_cut_off_or_changed_at_any_byte_is_named",
             "store/test_files.py::test_truncated_record_is_a_store_error_wherever_it_ends",
             "store/test_files.py::test_truncated_trace_is_a_store_error",
@@ -100,6 +101,17 @@ FAULTS = (
         "the file, left alone",
         "energy: Mean power times time is ... J per generation; the summary says ...",
         (f"{DISK}test_a_number_changed_by_hand_breaks_an_invariant_even_without_a_manifest",),
+    ),
+    Fault(
+        "a run that no runner left there",
+        "a record changed and its line of the manifest removed; of another campaign; an emptied manifest",
+        "it is not in the manifest; invariants; the campaign's name",
+        "the run, left alone; a sound one is entered as adopted, and stays marked",
+        "... is not in the manifest, and is not as a runner would have left it: ...",
+        (
+            f"{DISK}test_only_a_sound_run_of_this_campaign_is_adopted_and_stays_marked",
+            f"{DISK}test_a_number_of_the_summary_alone_is_no_less_seen",
+        ),
     ),
     Fault(
         "NVML error at any call",
@@ -179,6 +191,21 @@ FAULTS = (
             f"{EACH}#counter jumps by its 32 bits",
             f"{EACH}#counter jumps a little ahead",
             f"{EACH}#counter jumps a little back",
+        ),
+    ),
+    Fault(
+        "power sensor stuck",
+        "the reading is not renewed: from the start, from the rest or the work of a window, for a while or for good",
+        "no change, bit for bit, from the rest before the work to its end, or from the work into a rest",
+        "the window, rejected; by the counter, with a caveat, where that went on by itself",
+        "sensor-stuck: ... showed 76.123 W ... without any change: it is stuck ...",
+        (
+            f"{CONTAMINATION}test_sensor_stuck_for_good_gives_no_figure_by_itself_nor_by_a_counter_that_adds_it_up",
+            f"{CONTAMINATION}test_sensor_stuck_for_good_leaves_the_figure_of_a_counter_that_goes_on_by_itself",
+            f"{EACH}#sensor stuck into the null window",
+            f"{EACH}#sensor stuck at the load",
+            "measure/test_stuck.py::test_constant_readings_that_answer_to_the_work_are_sound",
+            "measure/test_steady.py::test_a_server_on_a_board_whose_reading_is_stuck_has_its_counter_or_no_figure",
         ),
     ),
     Fault(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import json
 import os
 import shutil
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_a_disk_that_is_full_at_any_write_costs_no_finished_run_and_leaves_no_ha
         assert not told or ("annot write" in told and "No space left on device" in told)
         folder = results / "c"
         codes = {finding.code for finding in check_campaign(folder).findings}
-        assert codes <= {"unfinished", "unlisted", "no-manifest"}, (writes, codes)
+        assert codes <= {"unfinished", "no-manifest"}, (writes, codes)
         again = Scripted()
         run_campaign(PLAN, results, again, Silent())  # there is room again
         assert pending(PLAN, results) == []
@@ -182,6 +183,81 @@ def test_a_number_changed_by_hand_breaks_an_invariant_even_without_a_manifest(ke
     assert "run-missing" in {finding.code for finding in check_campaign(folder).findings}
 
 
+def test_a_number_of_the_summary_alone_is_no_less_seen(kept: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    shutil.copytree(kept, folder)
+    path = folder / PLAN.specs[0].run_id / RECORD
+    record = read_record(path)
+    summary = record.summary
+    assert summary is not None
+    assert summary.energy_j_per_output_token is not None
+    # 10 tokens to a generation: the shown number of a tenth is what the reviewer wrote; an interval alone is seen too.
+    per_token = summary.energy_j_per_output_token
+    assert per_token.value * 10 == pytest.approx(summary.gpu_energy_j.value, rel=1e-9)
+    tampered = (
+        ("per output token", {"energy_j_per_output_token": per_token.scaled(0.1)}),
+        ("per output token", {"energy_j_per_output_token": per_token.model_copy(update={"low": per_token.value})}),
+        ("every GPU", {"node_gpus_energy_j": summary.node_gpus_energy_j.scaled(0.1)}),
+        ("the node", {"node_energy_j": summary.node_gpus_energy_j.scaled(0.1)}),
+        ("per image", {"energy_j_per_image": per_token}),
+    )
+    for words, update in tampered:
+        changed = record.model_copy(update={"summary": summary.model_copy(update=update)})
+        path.write_text(changed.model_dump_json())
+        found = [finding for finding in check_campaign(folder).findings if finding.code != "changed"]
+        assert [words in finding.message for finding in found] == [True], update
+
+
+def test_only_a_sound_run_of_this_campaign_is_adopted_and_stays_marked(kept: Path, tmp_path: Path) -> None:
+    results = tmp_path
+    folder = results / "c"
+    shutil.copytree(kept, folder)
+    manifest = folder / MANIFEST
+    *lines, last = manifest.read_bytes().splitlines(keepends=True)
+    run_id = json.loads(last)["entry"]["run_id"]
+    manifest.write_bytes(b"".join(lines))
+    path = folder / run_id / RECORD
+    content = path.read_text()
+    record = read_record(path)
+    assert record.summary is not None
+    shown = record.summary.energy_j_per_output_token
+    assert shown is not None
+    tenth = record.summary.model_copy(update={"energy_j_per_output_token": shown.scaled(0.1)})
+    strangers = {
+        "stated per output token": record.model_copy(update={"summary": tenth}),
+        "of the campaign other": record.model_copy(update={"campaign": "other"}),
+    }
+    for words, stranger in strangers.items():
+        path.write_text(stranger.model_dump_json())
+        executor = Scripted()
+        with pytest.raises(StoreError, match=f"is not in the manifest, and is not as a runner.*{words}"):
+            run_campaign(PLAN, results, executor, Silent())
+        assert (executor.calls, manifest.read_bytes()) == ([], b"".join(lines))
+        assert "unlisted" in {finding.code for finding in check_campaign(folder).findings}
+
+    path.write_text(content)
+    result = run_campaign(PLAN, results, Scripted(), Silent())
+    assert (result.adopted, result.skipped) == ([run_id], 2)
+    (note,) = check_campaign(folder).findings
+    assert (note.severity, note.code) == ("note", "adopted")
+    assert run_id in note.message
+    assert run_campaign(PLAN, results, Scripted(), Silent()).adopted == []
+
+    manifest.write_bytes(b"")  # emptied: nobody knows any run's past
+    assert sorted(run_campaign(PLAN, results, Scripted(), Silent()).adopted) == sorted(s.run_id for s in PLAN.specs)
+
+
+def test_a_campaign_under_another_name_is_told_and_no_problem_while_its_manifest_knows_the_runs(
+    kept: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(kept, tmp_path / "renamed")
+    assert {(each.severity, each.code) for each in check_campaign(tmp_path / "renamed").findings} == {
+        ("note", "campaign")
+    }
+    shutil.copytree(kept / PLAN.specs[0].run_id, tmp_path / "d" / PLAN.specs[0].run_id)
+    assert [each.code for each in check_campaign(tmp_path / "d").findings if each.severity == "problem"] == ["campaign"]
+
+
 def _times(source: Any, factor: float) -> Any:
     return source.model_copy(update={"energy_j": source.energy_j * factor})
 
@@ -197,3 +273,29 @@ def test_what_another_zone_or_clock_says_changes_no_record(tmp_path: Path, monke
     record = read_record(tmp_path / "c" / spec_of("a").run_id / RECORD)
     assert record.started_at_utc.endswith("+00:00")
     assert check_campaign(tmp_path / "c").findings == ()
+
+
+def test_a_run_is_on_the_disk_before_the_manifest_says_so_and_that_before_it_is_moved_into_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def synced(descriptor: int) -> None:
+        done.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+        fsync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append(f"rename to {target.name}")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    run_campaign(plan_of(spec_of("a")), tmp_path / "results", Scripted(), Silent())
+    run_id = spec_of("a").run_id
+    moved = done.index(f"rename to {run_id}")
+    assert done[moved:] == [f"rename to {run_id}", "sync c", "sync results"]
+    *files_of_it, folder, campaign, entered = done[moved - 5 : moved]
+    assert set(files_of_it) == {f"sync {RECORD}", f"sync {TRACE}"}
+    assert folder.startswith(f"sync .scratch-{run_id}-")
+    assert (campaign, entered) == ("sync c", f"sync {MANIFEST}")

@@ -47,8 +47,6 @@ def half_written(path: Path, *_: object) -> None:
 
 
 def half_an_entry(folder: Path, entry: manifest.Entry) -> None:
-    if not isinstance(entry, manifest.Kept):
-        return manifest.append(folder, entry)
     with (folder / MANIFEST).open("ab") as file:
         file.write(entry.model_dump_json().encode()[:40])
     die()
@@ -58,8 +56,8 @@ INSTANTS = {
     "in the second window": lambda: dying_before(journal.Journal, "keep", 2),
     "after the third window": lambda: dying_before(files, "write_parquet"),
     "while the record is written": lambda: setattr(files, "_write_whole", lambda path, _: half_written(path)),
-    "before the second run is moved into place": lambda: dying_before(runner, "keep_run", 2),
-    "while the first run is entered": lambda: setattr(runner, "append", half_an_entry),
+    "before the second run is moved into place": lambda: dying_before(manifest, "keep_run", 2),
+    "while the first run is entered": lambda: setattr(manifest, "append", half_an_entry),
 }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.engines.simulated import SimulatedEngine
-from harness.errors import SourceUnavailable
+from harness.errors import MeasurementInvalid, SourceUnavailable
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import summarize
 from harness.power.sampler import VirtualSampler
@@ -221,16 +221,16 @@ METERS = {
     "samples lost": Case(at(1.0, "sensor-lost", 1.0), "samples-lost", kept=True),  # it has its counter
     "few samples lost": Case(at(1.0, "sensor-lost", 0.15), None),
     "degree of warming": Case(there_and_back(1.0, 0.0, 1.0), None),
-    "sensor stuck into the null window": Case(  # its idle power is 162 W instead of 67 W
+    "sensor stuck into the null window": Case(  # at 162 W instead of 67 W
         lambda hit: [fault("sensor-stuck", hit.end_s - 1.0, 3.0)],
-        "idle-change",
+        "sensor-stuck",
         some("guard-power"),
     ),
     "sensor stuck at the load": Case(
         lambda hit: [fault("sensor-stuck", hit.end_s - 1.0, 6.0)],
-        "guard-power",
-        some("idle-change"),
-        neighbours=((1, some("guard-power")),),
+        "sensor-stuck",
+        some("guard-power"),
+        neighbours=((1, some("guard-power", "sensor-stuck")),),
     ),
 }
 
@@ -350,6 +350,29 @@ def test_counter_stuck_for_ever_never_becomes_zero_joules():
     for later in outcome.result.measurements[HIT:]:
         assert "counter-stuck" in codes(later)
         assert later.sources[0].energy_j == pytest.approx(later.sources[0].true_energy_j, rel=0.1)
+
+
+@pytest.mark.parametrize("method", ["counter", "sampled"])
+@pytest.mark.parametrize("since", ["start", "rest", "work"])
+def test_sensor_stuck_for_good_gives_no_figure_by_itself_nor_by_a_counter_that_adds_it_up(method, since):
+    # Each window looks sound: steady power, small scatter, and a third of the joules that were drawn.
+    hit = sound(energy_method=method).result.measurements[2]
+    at_s = {"start": 0.0, "rest": hit.start_s - 0.3, "work": hit.start_s + 1.0}[since]
+    outcome = run(fault("sensor-stuck", at_s), energy_method=method)
+    first = 0 if since == "start" else 2
+    assert list(outcome.rejected) == list(range(first, FEW))
+    assert all("sensor-stuck" in told for told in outcome.rejected.values())
+    with pytest.raises(MeasurementInvalid, match="without any change"):
+        outcome.summary()
+
+
+def test_sensor_stuck_for_good_leaves_the_figure_of_a_counter_that_goes_on_by_itself():
+    outcome = run(fault("sensor-stuck", 0.5), node=(*SHORT, ("counter", "truth")))
+    assert outcome.rejected == {}
+    assert [told >= {"sensor-stuck"} for told in outcome.weakened.values()] == [True] * FEW
+    summary = outcome.summary()
+    assert summary.gpu_energy_j.low <= summary.true_gpu_energy_j <= summary.gpu_energy_j.high
+    assert summary.gpu_energy_j.value == pytest.approx(summary.true_gpu_energy_j, rel=0.001)
 
 
 def test_lost_samples_reject_a_window_that_has_nothing_else():

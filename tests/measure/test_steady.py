@@ -18,6 +18,7 @@ from harness.measure.served import Account, Attempt, account
 from harness.measure.served_assembly import failed_apart
 from harness.measure.session import Session, SessionResult
 from harness.measure.summary import summarize
+from harness.power.base import Reading
 from harness.power.sampler import VirtualSampler
 from harness.records import RunRecord, Summary
 from harness.run.sources import opened_sources, refuse_shared
@@ -375,3 +376,24 @@ def test_a_load_at_random_on_a_virtual_board_is_measured_within_the_stated_inter
         assert summary.true_gpu_energy_j is not None
         inside += summary.gpu_energy_j.low <= summary.true_gpu_energy_j <= summary.gpu_energy_j.high
     assert inside >= 4  # of five intervals that hold in 95 %
+
+
+class StuckSource(FakeSource):
+    """Shows 100 W whatever it draws; its counter is sound."""
+
+    def read(self, slow: bool = True) -> Reading:
+        return Reading(t_s=self.clock.now_s(), power_w=100.0, energy_j=self.read_energy_j())
+
+
+def test_a_server_on_a_board_whose_reading_is_stuck_has_its_counter_or_no_figure():
+    for info, kept in ((source_info(), True), (source_info(counter_step_j=None), False)):
+        clock = VirtualClock(0.037)
+        sources = [StuckSource(clock, info)]
+        result = session_of(clock, sources, FakeServed(clock, sources)).run()
+        assert all("sensor-stuck" in {caveat.code for caveat in window.caveats} for window in result.measurements)
+        if kept:
+            summary = summarize(result.measurements, result.sources, None, 0.02)
+            assert summary.power_w == pytest.approx(300.0, abs=0.1)  # edges are known to half a millisecond of 4 s
+        else:
+            with pytest.raises(MeasurementInvalid, match="stuck"):
+                summarize(result.measurements, result.sources, None, 0.02)

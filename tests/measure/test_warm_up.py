@@ -171,3 +171,18 @@ def test_slow_first_batches_do_not_pass_for_typical():
 
     _, batch_s, _, _ = warmed(clock, source, Compiling(clock, [source]))
     assert batch_s == pytest.approx(0.25)
+
+
+def test_one_batch_that_takes_the_whole_budget_is_not_taken_for_typical():
+    clock = VirtualClock(0.05)
+    source = FakeSource(clock)
+
+    class Compiling(FakeWorkload):
+        def run(self, batch):
+            self.batch_s = 8.0 if self.ran == 0 else 0.25
+            return super().run(batch)
+
+    workload = Compiling(clock, [source])
+    how, batch_s, _, _ = warmed(clock, source, workload, warm_up_max_s=5.0)
+    assert (how.blocks, workload.ran) == (1, 2)
+    assert batch_s == pytest.approx(0.25)

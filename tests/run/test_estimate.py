@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from campaigns import a_complete_run, spec_of
 
+from harness.engines.simulated import known_batch_s
 from harness.records import RunRecord
-from harness.run.estimate import by_settings_s, estimate, total
+from harness.run.estimate import BY_SETTINGS, by_settings_s, estimate, total
+from harness.run.lanes import SERIAL, gpu_lanes
 from harness.specs import MeasureSpec, SourcesSpec
 
-ON_A_GPU = spec_of().model_copy(update={"sources": SourcesSpec(), "timeout_s": 1000.0})
+ON_A_GPU = spec_of().model_copy(update={"sources": SourcesSpec(), "engine": "transformers", "timeout_s": 1000.0})
 SETTINGS = MeasureSpec(
     window_s=4.0,
     null_window_s=2.0,
@@ -52,6 +54,34 @@ def test_settings_bound_the_time_without_loading() -> None:
     assert by_settings_s(fixed) == pytest.approx((10 + 6 + 10, 10 + 63 + 1800 + 2.5))
 
 
+def test_a_batch_that_is_longer_than_a_window_counts_in_whole_batches() -> None:
+    # Eight images of 500 steps at four times 512 x 512: 0.004 + 8 x 0.003 + 500 x 0.0297 x 32 + 32 x 0.012 s.
+    image = {"steps": 500, "width": 1024, "height": 1024}
+    slow = spec_of("x", 8, task="text-to-image", text=None, image=image, measure=SETTINGS)
+    batch_s = 475.612
+    assert known_batch_s(slow) == pytest.approx(batch_s)
+    # One block (with its rest of 1 s longer than the budget of 60 s), four windows (1,800 s are spent then) at least.
+    low_s, high_s = estimate(slow, []).settings_s
+    assert low_s == pytest.approx(10 + (batch_s + 1) + 4 * (batch_s + 2))
+    assert high_s == pytest.approx(10 + 60 + (batch_s + 1) + 1800 + (batch_s + 2) + 0.5)
+    # Another engine's batch is not known, and the estimate says what it takes for granted.
+    assert known_batch_s(ON_A_GPU) is None
+    assert estimate(ON_A_GPU, []).duration_from == BY_SETTINGS
+    fixed = SETTINGS.model_copy(update={"requests_per_window": 20})  # three batches of 8
+    assert by_settings_s(fixed, 10.0, 8) == pytest.approx((10 + 2 * 11 + 5 * 32, 10 + 60 + 11 + 20 * 32.5))
+
+
+def test_runs_at_once_take_as_long_as_the_longest_of_each_round() -> None:
+    first, second = (spec_of(model, gpu=0) for model in "ab")
+    other = spec_of("a", gpu=1)
+    lanes = gpu_lanes({spec.sources: tuple(map(str, spec.sources.gpus)) for spec in (first, second, other)})
+    # GPU 0 and 1 together, then GPU 0: 30 to 50 s, then 5 to 10 s.
+    assert lanes.duration_s([first, second, other], [(10.0, 50.0), (5.0, 10.0), (30.0, 40.0)]) == (35.0, 60.0)
+    assert SERIAL.duration_s([first, second, other], [(10.0, 50.0), (5.0, 10.0), (30.0, 40.0)]) == (45.0, 100.0)
+    assert lanes.duration_s([first, other], [None, (30.0, 40.0)]) == (30.0, 40.0)
+    assert lanes.duration_s([first], [None]) is None
+
+
 def test_earlier_runs_of_the_kind_tell_time_and_power_and_what_nobody_knows_is_none() -> None:
     spec = ON_A_GPU.model_copy(update={"measure": SETTINGS})
     alone = estimate(spec, [])
@@ -70,10 +100,11 @@ def test_earlier_runs_of_the_kind_tell_time_and_power_and_what_nobody_knows_is_n
     assert longer.gpu_energy_j == pytest.approx((60 * 66, 300 * 223))
     assert estimate(spec.model_copy(update={"model": spec_of("other").model}), kin).gpu_energy_j is None
 
-    # A simulated board: its own idle power and limit (A100: 60 and 400 W), on its own clock.
+    # A simulated board: its own idle power and limit (A100: 60 and 400 W), on its own clock; batches of 0.064 s, 63 of
+    # which make a window of 4.032 s and 32 a block of 2.048 s.
     virtual = estimate(spec_of(measure=SETTINGS), [])
     assert virtual.duration_s is None
-    assert virtual.gpu_energy_j == pytest.approx((60 * 46, 400 * 203))
+    assert virtual.gpu_energy_j == pytest.approx((60 * (46 + 0.096 + 0.16), 400 * (203 + 0.048 + 0.64)))
     assert virtual.simulated
     assert total([known.duration_s, None, alone.duration_s]) == (pytest.approx((106, 328)), 1)
     assert total([None, None]) == (None, 2)

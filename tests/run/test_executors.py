@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -13,11 +17,13 @@ from campaigns import SHORT, spec_of
 
 from harness.measure.base import Progress
 from harness.records import RunRecord
+from harness.run import fork_server
 from harness.run.executors import SubprocessExecutor
 from harness.simulated_node import SimulatedNodeSpec
 from harness.specs import MeasureSpec, ModelSpec, PromptSpec, RunSpec, SourcesSpec, TextOptions
 from harness.store.files import RECORD, read_record
 
+ROOT = Path(__file__).resolve().parents[2]
 # The config reader would never let it through: there is no such user, and the worker does not expect it.
 IMPOSSIBLE = PromptSpec(kind="file", path="~no-such-user/b.txt")
 
@@ -178,6 +184,22 @@ def test_a_server_that_is_stopped_does_not_hold_up_a_stop(tmp_path: Path) -> Non
     assert not psutil.wait_procs(seen, timeout=10)[1]
 
 
+def test_a_server_that_is_stopped_holds_up_a_run_no_longer_than_its_time(tmp_path: Path) -> None:
+    stopped: list[psutil.Process] = []
+
+    def report(progress: Progress) -> None:
+        if progress.phase == "idle" and not stopped:
+            servers = [child for child in own_children() if "harness.run.fork_server" in child.cmdline()]
+            stopped.extend(child for child in servers if child.ppid() == os.getpid())
+            stopped[0].suspend()
+
+    with closing(SubprocessExecutor()) as executor:
+        record = executor.run(endless(timeout_s=2), "c", tmp_path, report)
+    assert record.failure is not None
+    assert record.failure.kind == "timeout"
+    assert not psutil.wait_procs(stopped, timeout=10)[1]
+
+
 def test_a_folder_that_holds_another_harness_does_not_run_in_our_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,3 +212,31 @@ def test_a_folder_that_holds_another_harness_does_not_run_in_our_place(
     record, _ = run(endless(timeout_s=3), scratch)
     assert record.failure is not None
     assert (record.failure.kind, record.failure.phase) == ("timeout", "idle")
+
+
+def test_a_module_that_opens_a_gpu_is_left_to_the_workers_and_the_others_stay_imported(tmp_path: Path) -> None:
+    (tmp_path / "opens_one.py").write_text(f"file = open({str(tmp_path / 'nvidia-fake')!r}, 'w')", encoding="utf-8")
+    (tmp_path / "fails.py").write_text("raise ValueError('no')", encoding="utf-8")
+    ours, theirs = socket.socketpair()
+    # The first start takes this file for a GPU's; the one after it, without the module, opens none.
+    start = f"import sys; from harness.run import fork_server as f; f.GPU_FILES = {str(tmp_path / 'nvidia')!r}; "
+    command = [sys.executable, "-c", start + "f.main(sys.argv[1:])", str(theirs.fileno())]
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
+    with theirs:
+        server = subprocess.Popen(
+            [*command, "fails", "opens_one", "safetensors"],
+            pass_fds=(theirs.fileno(),),
+            env=os.environ | {"PYTHONPATH": paths},
+        )
+    with ours:
+        length = fork_server.NUMBER.unpack(ours.recv(fork_server.NUMBER.size, socket.MSG_WAITALL))[0]
+        told = json.loads(ours.recv(length, socket.MSG_WAITALL))
+        maps = Path(f"/proc/{server.pid}/maps").read_text(encoding="utf-8")
+    assert server.wait(20) == 0
+    assert told == {"fails": "ValueError: no", "opens_one": fork_server.OPENED_GPU}
+    assert "/safetensors/" in maps
+
+
+def test_what_could_not_be_imported_beforehand_is_told_before_the_first_run() -> None:
+    with closing(SubprocessExecutor(preload=("safetensors", "no_such_module"))) as executor:
+        assert executor.prepare() == {"no_such_module": "ModuleNotFoundError: No module named 'no_such_module'"}

@@ -6,7 +6,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from campaigns import Scripted, Silent, failure, plan_of, spec_of
+from campaigns import Scripted, Silent, failure, spec_of
+from report_records import record_of
 
 from harness.campaign import CampaignOptions, Retry
 from harness.errors import UserInputError
@@ -16,7 +17,7 @@ from harness.run.config import Plan
 from harness.run.lanes import HELD, HOLD, gpu_lanes, refuse_parallel
 from harness.run.order import ordered
 from harness.run.runner import _of_company, pending, run_campaign
-from harness.store.files import RECORD, SUPERSEDED, read_record
+from harness.store.files import RECORD, SUPERSEDED, read_record, write_run
 from harness.store.manifest import read_manifest
 
 
@@ -33,6 +34,18 @@ def test_interleaving_spreads_every_model_over_the_campaign_and_is_the_same_agai
     for model, runs in (("a", 12), ("b", 12), ("c", 4)):  # each k-th of the campaign holds its run, up to a neighbour's
         places = [index / len(specs) * runs for index, spec in enumerate(order) if spec.model.id == model]
         assert all(abs(place - (number + 0.5)) < 1.5 for number, place in enumerate(places)), places
+
+
+def test_interleaving_spreads_the_repeats_of_every_configuration_too() -> None:
+    specs = [spec_of("m", dtype=dtype, seed=seed) for dtype in ("float32", "float16") for seed in range(5)]
+    for chance in range(50):
+        order = ordered(specs, "interleaved", chance)
+        for fifth in range(5):  # one repeat of each in every fifth
+            assert {spec.dtype for spec in order[2 * fifth : 2 * fifth + 2]} == {"float32", "float16"}, chance
+    served = {"engine": "openai", "server": {"base_url": "http://127.0.0.1:8000", "concurrency": 1}}
+    assert ordered([spec_of("m", **served)], "interleaved", 0) == (spec_of("m", **served),)  # mappings have no hash
+    firsts = [ordered(specs, "interleaved", chance)[0].dtype for chance in range(50)]
+    assert 10 < firsts.count("float32") < 40  # which comes first is left to chance
 
 
 def test_a_driver_that_fails_is_asked_again_and_the_record_says_so(tmp_path: Path) -> None:
@@ -131,7 +144,7 @@ class Heard(Silent):
 
 def test_runs_on_different_gpus_go_together_after_all_have_loaded_and_never_share_one(tmp_path: Path) -> None:
     first, second = ([spec_of(f"{gpu}{index}", gpu=gpu) for index in range(3)] for gpu in (0, 1))
-    plan = plan_of(*first, *second, spec_of("last", gpu=1))
+    plan = Plan("c", (*first, *second, spec_of("last", gpu=1)), options())
     loaded = threading.Barrier(2)
 
     def meet(spec, report) -> None:
@@ -185,3 +198,14 @@ def test_an_error_of_the_store_in_one_lane_stops_the_others_and_is_passed_on(tmp
     with pytest.raises(UserInputError, match=r"No\."):
         run_campaign(plan, tmp_path, Broken(), Silent(), lanes)
     assert pending(plan, tmp_path) == [plan.specs[0]]  # what was complete all the same is kept
+
+
+def test_a_scratch_folder_with_another_runs_record_is_not_kept_under_that_name(tmp_path: Path) -> None:
+    spec = spec_of("m")
+    stranger = record_of(run_id="stranger", campaign="c")
+    write_run(tmp_path / "c" / ".scratch-planted-999999999-1", stranger, None)
+    write_run(tmp_path / "c" / ".scratch-own-999999999-1", stranger.model_copy(update={"run_id": "own"}), None)
+    result = run_campaign(Plan("c", (spec,)), tmp_path, Scripted(lambda spec, attempt: None), Silent())
+    assert [record.run_id for record in result.recovered] == ["own"]
+    kept = sorted(path.name for path in (tmp_path / "c").iterdir() if not path.name.startswith(".lock"))
+    assert kept == sorted([spec.run_id, "manifest.jsonl", "own"])

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from harness.run.config import load_plan
-from harness.specs import Task
+from harness.specs import ModelTask
 from harness.study.catalog import study_models
 from harness.study.cells import study_datasets
 
@@ -17,10 +17,10 @@ PROMPTED = {"text-classification", "question-answering", "summarization"}
 
 
 def test_there_is_a_config_for_each_task_and_no_other() -> None:
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(get_args(Task))
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(get_args(ModelTask))
 
 
-@pytest.mark.parametrize("task", get_args(Task))
+@pytest.mark.parametrize("task", get_args(ModelTask))
 def test_a_config_holds_the_study_s_models_datasets_and_protocol(task: str) -> None:
     plan = load_plan(CONFIGS / f"{task}.yaml")
     assert plan.campaign == f"study-{task}"

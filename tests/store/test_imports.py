@@ -10,6 +10,7 @@ from harness.importers.codecarbon import read_codecarbon, records
 from harness.records import SCHEMA_VERSION
 from harness.store.files import campaign_lock, find_runs
 from harness.store.imports import find_imports, keep_imports
+from harness.store.validate import check_campaign
 
 
 def two_runs(folder, **cells):
@@ -110,3 +111,25 @@ def test_a_measured_run_of_the_same_id_is_a_conflict(tmp_path):
     kept = keep_imports(tmp_path / "r", "c", two_runs(tmp_path))
     assert (kept.written, kept.conflicting) == (0, ["a.csv"])
     assert find_imports([tmp_path / "r"]) == []
+
+
+def test_a_file_that_is_not_as_it_was_imported_is_named(tmp_path):
+    results = tmp_path / "results"
+    keep_imports(results, "c", two_runs(tmp_path))
+    assert check_campaign(results / "c").findings == ()
+    (path,) = (results / "c").glob("imported-*.jsonl")
+    content = path.read_text(encoding="utf-8")
+    first = find_imports([path])[0]
+    total_j = first.phases[0].node_energy_j
+    assert f'"node_energy_j":{total_j!r}' in content
+    path.write_text(content.replace(f'"node_energy_j":{total_j!r}', f'"node_energy_j":{total_j / 10!r}', 1))
+    by_name, by_parts = check_campaign(results / "c").findings
+    assert (by_name.severity, by_name.code, by_name.place) == ("problem", "changed", str(path))
+    assert by_name.message.startswith("The content is not the one that was imported")
+    assert by_parts.message.startswith(f"{first.run_id}, line 2 of its source: the parts do not make the total of ")
+
+
+def test_a_total_that_its_tool_did_not_make_of_its_parts_is_the_tools(tmp_path):
+    keep_imports(tmp_path / "results", "c", two_runs(tmp_path, energy_consumed=1.0))
+    assert "parts-differ" in {caveat.code for caveat in find_imports([tmp_path / "results"])[0].caveats}
+    assert check_campaign(tmp_path / "results" / "c").findings == ()

@@ -32,7 +32,7 @@ def results(tmp_path: Path) -> Path:
     shutil.copytree(OLD, tmp_path / "results", ignore=shutil.ignore_patterns("*.md"))
     for campaign in ("third-day", "served"):
         (run,) = (tmp_path / "results" / campaign).glob("*/")
-        append(tmp_path / "results" / campaign, kept(run, "complete"))
+        append(tmp_path / "results" / campaign, kept(run, run.name, "complete"))
     return tmp_path / "results"
 
 
