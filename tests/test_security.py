@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import threading
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,26 +15,21 @@ from pydantic import ValidationError
 from report_records import record_of
 
 from harness import redaction
-from harness.campaign import Scheduled
 from harness.errors import HarnessError, StoreError, UserInputError
 from harness.importers.codecarbon import read_codecarbon
 from harness.importers.codecarbon_table import find_files
-from harness.power.trace import read_samples
 from harness.reading import read_limited
 from harness.records import Failure
 from harness.redaction import holds_secret, redact_file, redacted
 from harness.run import yaml_lines
 from harness.run.config import load_plan
 from harness.run.executors import clear_scratch
-from harness.run.journal import unfinished
 from harness.run.worker import WorkerTask
 from harness.run.yaml_lines import read_yaml
 from harness.serving import ServerOptions
 from harness.specs import ModelSpec, RunSpec
 from harness.store import duck
-from harness.store.files import read_record, read_trace, write_run
-from harness.store.imports import find_imports
-from harness.store.manifest import Kept, read_manifest
+from harness.store.files import read_record
 from harness.tasks.pictures import decoded, drawn
 
 TOKEN = "hf_" + "a1B2" * 8
@@ -93,63 +86,6 @@ def test_a_file_beyond_its_limit_and_a_device_are_refused_without_reading_on(tmp
     elsewhere = record_of(run_id="plain").model_dump_json().replace('"plain"', '"../../elsewhere"')
     with pytest.raises(StoreError, match=r"run_id: .* must be a plain name"):
         read_record(write_bytes(tmp_path / "record.json", elsewhere.encode()))
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["../x", "..", ".superseded", ".lock", "manifest.jsonl", "a\nb", "a\x1b[2J", "a\u202eb", "x" * 201, "é" * 121],
-)
-def test_a_stored_name_that_would_lead_elsewhere_or_hide_is_refused(name: str) -> None:
-    for field in ("run_id", "campaign"):
-        with pytest.raises(ValidationError, match="must be a plain name of at most 200 letters"):
-            record_of(**{field: name})
-    for field in ("halved_as", "halved_from"):
-        with pytest.raises(ValidationError, match="must be a plain name"):
-            Scheduled.model_validate({"order": "as-written", "order_seed": 0, "position": 1, field: name})
-    with pytest.raises(ValidationError, match="must be a plain name"):
-        Kept(at_utc="2026-01-01T00:00:00+00:00", run_id=name, status="failed", files={})
-    assert record_of(run_id="a=1 [b] é" * 20).run_id.startswith("a=1")
-
-
-@pytest.mark.parametrize(
-    "name", ["trace.parquet", "record.json", "manifest.jsonl", "imported-1.jsonl", "windows.jsonl", "samples.bin"]
-)
-def test_a_pipe_in_a_folder_of_others_is_refused_and_not_waited_for(name: str, tmp_path: Path) -> None:
-    run = tmp_path / "tests" / "run"
-    record = record_of(run_id="run")
-    write_run(run, record, None)
-    place = run / name if name in ("trace.parquet", "record.json") else run.parent / name
-    place.unlink(missing_ok=True)
-    os.mkfifo(place)
-    told = "Cannot read .*: it is a pipe, not a file"
-    if name == "trace.parquet":
-        with pytest.raises(StoreError, match=told):
-            read_trace(run, record)
-        with pytest.raises(StoreError, match=told):
-            duck.read_stretches([place], 2)
-        with pytest.raises(StoreError, match=told):
-            duck.Table({"v": "DOUBLE"}).load(place, {"v": 1.0})
-    elif name == "record.json":
-        with pytest.raises(StoreError, match=told):
-            read_record(place)
-    elif name == "manifest.jsonl":
-        with pytest.raises(StoreError, match=told):
-            read_manifest(run.parent)
-    elif name == "imported-1.jsonl":
-        with pytest.raises(StoreError, match=told):
-            find_imports([run.parent])
-    else:
-        assert unfinished(run.parent) is None
-        assert len(read_samples(place, ("a",), 0.02).rows) == 0
-
-
-def test_a_pipe_that_a_user_names_is_read(tmp_path: Path) -> None:
-    pipe = tmp_path / "config.yaml"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_text, args=("a: 1\n",))
-    writer.start()
-    assert read_yaml(pipe)[0] == {"a": 1}
-    writer.join()
 
 
 def write_bytes(path: Path, content: bytes) -> Path:

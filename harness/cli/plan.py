@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -45,6 +46,9 @@ def print_plan(
 
     out = console()
     out.print(_plan_table(plan, todo, estimates))
+    for command in dict.fromkeys(spec.server.command for spec in plan.specs if spec.server is not None):
+        if command:
+            out.print(f"starts this program on this machine: {shlex.join(command)}", markup=False, soft_wrap=True)
     if any(spec.replay for spec in plan.specs):
         out.print("replay: no model runs; time and power are those of the study's runs, on a simulated node.")
     if not todo:

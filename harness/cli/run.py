@@ -65,6 +65,12 @@ def run_command(
             "Without it, as the config says.",
         ),
     ] = None,
+    allow_outside: Annotated[
+        bool,
+        typer.Option(
+            "--allow-outside", help="Let the config name prompts, sensor profiles and models outside its own folder."
+        ),
+    ] = False,
     executor: Annotated[
         ExecutorName,
         typer.Option(help="Where runs are made: in subprocesses here, or on the nodes of a Ray cluster."),
@@ -100,7 +106,7 @@ def run_command(
     from harness.store.manifest import utc_now
 
     chosen = editions(phone, car, grid)
-    plan = load_plan(config)
+    plan = load_plan(config, allow_outside)
     if replay:
         from harness.study.replay import replay_plan
 

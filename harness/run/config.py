@@ -76,14 +76,18 @@ class Plan:
     options: CampaignOptions = DEFAULT_OPTIONS
 
 
-def load_plan(path: Path) -> Plan:
+def load_plan(path: Path, allow_outside: bool = False) -> Plan:
     """Read a config.
+
+    Args:
+        path: Of the config.
+        allow_outside: Its prompts, sensor profiles and models may lie outside its folder.
 
     Raises:
         UserInputError: With file and line: unknown key, wrong type, missing file, unknown preset or board.
     """
     root, lines = read_yaml(path)
-    where = Where(path, lines)
+    where = Where(path, lines, allow_outside)
     if not isinstance(root, dict):
         raise where.error((), "A config is a mapping with the keys campaign, defaults and runs")
     for key in root:
@@ -211,7 +215,8 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
         own = ("runs", index, *key)
         return own if own in where.lines or ("defaults", *key) not in where.lines else ("defaults", *key)
 
-    _resolve_model_folder(content, where)
+    _resolve_model_folder(content, where, place)
+    _refuse_dataset_outside(content, where, place)
     _resolve_prompt_file(content, where, place)
     _resolve_sensor_profile(content, where, place)
     try:
@@ -249,14 +254,32 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
     return spec
 
 
-def _resolve_model_folder(content: dict[str, Any], where: Where) -> None:
+def _resolve_model_folder(content: dict[str, Any], where: Where, place: typing.Callable[[KeyPath], KeyPath]) -> None:
     """A model folder is found beside the config, as every other path in it is."""
     model = content.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("id"), str) or "\0" in model["id"]:
         return
     folder = where.path.parent / model["id"]
-    if model.get("weights", "pretrained") == "pretrained" and model["id"] and os.path.isdir(folder):
+    if model.get("weights", "pretrained") != "pretrained" or not model["id"]:
+        return
+    if os.path.isdir(folder):
+        where.refuse_outside(place(("model", "id")), folder)
         model["id"] = str(folder)
+    elif _is_path(model["id"]):
+        where.refuse_outside(place(("model", "id")), Path(model["id"]))
+
+
+def _is_path(name: str) -> bool:
+    """Whether a library would look for this name on the disk before it asks the hub, here or on another node."""
+    return os.path.isabs(name) or ".." in Path(name).parts or os.path.isdir(name)
+
+
+def _refuse_dataset_outside(content: dict[str, Any], where: Where, place: typing.Callable[[KeyPath], KeyPath]) -> None:
+    """A hub dataset's name may be that of a folder, which `datasets` then reads."""
+    prompts = content.get("prompts")
+    name = prompts.get("dataset") if isinstance(prompts, dict) else None
+    if isinstance(name, str) and "\0" not in name and _is_path(name):
+        where.refuse_outside(place(("prompts", "dataset")), Path(name))
 
 
 def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Callable[[KeyPath], KeyPath]) -> None:
@@ -276,6 +299,9 @@ def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Ca
         raise where.error(key, told, f"Give one file: {', '.join(READABLE)}.")
     if not os.path.exists(path):
         raise where.error(key, f"there is no prompt file {path}", "Paths are taken from the config's folder.")
+    pictures = [each for each in path.iterdir() if each.is_symlink()] if path.is_dir() else []
+    for each in (path, *pictures):
+        where.refuse_outside(key, each)
     prompts["path"] = str(path)
     try:
         prompts["sha256"] = input_sha256(path)
@@ -321,6 +347,7 @@ def _resolve_sensor_profile(content: dict[str, Any], where: Where, place: typing
     if not isinstance(sources, dict) or not isinstance(sources.get("sensor_profile"), str):
         return
     path = where.path.parent / sources["sensor_profile"]
+    where.refuse_outside(place(key), path)
     try:
         read_profile(path)
     except HarnessError as error:
