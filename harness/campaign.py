@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.frozen import Frozen
+from harness.frozen import FolderName, Frozen
 
 Order = Literal["interleaved", "as-written"]
 
@@ -44,8 +44,10 @@ class Scheduled(Frozen):
     position: int = Field(description="this was the so-many-th run of its start, from 1")
     attempt: int = Field(1, description="of this start, from 1")
     earlier: tuple[str, ...] = Field((), description="why each attempt before this one failed")
-    halved_from: str | None = Field(None, description="run that ran out of memory at twice this batch size")
-    halved_as: str | None = Field(None, description="of a run that ran out of memory: what is measured in its place")
+    halved_from: FolderName | None = Field(None, description="run that ran out of memory at twice this batch size")
+    halved_as: FolderName | None = Field(
+        None, description="of a run that ran out of memory: what is measured in its place"
+    )
     beside: tuple[str, ...] = Field((), description="runs that other GPUs of the machine worked on meanwhile")
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from harness.campaign import Placed, Scheduled
-from harness.frozen import FolderName, Frozen, Kernel, Provenance
+from harness.frozen import FolderName, Frozen, Kernel, Provenance, UtcTime
 from harness.redaction import redacted
 from harness.served_records import Attempts, Served, ServerInfo
 from harness.specs import LaterField, RunSpec
@@ -266,8 +266,8 @@ class RunRecord(Frozen):
         description="of the spec: unknown to the harness that made this early run, not part of its run_id, no effect",
     )
     environment: Environment | None
-    started_at_utc: str
-    finished_at_utc: str
+    started_at_utc: UtcTime
+    finished_at_utc: UtcTime
     status: Literal["complete", "failed"]
     parameter_count: int | None = None
     template: str | None = Field(

@@ -22,6 +22,7 @@ HARNESS = ROOT / "harness"
 
 LINES = """
 units
+plain_text
 errors
 own_process
 reading
@@ -232,6 +233,7 @@ report.page
 report.text_tables
 report.csv_table
 report.figures
+cli.echo
 cli.options
 cli.bars
 cli.selection

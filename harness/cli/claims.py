@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def claims_command(
             "verdicts": verdict_counts(claims),
             "claims": [claim.model_dump(mode="json") for claim in claims],
         }
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     _print(shown, claims)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from harness.cli.compare_names import Meant, sides_meant
+from harness.cli.echo import echo
 from harness.cli.options import Json, Results
 from harness.cli.selection import EXIT_UNREADABLE, print_unreadable
 
@@ -92,11 +93,11 @@ def compare_command(
     finally:
         print_unreadable(found.unreadable)
     if as_json:
-        typer.echo(comparison.model_dump_json(indent=2))
+        echo(comparison.model_dump_json(indent=2))
     else:
         print_comparison(comparison, console())
     for line in comparison.check.lines if comparison.check is not None else ():
-        typer.echo(line, err=as_json or line.startswith("fails"))
+        echo(line, err=as_json or line.startswith("fails"))
     if comparison.check is not None and comparison.check.failed:
         raise typer.Exit(EXIT_MORE)
     if found.unreadable or (comparison.check is not None and comparison.check.unchecked):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def doctor_command(
     report = {"gpus": _gpus(given), "host": _host(), "packages": _packages()}
     report["environment"] = describe_environment(None).model_dump(mode="json")
     if as_json:
-        typer.echo(json.dumps(report, indent=2))
+        echo(json.dumps(report, indent=2))
         return
     _print(report)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.factors import write_factors
 from harness.cli.options import Car, Grid, Json, Phone, grid_of
 
@@ -117,7 +118,7 @@ def equivalents_command(
             document["boundaries"] |= drawn.boundaries
             document["caveats"] += more["caveats"]
             document["factors"] += more["factors"][1:]  # the PUE stands there already
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         _print_result(result, subject or words, drawn)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Grid, Json, Results, grid_of
 from harness.cli.selection import select_runs
 
@@ -72,7 +73,7 @@ def explain_command(
     if number is not None:
         told = leading_to(told, number)
     if as_json:
-        typer.echo(told.model_dump_json(indent=2))
+        echo(told.model_dump_json(indent=2))
     else:
         _print(told)
 

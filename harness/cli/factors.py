@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import typer
+from harness.cli.echo import echo
 
 if TYPE_CHECKING:
     from harness.footprint.factors import Factor
@@ -27,7 +27,7 @@ def write_factors(factors: Sequence[Factor], as_json: bool) -> None:
 
     if as_json:
         document = {"defaults": DEFAULTS, "factors": [each.model_dump(mode="json") for each in factors]}
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     from harness.cli.factor_tables import print_factors
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json, Results
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def codecarbon_command(
             kept = keep_imports(results, campaign, list(records(reading, campaign, task, generations)))
     document = _document(reading, kept, check)
     if as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         _print(document, results / campaign)
     _tell(reading.problems, kept)
@@ -133,19 +134,19 @@ def _document(reading: Reading, kept: Kept, check: bool) -> dict[str, Any]:
 def _print(document: dict[str, Any], folder: Path) -> None:
     versions = ", ".join(f"{version} ({rows:,} rows)" for version, rows in document["versions"].items())
     refused = f", {len(document['files_refused'])} refused" if document["files_refused"] else ""
-    typer.echo(
+    echo(
         f"{document['files']:,} files{refused}: {document['runs']:,} runs, {document['rows']:,} rows; "
         f"CodeCarbon {versions}"
     )
-    typer.echo(
+    echo(
         f"{document['energy_kwh']:,.4f} kWh as recorded, of which GPUs {document['gpu_energy_kwh']:,.4f} kWh "
         "(measured); CPU and memory are modelled"
     )
     if document["stored"] is None:
-        typer.echo("checked only, nothing stored")
+        echo("checked only, nothing stored")
     else:
         stored = document["stored"]
-        typer.echo(f"{stored['written']:,} runs written to {folder}, {stored['already_there']:,} already there")
+        echo(f"{stored['written']:,} runs written to {folder}, {stored['already_there']:,} already there")
 
 
 def _tell(problems: tuple[Problem, ...], kept: Kept) -> None:
@@ -155,16 +156,14 @@ def _tell(problems: tuple[Problem, ...], kept: Kept) -> None:
         kinds.setdefault((problem.code, problem.refused), []).append(problem)
     for (code, refused), found in kinds.items():
         what = "refused" if refused else "note"
-        typer.echo(f"{what}: {code}, {len(found)} time{'s' if len(found) > 1 else ''}", err=True)
+        echo(f"{what}: {code}, {len(found)} time{'s' if len(found) > 1 else ''}", err=True)
         for problem in found[:SHOWN_OF_A_KIND]:
             where = problem.file if problem.line is None else f"{problem.file}:{problem.line}"
-            typer.echo(f"  {where}: {problem.message}", err=True)
+            echo(f"  {where}: {problem.message}", err=True)
         if len(found) > SHOWN_OF_A_KIND:
-            typer.echo(f"  and {len(found) - SHOWN_OF_A_KIND} more; --json lists them all", err=True)
+            echo(f"  and {len(found) - SHOWN_OF_A_KIND} more; --json lists them all", err=True)
     for name in kept.conflicting:
-        typer.echo(
-            f"refused: {name}: its runs are stored already, with other content; choose another --campaign", err=True
-        )
+        echo(f"refused: {name}: its runs are stored already, with other content; choose another --campaign", err=True)
 
 
 def show_imports(what: list[str], results: Path, as_json: bool) -> bool:
@@ -188,7 +187,7 @@ def show_imports(what: list[str], results: Path, as_json: bool) -> bool:
         chosen.update({(each.campaign, each.run_id): each for each in found})
     records = list(chosen.values())
     if as_json:
-        typer.echo(json.dumps({"imported": [each.model_dump(mode="json") for each in records]}, indent=2))
+        echo(json.dumps({"imported": [each.model_dump(mode="json") for each in records]}, indent=2))
     else:
         _print_imports(records)
     return True
@@ -232,7 +231,7 @@ def _print_imports(records: list[ImportedRecord]) -> None:
             cpu = "-" if phase.cpu_energy_j is None else format_si(phase.cpu_energy_j, "J")
             dram = "-" if phase.dram_energy_j is None else format_si(phase.dram_energy_j, "J")
             table.add_row(
-                *(escape(each.project_name), phase.name or "whole run", phase.finished_at_local.replace("T", " ")),
+                *map(escape, (each.project_name, phase.name or "whole run", phase.finished_at_local.replace("T", " "))),
                 *(f"{phase.duration_s:,.1f}", gpu, cpu, dram, format_si(phase.node_energy_j, "J")),
                 f"{phase.carbon_g_co2e:.4g}",
             )

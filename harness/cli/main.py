@@ -12,6 +12,7 @@ import harness
 from harness.cli.claims import claims_command
 from harness.cli.compare import compare_command
 from harness.cli.doctor import doctor_command
+from harness.cli.echo import echo
 from harness.cli.equivalents import equivalents_command
 from harness.cli.explain import explain_command
 from harness.cli.imports import import_app
@@ -63,7 +64,7 @@ def root(
 ) -> None:
     """Energy per generation of AI models on NVIDIA GPUs, with a stated uncertainty."""
     if version:
-        typer.echo(f"harness {harness.__version__}")
+        echo(f"harness {harness.__version__}")
         raise typer.Exit
 
 
@@ -75,9 +76,9 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        echo(f"error: {error.message}", err=True)
         if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
+            echo(f"  {error.hint}", err=True)
         sys.exit(EXIT_USER_ERROR)
     except BrokenPipeError:
         sys.stderr.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def migrate_command(
             for each in found
         ]
         document = {"schema_version": SCHEMA_VERSION, "dry_run": dry_run, "campaigns": campaigns}
-        typer.echo(json.dumps(document, indent=2))
+        echo(json.dumps(document, indent=2))
     else:
         for each in found:
             _print(each, SCHEMA_VERSION, dry_run)
@@ -62,7 +63,7 @@ def _tell(done: int, total: int) -> None:
         if total > TOLD_EVERY_ON_A_TERMINAL and (done == total or done % TOLD_EVERY_ON_A_TERMINAL == 0):
             typer.echo(f"\r{done:,} of {total:,} files", nl=done == total, err=True)
     elif done % TOLD_EVERY == 0:
-        typer.echo(f"{done:,} of {total:,} files", err=True)
+        echo(f"{done:,} of {total:,} files", err=True)
 
 
 def _print(migration: Migration, version: int, dry_run: bool) -> None:
@@ -72,8 +73,8 @@ def _print(migration: Migration, version: int, dry_run: bool) -> None:
     told = f"{done}, {migration.already:,} already of it, {len(migration.refused):,} refused"
     if not migration.migrated and not migration.refused:
         told = f"nothing to do, already of version {version}: {migration.already:,}"
-    typer.echo(f"{migration.folder}: {told}")
+    echo(f"{migration.folder}: {told}")
     for error in migration.refused[:SHOWN_REFUSED]:
-        typer.echo(f"  refused: {error.message}\n    {error.hint}")
+        echo(f"  refused: {error.message}\n    {error.hint}")
     if len(migration.refused) > SHOWN_REFUSED:
-        typer.echo(f"  and {len(migration.refused) - SHOWN_REFUSED:,} more refused; --json tells all")
+        echo(f"  and {len(migration.refused) - SHOWN_REFUSED:,} more refused; --json tells all")

@@ -56,11 +56,13 @@ def _place(scheduled: Scheduled) -> str:
 def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
     """Everything about one run: three energies, idle, budget, cross-check, caveats, failure."""
     record = run.record
-    out.print(f"[bold]{escape(record.run_id)}[/] {record.status}, {record.started_at_utc}, {escape(str(run.folder))}")
+    out.print(
+        f"[bold]{escape(record.run_id)}[/] {record.status}, {escape(record.started_at_utc)}, {escape(str(run.folder))}"
+    )
     if record.scheduled is not None:
         out.print(escape(_place(record.scheduled)), soft_wrap=True)
     if record.failure:
-        out.print(f"phase: {record.failure.phase}; kind: {record.failure.kind}")
+        out.print(escape(f"phase: {record.failure.phase}; kind: {record.failure.kind}"))
         if record.attempts is not None:
             print_attempts(record, out)
         out.print(escape(record.failure.hint))
@@ -80,7 +82,7 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
         ("every GPU of the machine", row.node_gpus_kwh_per_1000),
         (f"node: GPUs, CPU, DRAM{f' ({row.node_missing})' if row.node_missing else ''}", row.node_kwh_per_1000),
     ):
-        energies.add_row(name, estimate_text(estimate))
+        energies.add_row(escape(name), estimate_text(estimate))
     if row.true_energy_kwh_per_1000 is not None:
         energies.add_row("true energy of the simulated GPU, gross", f"{row.true_energy_kwh_per_1000:.6g}")
     out.print(energies)
@@ -93,8 +95,9 @@ def _print_one(run: StoredRun, row: ResultRow, out: Console) -> None:
     for check in record.cross_checks:
         theirs = "none" if check.gpu_energy_j is None else f"{check.gpu_energy_j:.4g} J"
         out.print(
-            f"cross-check: {check.tool} {check.version} says {theirs} for the GPUs over the same {check.windows} "
-            f"windows from edge to edge, the harness {check.harness_gpu_energy_j:.4g} J{mark}. {escape(check.note)}"
+            f"cross-check: {escape(f'{check.tool} {check.version}')} says {theirs} for the GPUs over the same "
+            f"{check.windows} windows from edge to edge, the harness {check.harness_gpu_energy_j:.4g} J{mark}. "
+            f"{escape(check.note)}"
         )
 
 
@@ -117,12 +120,12 @@ def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
     record = run.record
     mark = f", {record.mark}" if record.mark else ""
     accepted = [window for window in record.measurements if not window.rejected]
-    names = {source.id: source.device_name for source in record.sources if source.runs_model}
+    names = {source.id: escape(source.device_name) for source in record.sources if source.runs_model}
     for idle in record.idle:
         if idle.source_id in names:
             shown = {"before load": idle.before_w, "null windows": idle.null_w, "after load": idle.after_w}
             words = ", ".join(f"{k} {'not measured' if v is None else f'{v:.1f} W'}" for k, v in shown.items())
-            out.print(f"idle of {names[idle.source_id]}{mark}: {words}; subtracted: {idle.subtracted}")
+            out.print(f"idle of {names[idle.source_id]}{mark}: {words}; subtracted: {escape(idle.subtracted)}")
     window = accepted[0]
     for source in window.sources:
         if source.source_id in names:
@@ -132,7 +135,7 @@ def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
                 f"{source.gap_energy_j:.4g} J at its edges and in pauses are taken off"
             )
     _print_windows(record, out)
-    out.print(f"what its uncertainty is made of: harness show {record.run_id} --uncertainty", soft_wrap=True)
+    out.print(f"what its uncertainty is made of: harness show {escape(record.run_id)} --uncertainty", soft_wrap=True)
 
 
 def _print_power(run: StoredRun, out: Console) -> None:
@@ -164,7 +167,7 @@ def _print_windows(record: RunRecord, out: Console) -> None:
         warmth = [s.busy_temperature_c for s in window.sources if s.source_id in active and s.busy_temperature_c]
         why = "; ".join(caveat.message for caveat in window.caveats if not caveat.window_only)
         weak = ", ".join(caveat.code for caveat in window.caveats)
-        counted = f"[red]rejected[/]: {escape(why)}" if window.rejected else f"yes{f', {weak}' if weak else ''}"
+        counted = f"[red]rejected[/]: {escape(why)}" if window.rejected else f"yes{f', {escape(weak)}' if weak else ''}"
         heat = f"{max(warmth):.1f}" if warmth else "-"
-        table.add_row(window.label, f"{window.busy_s:.2f}", answered, energy, heat, counted)
+        table.add_row(escape(window.label), f"{window.busy_s:.2f}", answered, energy, heat, counted)
     out.print(table)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.explain import FactorOption, PueOption, named_factors, one_run
 from harness.cli.options import Grid, Json, Results, grid_of
 
@@ -68,7 +69,7 @@ def outlook_command(
         lever or [],
     )
     if as_json:
-        typer.echo(told.model_dump_json(indent=2))
+        echo(told.model_dump_json(indent=2))
     else:
         _print(told)
 

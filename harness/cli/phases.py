@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json, Results
 from harness.cli.selection import select_runs, tell_unreadable
 
@@ -66,7 +67,7 @@ def phases_command(
             ],
             "left_out_runs": len(records) - used,
         }
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False))
         tell_unreadable(unreadable)
         return
     screen = console()

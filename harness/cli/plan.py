@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import typer
+from harness.cli.echo import echo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,6 +46,9 @@ def print_plan(
 
     out = console()
     out.print(_plan_table(plan, todo, estimates))
+    for command in dict.fromkeys(spec.server.command for spec in plan.specs if spec.server is not None):
+        if command:
+            out.print(f"starts this program on this machine: {shlex.join(command)}", markup=False, soft_wrap=True)
     if any(spec.replay for spec in plan.specs):
         out.print("replay: no model runs; time and power are those of the study's runs, on a simulated node.")
     if not todo:
@@ -128,7 +132,7 @@ def _print_json(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEsti
         },
         "runs": runs,
     }
-    typer.echo(json.dumps(document, indent=2))
+    echo(json.dumps(document, indent=2))
 
 
 def _plan_table(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstimate]) -> Table:

@@ -6,6 +6,7 @@ import io
 import math
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import TextIO
@@ -117,9 +118,9 @@ class Tally:
     and idle time are not in it. Time left goes by the runs that have ended; before, by the estimate.
     """
 
-    def __init__(self, estimate_s: Range | None) -> None:
-        self._estimate_s = estimate_s
-        self._start_s = time.monotonic()
+    def __init__(self, estimate_s: Range | None, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._estimate_s, self._now_s = estimate_s, now_s
+        self._start_s = now_s()
         self._power_w: dict[str, float] = {}
         self._energy_j: float | None = None
         self._simulated = False
@@ -151,7 +152,7 @@ class Tally:
     @property
     def took_s(self) -> float:
         """Since the campaign began."""
-        return time.monotonic() - self._start_s
+        return self._now_s() - self._start_s
 
     def words(self) -> str:
         """All of it in one line; what is not known yet is left out."""
@@ -172,8 +173,8 @@ class Tally:
         if self._to_do and self.ended:
             return f"about {format_duration(self.took_s / self.ended * self._to_do)} left"
         if self._to_do and self._estimate_s is not None:
-            low_s, high_s = self._estimate_s
-            return f"{format_duration(low_s)} to {format_duration(high_s)} left"
+            low_s, high_s = (max(0.0, end_s - self.took_s) for end_s in self._estimate_s)
+            return f"{format_duration(low_s)} to {format_duration(high_s)} left" if high_s else "longer than estimated"
         return ""
 
     @property
@@ -221,8 +222,11 @@ class LiveListener:
     Lines too long for the terminal go on in the next one: nothing is cut.
     """
 
-    def __init__(self, out: Console, estimate_s: Range | None = None) -> None:
-        self._tally = Tally(estimate_s)
+    def __init__(
+        self, out: Console, estimate_s: Range | None = None, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._now_s = now_s
+        self._tally = Tally(estimate_s, now_s)
         self._runs: dict[str, tuple[str, float]] = {}  # label, start
         self._doing: dict[str, str] = {}
         # twice a second: the parent shares the machine with what it measures
@@ -240,7 +244,7 @@ class LiveListener:
         self._tally.started(total)
         run_id = attempt.spec.run_id
         self._doing[run_id] = "start"
-        self._runs[run_id] = attempt_label(attempt), time.monotonic()
+        self._runs[run_id] = attempt_label(attempt), self._now_s()
 
     def run_progress(self, spec: RunSpec, progress: News) -> None:
         """Update the run's line."""
@@ -251,7 +255,7 @@ class LiveListener:
         """Print the outcome above the bar and advance it."""
         label, start_s = self._runs.pop(record.run_id)
         colour = "green" if record.status == "complete" else "red"
-        took = format_duration(time.monotonic() - start_s)
+        took = format_duration(self._now_s() - start_s)
         told = outcome_text(record, again)
         self._tally.finished(record, again)
         self._live.console.print(Text.assemble((record.status, colour), f" {label}: {told} ({took})"))

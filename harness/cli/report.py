@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
 from harness.cli.selection import select_stored, tell_unreadable
 from harness.cli.targets import check_targets, write_target
@@ -103,15 +104,15 @@ def _tell(content: Content, written: list[str], empty: str | None, as_json: bool
         out = [{"what": what, "why": why} for what, why in left_out(content)]
         aside = {heading: [list(line) for line in lines] for heading, lines in content.aside.items()}
         document = {"written": written, "runs": len(content.rows), "ranked": ranked, "left_out": out, "aside": aside}
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     unplaced = len(content.rows) - ranked
     left = f", {unplaced} of them in no ranking: the page says why" if unplaced else ""
-    typer.echo(empty or f"{len(content.rows)} run{'' if len(content.rows) == 1 else 's'}{left}.")
+    echo(empty or f"{len(content.rows)} run{'' if len(content.rows) == 1 else 's'}{left}.")
     for what, why in content.aside.get(UNUSED_SCORES, ()):
-        typer.echo(f"A score is not used: {what}: {why}.")
+        echo(f"A score is not used: {what}: {why}.")
     for name in written:
-        typer.echo(f"Written: {name}")
+        echo(f"Written: {name}")
 
 
 @dataclass

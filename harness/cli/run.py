@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ def run_command(
             "Without it, as the config says.",
         ),
     ] = None,
+    allow_outside: Annotated[
+        bool,
+        typer.Option(
+            "--allow-outside", help="Let the config name prompts, sensor profiles and models outside its own folder."
+        ),
+    ] = False,
     executor: Annotated[
         ExecutorName,
         typer.Option(help="Where runs are made: in subprocesses here, or on the nodes of a Ray cluster."),
@@ -99,7 +106,7 @@ def run_command(
     from harness.store.manifest import utc_now
 
     chosen = editions(phone, car, grid)
-    plan = load_plan(config)
+    plan = load_plan(config, allow_outside)
     if replay:
         from harness.study.replay import replay_plan
 
@@ -184,13 +191,12 @@ def _run(
     import contextlib
     import sys
 
-    from rich.console import Console
-
     from harness.cli.progress import LiveListener, PlainListener, Unheard
+    from harness.cli.tables import Screen
     from harness.run.runner import run_campaign
 
     interrupt_on_signals()
-    err = Console(file=cast("IO[str]", Unheard(sys.stderr)), highlight=False)
+    err = Screen(file=cast("IO[str]", Unheard(sys.stderr)), highlight=False)
     with contextlib.closing(executor):
         if err.is_terminal and live:
             with LiveListener(err, estimate_s) as listener:
@@ -254,7 +260,7 @@ def _print_outcome(
         }
         if replay:
             document["replayed"] = [mean.model_dump(mode="json") for mean in means]
-        typer.echo(json.dumps(document, indent=2))
+        echo(json.dumps(document, indent=2))
         return
     out = console()
     print_results(rows, out)
@@ -307,7 +313,7 @@ def _followed(record: RunRecord, plan: Plan, again: bool) -> str:
     if half is None:
         return f"{record.run_id}: {record.failure.message} Tried again." if again else ""
     if any(spec.run_id == half for spec in plan.specs):
-        lacks = "" if again else ", which has no result"
+        lacks = "" if again else ", which has no complete result"
         return f"{record.run_id}: {record.failure.message} Half the batch is another run of the plan{lacks}: {half}."
     return f"{record.run_id}: {record.failure.message} Run at half the batch instead: {half}."
 

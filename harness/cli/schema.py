@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json
 
 
@@ -19,4 +20,4 @@ def schema_command(
     from harness.records import json_schema
 
     schema = ImportedRecord.model_json_schema() if imported else json_schema()
-    typer.echo(json.dumps(schema, indent=None if as_json else 2))
+    echo(json.dumps(schema, indent=None if as_json else 2))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from harness.cli.echo import echo
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,7 +31,7 @@ def print_unreadable(unreadable: list[StoreError]) -> None:
     from harness.store.documents import told_together
 
     for error in told_together(unreadable):
-        typer.echo(f"error: {error.message}\n  {error.hint}", err=True)
+        echo(f"error: {error.message}\n  {error.hint}", err=True)
 
 
 def select_runs(what: list[str], results: Path, unreadable: list[StoreError]) -> list[StoredRun]:

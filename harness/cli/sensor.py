@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json
 from harness.cli.sensor_characterize import characterize_command
 from harness.cli.sensor_fit import fit_command
@@ -36,15 +37,15 @@ def profiles_command(as_json: Json = False) -> None:
                 for matches, branch, field in unavailable_fields()
             ],
         }
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     for each in sensor_profiles():
         shape = f"{each.kernel} {each.window_s * 1000:g} ms every {each.period_s * 1000:g} ms"
         mean = f", mean of {each.mean_of}" if each.mean_of > 1 else ""
-        typer.echo(f"{each.name}: {shape}{mean} ({each.nvml_field})")
-        typer.echo(f"    {each.source}. {each.note}.")
+        echo(f"{each.name}: {shape}{mean} ({each.nvml_field})")
+        echo(f"    {each.source}. {each.note}.")
         if each.not_trusted:
-            typer.echo(f"    Not to be trusted: {each.not_trusted}.")
+            echo(f"    Not to be trusted: {each.not_trusted}.")
 
 
 # --- commands that live in files of their own: import the function above, add one line here ---

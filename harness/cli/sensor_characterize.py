@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ def characterize_command(
     try:
         found = characterize(spec, seconds, _reporter(), lambda info: check_destination(destination(info)))
     except KeyboardInterrupt:
-        typer.echo("stopped: the load has ended, and no profile was written", err=True)
+        echo("stopped: the load has ended, and no profile was written", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     path = destination(found.info)
     write_whole(found.profile, path)
     if as_json:
-        typer.echo(json.dumps(_document(found, path), indent=2, ensure_ascii=False))
+        echo(json.dumps(_document(found, path), indent=2, ensure_ascii=False))
     else:
         _print(found, path)
 
@@ -92,12 +93,12 @@ def _stop_politely() -> None:
 
 
 def _reporter() -> Any:
-    from rich.console import Console
     from rich.markup import escape
 
     from harness.cli.progress import news_text
+    from harness.cli.tables import Screen
 
-    err = Console(stderr=True, highlight=False)
+    err = Screen(stderr=True, highlight=False)
     return lambda news: err.print(escape(news_text(news)), soft_wrap=True)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json
 
 if TYPE_CHECKING:
@@ -44,23 +45,19 @@ def fit_command(
         source = f"harness sensor fit, column {column} of {reported.name}"
         write_profile(fit_profile(fit, out.stem, source, field_of_column(column, fit.spans)), out)
     if as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     _print(fit, document)
     if out is not None:
-        typer.echo(f"Profile written to {out}.")
+        echo(f"Profile written to {out}.")
 
 
 def _print(fit: SensorFit, document: dict[str, Any]) -> None:
-    typer.echo(fit.message)
-    typer.echo(f"kernel   {document['kernel']}" + ("" if fit.distinguishable else "  (not certain)"))
+    echo(fit.message)
+    echo(f"kernel   {document['kernel']}" + ("" if fit.distinguishable else "  (not certain)"))
     for label, key, factor, unit in _ROWS:
         if key in document:
             value, u = document[key], document[f"{key}_u"]
             doubt = "" if u is None else f" ± {u * factor:.2g}"
-            typer.echo(
-                f"{label:8} " + ("not known" if value is None else f"{value * factor:.6g}{doubt} {unit}".rstrip())
-            )
-    typer.echo(
-        f"± is one standard uncertainty, without the meter's own; {fit.n} readings, worth {fit.n_effective:.0f}."
-    )
+            echo(f"{label:8} " + ("not known" if value is None else f"{value * factor:.6g}{doubt} {unit}".rstrip()))
+    echo(f"± is one standard uncertainty, without the meter's own; {fit.n} readings, worth {fit.n_effective:.0f}.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def integrate_command(
     document = _document(result, sensor, from_s, to_s, notes)
     document["assumed"] = _assumptions(result, sensor, profile, gain, offset_w, lag_s)
     if as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         _print(document)
 
@@ -162,20 +163,20 @@ def _document(
 
 def _print(document: dict[str, Any]) -> None:
     if document["energy_j"] is None:
-        typer.echo(f"No energy: at most {document['upper_bound_j']:.4g} J.")
+        echo(f"No energy: at most {document['upper_bound_j']:.4g} J.")
     else:
         low_j, high_j = document["interval_j"]
-        typer.echo(
+        echo(
             f"{document['energy_j']:.5g} J, 95 % interval {low_j:.5g} to {high_j:.5g} J "
             f"(standard uncertainty {document['uncertainty_j']:.3g} J)"
         )
-        typer.echo(
+        echo(
             f"{document['reading_count']} readings, worth {document['n_effective']:.1f} independent ones; "
             f"kappa {document['kappa']:.2f}"
         )
         for term in document["budget"]:
-            typer.echo(f"    {term['name']:<22}{term['standard_uncertainty_j']:>9.3g} J   {term['reduced_by']}")
+            echo(f"    {term['name']:<22}{term['standard_uncertainty_j']:>9.3g} J   {term['reduced_by']}")
     for note in document["caveats"]:
-        typer.echo(f"Caveat ({note['code']}): {note['message']}")
+        echo(f"Caveat ({note['code']}): {note['message']}")
     for line in document["assumed"]:
-        typer.echo(f"Assumed: {line}")
+        echo(f"Assumed: {line}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json
 
 MOST_OUTSIDE_S = 10.0  # how far outside the truth a poll may lie; its end values are held there
@@ -84,9 +85,9 @@ def simulate_command(
             "power_w": [round(each, 6) for each in readings_w.tolist()],
             "notes": notes,
         }
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        echo(json.dumps(document, ensure_ascii=False))
         return
     shape = "polls of" if at else "readings published by"
-    typer.echo(f"{len(times_s)} {shape} {sensor.name} (phase {phase_s:.6f} s) written to {out}.")
+    echo(f"{len(times_s)} {shape} {sensor.name} (phase {phase_s:.6f} s) written to {out}.")
     for note in notes:
-        typer.echo(note)
+        echo(note)

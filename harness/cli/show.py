@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.factors import list_factors
 from harness.cli.imports import import_rows, show_imports
 from harness.cli.options import Car, Grid, Json, Phone, Results, editions
@@ -133,7 +134,7 @@ def list_command(
         raise UserInputError(f"There is no list of '{what}'.", f"Choose from {', '.join(listings)}, factors.")
     rows = listings[what](results)
     if as_json:
-        typer.echo(json.dumps({what: rows}, indent=2))
+        echo(json.dumps({what: rows}, indent=2))
         tell_unreadable(unreadable)
         return
     if not rows and not unreadable:
@@ -197,7 +198,7 @@ def _show_uncertainty(runs: list[StoredRun], as_json: bool) -> None:
     budgets = [run_budget(run.record) for run in runs]
     if as_json:
         known = [budget.model_dump(mode="json") for budget in budgets if budget is not None]
-        typer.echo(json.dumps({"uncertainty": known}, indent=2))
+        echo(json.dumps({"uncertainty": known}, indent=2))
         return
     out = console()
     for run, budget in zip(runs, budgets, strict=True):

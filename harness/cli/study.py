@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json
 from harness.cli.selection import tell_unreadable
 
@@ -82,13 +83,13 @@ def models_command(
 
         _write(cells, cells_csv(study_cells(study)))
     if as_json:
-        typer.echo(json.dumps({"models": [row.model_dump(mode="json") for row in figures]}, indent=2))
+        echo(json.dumps({"models": [row.model_dump(mode="json") for row in figures]}, indent=2))
         return
     from harness.cli.study_tables import print_models
 
     print_models(figures, _counts(figures))
     for path in filter(None, (csv, cells)):
-        typer.echo(f"Aggregate written to {path}.")
+        echo(f"Aggregate written to {path}.")
 
 
 @study_app.command("accounting")
@@ -132,7 +133,7 @@ def claims_command(data: Data, as_json: Json = False) -> None:
 
     claims = study_claims(load_study(data))
     if as_json:
-        typer.echo(json.dumps({"claims": [claim.model_dump(mode="json") for claim in claims]}, indent=2))
+        echo(json.dumps({"claims": [claim.model_dump(mode="json") for claim in claims]}, indent=2))
         return
     from harness.cli.study_tables import print_claims
 
@@ -162,7 +163,7 @@ def compare_command(
         where = ", ".join(map(str, results))
         raise UserInputError(f"There are no runs under {where}.", "Measure some with harness run, or import some.")
     if as_json:
-        typer.echo(json.dumps({"runs": [row.model_dump(mode="json") for row in rows]}, indent=2))
+        echo(json.dumps({"runs": [row.model_dump(mode="json") for row in rows]}, indent=2))
     else:
         from harness.cli.study_tables import print_compared
 
@@ -171,7 +172,7 @@ def compare_command(
 
 
 def _json(document: BaseModel) -> None:
-    typer.echo(document.model_dump_json(indent=2))
+    echo(document.model_dump_json(indent=2))
 
 
 def _counts(figures: list[ModelFigures]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import typer
+from harness.cli.echo import echo
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,7 @@ def show_sweep(records: Sequence[RunRecord], latency_limit_s: float | None, as_j
     sweeps = sweeps_of(records, latency_limit_s)
     if as_json:
         document = {"sweeps": [sweep.model_dump(mode="json") for sweep in sweeps]}
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     out = console()
     for sweep in sweeps:

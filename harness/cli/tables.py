@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Collection, Sequence
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Literal
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from harness.footprint.factors import Factor
 from harness.footprint.grids import unnamed_grid
+from harness.plain_text import blotted, visible
 from harness.report.results import ResultRow, caveat_lines, told_apart_by
 from harness.report.uncertainty import RunBudget
 from harness.stats import Estimate
@@ -26,10 +28,23 @@ USUAL_COLUMNS = 5  # that identify a run; with more of them, the table is split 
 Column = tuple[str, Literal["left", "right"], Callable[[ResultRow], str]]
 
 
+class Screen(Console):
+    """A console that no text can command: records, servers and other tools' files may hold escape sequences."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text with control characters spelled out, before it is laid out."""
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """What was no plain string until now: here they are blotted out."""
+        for part in super().render(renderable, options):
+            yield part if part.control else Segment(blotted(part.text), part.style)
+
+
 def console() -> Console:
     """Standard output; wide enough for the tables where it is a file or a pipe."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=max(MIN_WIDTH, out.width))
+    out = Screen(highlight=False)
+    return out if out.is_terminal else Screen(highlight=False, width=max(MIN_WIDTH, out.width))
 
 
 def print_line(out: Console, text: str, style: str = "") -> None:
@@ -39,7 +54,7 @@ def print_line(out: Console, text: str, style: str = "") -> None:
         return
     for line in text.split("\n"):
         words = line.lstrip(" ")
-        out.print(Padding.indent(Text(words or " ", style=style), len(line) - len(words)))
+        out.print(Padding.indent(Text(visible(words) or " ", style=style), len(line) - len(words)))
 
 
 def print_table(table: Table, out: Console) -> None:
@@ -101,7 +116,7 @@ def print_caveats(lines: Sequence[tuple[str, int, str]], letters: dict[str, str]
     """What each letter means, in how many runs, and in the words of the first."""
     for code, count, wording in lines:
         runs = "1 run" if count == 1 else f"{count} runs, e.g."
-        out.print(f"[yellow]{letters.get(code, '-')}[/] {code}, {runs}: {escape(wording)}")
+        out.print(f"[yellow]{letters.get(code, '-')}[/] {escape(code)}, {runs}: {escape(wording)}")
 
 
 def print_budget(budget: RunBudget, out: Console) -> None:
@@ -109,18 +124,20 @@ def print_budget(budget: RunBudget, out: Console) -> None:
     mark = ", replay, simulated" if budget.replay else ", simulated" if budget.simulated else ""
     half_j = (budget.high_j - budget.low_j) / 2
     told = f"{escape(budget.run_id)}: {format_plus_minus(budget.energy_j, half_j)} J per generation{mark}"
-    out.print(f"[bold]{told}[/] ({budget.confidence:.0%} interval; {budget.boundary}; {budget.windows} windows)")
+    out.print(
+        f"[bold]{told}[/] ({budget.confidence:.0%} interval; {escape(budget.boundary)}; {budget.windows} windows)"
+    )
     table = Table()
     for name in ("term", "J per generation", "of the energy", "kind", "counted", "what would reduce it"):
         table.add_column(name, justify="right" if name in ("J per generation", "of the energy") else "left")
     for line in budget.lines:
         table.add_row(
-            line.term,
+            escape(line.term),
             f"{line.standard_uncertainty_j:.3g}",
             f"{line.relative:.2%}",
-            line.kind,
+            escape(line.kind),
             "yes" if line.counted else "no",
-            line.reduced_by,
+            escape(line.reduced_by),
         )
     table.add_section()
     relative = budget.standard_uncertainty_j / abs(budget.energy_j)
@@ -137,7 +154,7 @@ def print_budget(budget: RunBudget, out: Console) -> None:
         out.print(
             f"{escape(sensor.device_name)}: energy by {sensor.method}; sensor profile {escape(sensor.sensor_profile)}, "
             f"a reading every {sensor.period_s * 1000:.0f} ms, {sensor.undersampled_fraction:.0%} of the time unseen"
-            f"{seen}; gain {sensor.gain_source}",
+            f"{seen}; gain {escape(sensor.gain_source)}",
             soft_wrap=True,
         )
 
@@ -169,7 +186,7 @@ def _tables(rows: Sequence[ResultRow], letters: dict[str, str], width: int) -> l
         first.insert(1, ("prompts", "left", _prompts))
     if needs_tasks(rows):
         rows = sorted(rows, key=lambda row: row.task)
-        first.insert(1, ("task", "left", lambda row: row.task))
+        first.insert(1, ("task", "left", lambda row: escape(row.task)))
     fits = width >= MIN_WIDTH and len(first) == USUAL_COLUMNS
     last = first.pop()
     second: list[Column] = [
@@ -177,7 +194,7 @@ def _tables(rows: Sequence[ResultRow], letters: dict[str, str], width: int) -> l
         ("phone charges", "right", lambda row: _equivalent(row, "phone_charges")),
         ("car km", "right", lambda row: _equivalent(row, "car_km")),
         ("g CO2e", "right", lambda row: _equivalent(row, "carbon_g_co2e")),
-        ("boundary", "left", lambda row: row.boundary or "-"),
+        ("boundary", "left", lambda row: escape(row.boundary or "-")),
     ]
     title = "Energy per 1,000 generations, gross, with 95 % interval"
     if fits:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.echo import echo
 from harness.cli.options import Json, Results
 
 EXIT_PROBLEMS = 1
@@ -43,13 +44,13 @@ def validate_command(
             }
             for check in checks
         ]
-        typer.echo(json.dumps({"campaigns": document}, indent=2))
+        echo(json.dumps({"campaigns": document}, indent=2))
     else:
         for check in checks:
             imported = f", {check.imported_runs} imported" if check.imported_runs else ""
-            typer.echo(f"{check.folder}: {check.runs} runs{imported}, {check.problems} problems")
+            echo(f"{check.folder}: {check.runs} runs{imported}, {check.problems} problems")
             for finding in check.findings:
-                typer.echo(f"  {finding.severity}: {finding.place}: {finding.code}: {finding.message}")
+                echo(f"  {finding.severity}: {finding.place}: {finding.code}: {finding.message}")
     if any(check.problems for check in checks):
         raise typer.Exit(EXIT_PROBLEMS)
 

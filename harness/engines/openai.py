@@ -159,7 +159,7 @@ def _key(variable: str | None) -> str | None:
     if not key:
         raise UserInputError(
             f"The environment variable {variable}, which server.api_key_env names, is not set.",
-            f"Set it where the harness starts: export {variable}=...",
+            f"Set it where the harness starts, on a cluster before `ray start` of each node: export {variable}=...",
         )
     return key
 

@@ -125,7 +125,7 @@ class Server:
         deadline_s = began_s + self._options.ready_timeout_s
         while True:
             status = self._asked(self._options.health_path)
-            self._refuse_exposed()
+            self._refuse_exposed(answers=status is not None)
             if status == 200:
                 break
             if (gone := self.gone()) is not None:
@@ -164,9 +164,17 @@ class Server:
                 start_new_session=True,  # what kills the worker's group must leave the guard alive to end the server
             )
 
-    def _refuse_exposed(self) -> None:
+    def _refuse_exposed(self, answers: bool) -> None:
         """A server without a key is anybody's who reaches it, and one that others use is not ours to measure."""
         port = urlsplit(self.endpoint.base_url).port
+        if answers and self._options.command and not self._options.allow_exposed and self._listens_elsewhere(port):
+            self.stop()
+            raise UserInputError(
+                f"What answers at {self.endpoint.base_url} is no process of the server's command: nothing could stop "
+                "it later, nor tell who else uses it.",
+                "Let the command stay in the foreground (no daemon, no container in the background); or start it "
+                "yourself, and leave 'command' out.",
+            )
         exposed = None if self._options.allow_exposed else self._listens_beyond(port)
         if exposed is not None:
             self.stop()
@@ -282,6 +290,19 @@ class Server:
                     if listens and not _is_loopback(connection.laddr.ip):
                         return f"{connection.laddr.ip}:{connection.laddr.port}"
         return None
+
+    def _listens_elsewhere(self, port: int | None) -> bool:
+        """Whether none of the server's processes listens on its port, as far as they let us look."""
+        for pid in self.pids():
+            try:
+                connections = psutil.Process(pid).net_connections(kind="tcp")
+            except psutil.NoSuchProcess:
+                continue
+            except psutil.Error:
+                return False
+            if any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections):
+                return False
+        return self._guard is not None and self._guard.poll() is None
 
     def _log_tail(self) -> str:
         try:

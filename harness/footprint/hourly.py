@@ -104,7 +104,7 @@ def read_hourly(path: Path) -> Hourly:
             time and intensity, or two rows' hours overlap.
     """
     try:
-        text = read_limited_text(path, MOST_HOURLY_BYTES, "utf-8-sig")
+        text = read_limited_text(path, MOST_HOURLY_BYTES, "utf-8-sig", pipes=True)
         return parse_hourly(path, list(csv.reader(io.StringIO(text, newline=""))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error

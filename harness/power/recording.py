@@ -157,7 +157,7 @@ def changes(t_s: FloatArray, values: FloatArray, period_s: float | None = None) 
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and every row that is not blank with its line number."""
     try:
-        reader = csv.reader(io.StringIO(read_limited_text(path, MOST_TABLE_BYTES, "utf-8-sig"), newline=""))
+        reader = csv.reader(io.StringIO(read_limited_text(path, MOST_TABLE_BYTES, "utf-8-sig", pipes=True), newline=""))
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [each.name for each in path.parent.glob("*.csv")], n=1)

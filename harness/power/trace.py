@@ -74,7 +74,7 @@ def read_samples(
     path: Path, source_ids: tuple[str, ...], period_s: float, missed_deadlines: int | None = None
 ) -> PowerTrace:
     """What a sampler has appended to its file so far, whole rows only; an empty trace where there is no file."""
-    if not path.exists():
+    if not path.is_file():
         return empty_trace(source_ids, period_s)
     flat = np.fromfile(path, dtype=np.float64)
     whole = len(flat) // len(COLUMNS) * len(COLUMNS)

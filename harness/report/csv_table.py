@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+from harness.plain_text import visible
 from harness.report.payload import Content
 from harness.report.ranking import BOUNDARIES, Among, Boundary, RankingRow, ranked, ratings, stars_of
 from harness.report.rating import WAYS, Way
@@ -60,5 +61,7 @@ def _ends(row: RankingRow, boundary: Boundary) -> tuple[float | None, float | No
 
 
 def _safe(cell: object) -> object:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    """A cell that no spreadsheet takes for a formula, and no terminal for a command."""
+    if not isinstance(cell, str):
+        return cell
+    return visible(f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell)

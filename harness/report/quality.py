@@ -24,7 +24,7 @@ def read_quality(path: Path) -> Scores:
             number, a model twice, or two metrics for one task, which cannot share an axis.
     """
     try:
-        rows = list(csv.DictReader(read_limited_text(path, MOST_HOURLY_BYTES, "utf-8-sig").splitlines()))
+        rows = list(csv.DictReader(read_limited_text(path, MOST_HOURLY_BYTES, "utf-8-sig", pipes=True).splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserInputError(f"Cannot read the scores in {path}: {reason}.", _HINT) from error

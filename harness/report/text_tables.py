@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from harness.plain_text import visible
 from harness.report.payload import Content
 from harness.report.ranking import BOUNDARIES, OF_A_BOARD, Among, Energy, RankingRow, ranked, ratings, stars_of
 from harness.report.rating import WAYS
@@ -145,5 +146,5 @@ def _line(cells: Sequence[str]) -> str:
 
 def escaped(text: str) -> str:
     """Foreign text that stays text in Markdown, also within a table: no line breaks, no markup, no HTML, no links."""
-    plain = _MARKUP.sub(r"\\\1", " ".join(text.split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
+    plain = _MARKUP.sub(r"\\\1", visible(" ".join(text.split()))).replace("\\<", "&lt;").replace("\\>", "&gt;")
     return _LINKS.sub(lambda found: f"\\{found[0]}", plain)

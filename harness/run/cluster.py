@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import re
 import socket
 import subprocess
@@ -24,6 +26,7 @@ CONNECT_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 120.0  # a node starts a process for it
 LOOK_S = 2.0
 LONGEST_SILENCE_S = 30.0  # Ray ends this process after a minute of it (gcs_rpc_server_reconnect_timeout_s)
+EXIT_LOST = 2  # as of the HarnessError that told of it
 TYPE_PREFIX = "accelerator_type:"
 HOW_TO_START = (
     "Start one with: ray start --head. --address takes its host:port, and the harness runs on one of its nodes."
@@ -68,6 +71,7 @@ def connect(address: str) -> str:
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserInputError(f"The Ray cluster at {found} cannot be joined: {first}", HOW_TO_START) from error
+    ray._private.worker.global_worker.threads_stopped.set()  # what would print them spins once the head is gone
     return found
 
 
@@ -118,6 +122,23 @@ def _answering(address: str) -> str:
     )
 
 
+def leave(is_lost: bool) -> None:
+    """Leave the cluster; one that is lost is told nothing, since Ray would wait for its answer without an end."""
+    if is_lost:
+        atexit.unregister(ray.shutdown)
+        atexit.register(_end_at_once)
+    else:
+        ray.shutdown()
+
+
+def _end_at_once() -> None:
+    """Ray's threads still wait for the head, and crash an interpreter that is taken down under them."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(EXIT_LOST)
+
+
 def living_nodes() -> list[Node]:
     """The cluster's nodes as they are now."""
     return [
@@ -154,13 +175,18 @@ class Watch:
                 self.nodes = living_nodes()
                 self._heard_s = time.monotonic()
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the head has not answered for so long that it is taken for lost."""
+        return time.monotonic() - self._heard_s > LONGEST_SILENCE_S
+
     def refuse_silence(self) -> None:
         """See that the head is there.
 
         Raises:
             HarnessError: It has not answered for long.
         """
-        if time.monotonic() - self._heard_s > LONGEST_SILENCE_S:
+        if self.is_silent:
             raise HarnessError(
                 f"The head of the Ray cluster, {self._head}, has not answered for {LONGEST_SILENCE_S:g} s.",
                 "Finished runs and windows are kept. Once the cluster is there again, the same command goes on.",

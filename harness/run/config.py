@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from harness.campaign import CampaignOptions
 from harness.engines.architectures import preset
 from harness.errors import HarnessError, ModelUnavailable, UserInputError
+from harness.frozen import is_folder_name
 from harness.power.profiles import read_profile
 from harness.redaction import SHORTEST
 from harness.run.combinations import Clash, check_combination
@@ -30,6 +31,7 @@ from harness.tasks.files import READABLE, file_sha256
 from harness.tasks.pictures import folder_pictures, refuse_no_picture
 from harness.tasks.prompts import input_sha256, load_requests
 
+LONGEST_CAMPAIGN = 100
 MOST_RUNS = 20_000  # a plan takes about a millisecond for each
 DEFAULT_OPTIONS = CampaignOptions()
 OPTION_KEYS = tuple(CampaignOptions.model_fields)
@@ -74,22 +76,27 @@ class Plan:
     options: CampaignOptions = DEFAULT_OPTIONS
 
 
-def load_plan(path: Path) -> Plan:
+def load_plan(path: Path, allow_outside: bool = False) -> Plan:
     """Read a config.
+
+    Args:
+        path: Of the config.
+        allow_outside: Its prompts, sensor profiles and models may lie outside its folder.
 
     Raises:
         UserInputError: With file and line: unknown key, wrong type, missing file, unknown preset or board.
     """
     root, lines = read_yaml(path)
-    where = Where(path, lines)
+    where = Where(path, lines, allow_outside)
     if not isinstance(root, dict):
         raise where.error((), "A config is a mapping with the keys campaign, defaults and runs")
     for key in root:
         if key not in TOP_KEYS:
             raise where.unknown((key,), TOP_KEYS)
     campaign = root.get("campaign", path.stem)
-    if not _is_folder_name(campaign):
-        raise where.error(("campaign",), "campaign must be a plain name of at most 100 letters: it becomes a folder")
+    told = f"campaign must be a plain name of at most {LONGEST_CAMPAIGN} letters: it becomes a folder"
+    if not isinstance(campaign, str) or not is_folder_name(campaign, LONGEST_CAMPAIGN):
+        raise where.error(("campaign",), told)
     runs = root.get("runs")
     if not isinstance(runs, list) or not runs:
         raise where.error(("runs",), "runs must be a list with at least one run")
@@ -128,11 +135,6 @@ def _options(root: dict[str, Any], where: Where) -> CampaignOptions:
             raise where.unknown(key, fields_at(CampaignOptions, key[:-1])) from error
         words = first["msg"][0].lower() + first["msg"][1:]
         raise where.error(key, f"{'.'.join(map(str, key))}: {words}") from error
-
-
-def _is_folder_name(name: Any) -> bool:
-    plain = isinstance(name, str) and name.isprintable() and "/" not in name
-    return plain and 0 < len(name) <= 100 and not name.startswith(".")
 
 
 # --- one entry -> its runs ------------------------------------------------------------------------------
@@ -213,7 +215,8 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
         own = ("runs", index, *key)
         return own if own in where.lines or ("defaults", *key) not in where.lines else ("defaults", *key)
 
-    _resolve_model_folder(content, where)
+    _resolve_model_folder(content, where, place)
+    _refuse_dataset_outside(content, where, place)
     _resolve_prompt_file(content, where, place)
     _resolve_sensor_profile(content, where, place)
     try:
@@ -251,14 +254,32 @@ def _validated(content: dict[str, Any], where: Where, index: int) -> RunSpec:
     return spec
 
 
-def _resolve_model_folder(content: dict[str, Any], where: Where) -> None:
+def _resolve_model_folder(content: dict[str, Any], where: Where, place: typing.Callable[[KeyPath], KeyPath]) -> None:
     """A model folder is found beside the config, as every other path in it is."""
     model = content.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("id"), str) or "\0" in model["id"]:
         return
     folder = where.path.parent / model["id"]
-    if model.get("weights", "pretrained") == "pretrained" and model["id"] and os.path.isdir(folder):
+    if model.get("weights", "pretrained") != "pretrained" or not model["id"]:
+        return
+    if os.path.isdir(folder):
+        where.refuse_outside(place(("model", "id")), folder)
         model["id"] = str(folder)
+    elif _is_path(model["id"]):
+        where.refuse_outside(place(("model", "id")), Path(model["id"]))
+
+
+def _is_path(name: str) -> bool:
+    """Whether a library would look for this name on the disk before it asks the hub, here or on another node."""
+    return os.path.isabs(name) or ".." in Path(name).parts or os.path.isdir(name)
+
+
+def _refuse_dataset_outside(content: dict[str, Any], where: Where, place: typing.Callable[[KeyPath], KeyPath]) -> None:
+    """A hub dataset's name may be that of a folder, which `datasets` then reads."""
+    prompts = content.get("prompts")
+    name = prompts.get("dataset") if isinstance(prompts, dict) else None
+    if isinstance(name, str) and "\0" not in name and _is_path(name):
+        where.refuse_outside(place(("prompts", "dataset")), Path(name))
 
 
 def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Callable[[KeyPath], KeyPath]) -> None:
@@ -278,6 +299,9 @@ def _resolve_prompt_file(content: dict[str, Any], where: Where, place: typing.Ca
         raise where.error(key, told, f"Give one file: {', '.join(READABLE)}.")
     if not os.path.exists(path):
         raise where.error(key, f"there is no prompt file {path}", "Paths are taken from the config's folder.")
+    pictures = [each for each in path.iterdir() if each.is_symlink()] if path.is_dir() else []
+    for each in (path, *pictures):
+        where.refuse_outside(key, each)
     prompts["path"] = str(path)
     try:
         prompts["sha256"] = input_sha256(path)
@@ -323,6 +347,7 @@ def _resolve_sensor_profile(content: dict[str, Any], where: Where, place: typing
     if not isinstance(sources, dict) or not isinstance(sources.get("sensor_profile"), str):
         return
     path = where.path.parent / sources["sensor_profile"]
+    where.refuse_outside(place(key), path)
     try:
         read_profile(path)
     except HarnessError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from harness.campaign import Order
 from harness.specs import RunSpec
@@ -24,12 +24,12 @@ def ordered(specs: Sequence[RunSpec], order: Order, seed: int) -> tuple[RunSpec,
     return tuple(_spread([_spread(_grouped(runs, _configuration), chance) for runs in models], chance))
 
 
-def _configuration(spec: RunSpec) -> RunSpec:
-    return spec.model_copy(update={"seed": 0})
+def _configuration(spec: RunSpec) -> str:
+    return spec.model_dump_json(exclude={"seed"})  # a spec with mappings in it has no hash
 
 
-def _grouped(specs: Iterable[RunSpec], key: Callable[[RunSpec], Hashable]) -> list[list[RunSpec]]:
-    groups: dict[Hashable, list[RunSpec]] = {}
+def _grouped(specs: Iterable[RunSpec], key: Callable[[RunSpec], str]) -> list[list[RunSpec]]:
+    groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault(key(spec), []).append(spec)
     return list(groups.values())

@@ -33,7 +33,7 @@ import harness
 from harness.campaign import Placed
 from harness.measure.base import Progress
 from harness.records import Caveat, Failure, RunRecord
-from harness.run.cluster import LOOK_S, TYPE_PREFIX, Watch, connect, versions, what_happened
+from harness.run.cluster import LOOK_S, TYPE_PREFIX, Watch, connect, leave, versions, what_happened
 from harness.run.environment import git_commit
 from harness.run.executors import GRACE_S, Report, clear_scratch
 from harness.run.journal import unfinished
@@ -185,7 +185,7 @@ class RayExecutor:
             self._change.wait_for(lambda: not self._running, GRACE_S)  # Ray ends threads that still wait for it
         if first:
             self._watch.close()
-            ray.shutdown()
+            leave(self._watch.is_silent)
 
     def _placed(self, spec: RunSpec, campaign: str, scratch: Path, report: Report, past: _Past) -> RunRecord:
         task = WorkerTask(spec=spec, campaign=campaign, scratch="").model_dump_json()
@@ -230,8 +230,8 @@ class RayExecutor:
                     files: dict[str, bytes] = content
                     return files
                 if kind == "node":
-                    self._arrived(mine, *content)
                     past.last = past.last or mine
+                    self._arrived(mine, *content)
                 elif kind == "beside":
                     mine.beside = tuple(sorted({run if of == campaign else f"{of}/{run}" for of, run in content}))
                 elif kind == "windows":
@@ -262,10 +262,12 @@ class RayExecutor:
             spec: Of the run that waits for a GPU.
             report: Is told of it.
         """
-        while not ray.wait([awaited], timeout=LOOK_S, fetch_local=False)[0]:
+        while True:
+            self._watch.refuse_silence()
+            if ray.wait([awaited], timeout=LOOK_S, fetch_local=False)[0]:
+                return
             if self._closed:
                 raise _Lost("the campaign was stopped")
-            self._watch.refuse_silence()
             if spec is not None and (reason := why_nowhere(spec, self._nodes())) is not None:
                 raise _Nowhere(reason)
             if report is not None:

@@ -29,6 +29,7 @@ from harness.store.files import (
     read_record,
     remove_scratch,
     rewrite_record,
+    run_of,
 )
 from harness.store.manifest import adopt, append, keep, mend, read_manifest, started, unentered
 from harness.store.validate import stranger
@@ -148,7 +149,7 @@ def _recover(folder: Path) -> list[RunRecord]:
     found = []
     for scratch in abandoned_scratch(folder):
         record = recovered(scratch)
-        if record is not None:
+        if record is not None and record.run_id == run_of(scratch):  # another one was put there by someone else
             clear_scratch(scratch)
             if (stood := noted_place(scratch)) is not None:
                 record = _placed(record, stood)

@@ -62,7 +62,8 @@ def opened_sources(spec: SourcesSpec, scratch: Path | None) -> Iterator[OpenedSo
             only this process sees.
 
     Raises:
-        UserInputError: The sensor profile cannot be read, has changed, or is that of another board.
+        UserInputError: The sensor profile cannot be read, has changed, or is that of another board; the GPU is not of
+            the type asked for.
         SourceUnavailable: No driver, no such GPU, a GPU that cannot be metered.
     """
     profile = _given_profile(spec)
@@ -80,9 +81,10 @@ def _refuse_other_type(spec: SourcesSpec, sources: Sequence[PowerSource]) -> Non
         return
     for info in (source.info for source in sources if source.info.runs_model):
         if not _words(spec.gpu) <= _words(info.device_name):
-            raise SourceUnavailable(
+            raise UserInputError(
                 f"The config asks for a GPU of type {spec.gpu} (sources.gpu), but this one is {info.device_name}.",
-                "Choose another with sources.gpus, or run where there is one.",
+                "Choose another with sources.gpus, or run where there is one. "
+                "On a Ray cluster the node has a wrong label: correct the type that its `ray start` was given.",
             )
 
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -29,6 +30,24 @@ class Where:
 
     path: Path
     lines: Lines
+    allow_outside: bool = False
+
+    def refuse_outside(self, key: KeyPath, path: Path) -> None:
+        """A config from elsewhere must not choose what of this machine is read, hashed and told: that is its folder's.
+
+        Raises:
+            UserInputError: The path, links followed, leads out of the config's folder.
+        """
+        try:
+            inside = path.resolve().is_relative_to(self.path.parent.resolve())
+        except (OSError, RuntimeError, ValueError):  # a ring of links, or no path
+            inside = False
+        if not inside and not self.allow_outside:
+            raise self.error(
+                key,
+                f"{path} is not in the config's folder",
+                f"Move it there; or, if you trust this config: harness run {quote(str(self.path))} --allow-outside",
+            )
 
     def line(self, key: KeyPath) -> int:
         """Of the key, or of the nearest above it that is written."""
@@ -54,7 +73,7 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         UserInputError: With file and line: no such file, not YAML, a key given twice.
     """
     try:
-        text = read_limited_text(path, MOST_CONFIG_BYTES)
+        text = read_limited_text(path, MOST_CONFIG_BYTES, pipes=True)
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
         hint = f"Did you mean {path.parent / near[0]}?" if near else "The shipped ones are under configs/."

@@ -19,7 +19,7 @@ import duckdb
 import numpy as np
 
 from harness.errors import StoreError
-from harness.reading import MOST_TRACE_BYTES
+from harness.reading import MOST_TRACE_BYTES, size_of_file
 from harness.stats import FloatArray
 
 MOST_ROWS = 50_000_000  # of a Parquet file: a day of eight boards, sampled every 20 ms, has 35 million
@@ -129,9 +129,13 @@ def read_stretches(files: Sequence[Path], count: int) -> list[tuple[Path, int, i
     if not files:
         return []
     try:
+        for file in files:
+            size_of_file(file)
         with _reaching(files) as connection:
             named = [_pattern(file) for file in files]
             rows = connection.execute(_STRETCHES, {"files": named, "count": count}).fetchall()
+    except OSError as error:
+        raise StoreError(f"Cannot read {error.filename}: {error.strerror}.", "Is it a trace of the harness?") from error
     except duckdb.Error as error:
         raise StoreError(f"Cannot read {files[0]}: {_first_line(error)}", "Is it a trace of the harness?") from error
     return [(Path(file), source, stretch, power_w) for file, source, stretch, power_w in rows]
@@ -164,12 +168,15 @@ class Table:
             StoreError: It cannot be read as Parquet, or lacks a column.
         """
         try:
+            size_of_file(path)
             replaced = ", ".join(f'${name} AS "{name}"' for name in instead)
             self._connection.execute(
                 f"INSERT INTO runs SELECT {self._names} FROM (SELECT * REPLACE ({replaced}) "
                 "FROM read_parquet($this_file, hive_partitioning = false))",
                 {**instead, "this_file": _pattern(path)},
             )
+        except OSError as error:
+            raise StoreError(f"Cannot read {path}: {error.strerror}.", "Is it a Parquet file?") from error
         except duckdb.Error as error:
             raise StoreError(f"Cannot read {path}: {_first_line(error)}", "Is it a Parquet file?") from error
 
@@ -290,7 +297,7 @@ def _plain(values: Any, sql_type: str) -> np.ndarray[Any, Any]:
 def _run(path: Path, take: Callable[[Any], Taken], query: str) -> Taken:
     """What `take` makes of a query over one file, $file."""
     try:
-        if path.stat().st_size > MOST_TRACE_BYTES:
+        if size_of_file(path) > MOST_TRACE_BYTES:
             raise StoreError(f"{path} is larger than {MOST_TRACE_BYTES >> 20:,} MiB, the most that is read.", "Cut it.")
         with _reaching([path]) as connection:
             file = {"file": _pattern(path)}

@@ -176,6 +176,11 @@ def scratch_folders(campaign_folder: Path) -> list[Path]:
     return sorted(folder for folder in campaign_folder.glob(f"{SCRATCH_PREFIX}*") if folder.is_dir())
 
 
+def run_of(scratch: Path) -> str:
+    """The run_id of the run that a scratch folder was made for."""
+    return scratch.name.removeprefix(SCRATCH_PREFIX).rsplit("-", 2)[0]
+
+
 def abandoned_scratch(campaign_folder: Path) -> list[Path]:
     """Those that a kill or a power cut has left behind. To be asked before this process makes one."""
     return [folder for folder in scratch_folders(campaign_folder) if not _in_use(folder)]

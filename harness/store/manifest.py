@@ -26,7 +26,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 import harness
 from harness.campaign import CampaignOptions
 from harness.errors import StoreError
-from harness.frozen import Frozen
+from harness.frozen import FolderName, Frozen
 from harness.reading import MOST_RECORD_BYTES, read_limited
 from harness.records import RunRecord
 from harness.store.files import RECORD, keep_attempt, keep_run, settle
@@ -55,7 +55,7 @@ class Kept(Frozen):
 
     entry: Literal["kept"] = "kept"
     at_utc: str
-    run_id: str
+    run_id: FolderName
     status: Literal["complete", "failed"]
     files: dict[str, str] = Field(description="path inside the run's folder -> SHA-256 of the content, hexadecimal")
     adopted: bool = Field(False, description="it was in place and not entered: nobody knows what became of it before")
@@ -67,7 +67,7 @@ class Aside(Frozen):
 
     entry: Literal["aside"] = "aside"
     at_utc: str
-    run_id: str
+    run_id: FolderName
 
 
 class Mended(Frozen):

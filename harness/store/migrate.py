@@ -167,10 +167,17 @@ def _change(path: Path, campaign: Path, manifest: Manifest | None) -> _Change | 
         entered = manifest is not None and path.parent.parent == campaign
         entry = manifest.kept.get(path.parent.name) if manifest is not None and entered else None
         change = _record_change(path, content, campaign, entry)
-    if change is not None and change.backup.exists() and change.backup.read_bytes() != change.old:
+    if change is not None and change.backup.exists() and not _holds(change.backup, change.old):
         told = f"{change.backup} is there already, and is not a copy of {path.name}."
         raise StoreError(told, "Nothing was written: move that file away, and run this again.")
     return change
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return read_limited(path, len(content)) == content
+    except OSError:
+        return False
 
 
 def _record_change(path: Path, content: bytes, campaign: Path, entry: Kept | None) -> _Change | None:

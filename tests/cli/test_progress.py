@@ -120,9 +120,10 @@ def test_a_stop_is_a_ctrl_c_unless_it_is_ignored_already() -> None:
 
 @pytest.fixture
 def halfway() -> LiveListener:
-    """The first of six runs is about to begin its fourth window."""
+    """The first of six runs is about to begin its fourth window, 90.4 s after the start."""
+    clock_s = iter([100.0])
     out = Console(file=io.StringIO(), force_terminal=True, width=80)
-    live = LiveListener(out, (60.0, 300.0))
+    live = LiveListener(out, (60.0, 300.0), lambda: next(clock_s, 190.4))
     spec = spec_of("HuggingFaceTB/SmolLM2-135M-Instruct", 128)
     live.run_started(1, 6, Attempt(spec))
     live.run_progress(spec, Progress("measure", 3, 40, 312.4, relative_halfwidth=0.034, left_s=75.0))
@@ -136,7 +137,7 @@ def test_nothing_of_the_live_view_is_lost_on_a_narrow_terminal(halfway: LiveList
     assert isinstance(shown.file, io.StringIO)
     lines = shown.file.getvalue().splitlines()
     assert max(map(cell_len, lines)) <= columns
-    assert lines[0] == " " * 20 + " 0/6 after 0:00:00, 1 min 0 s to 5 min 0 s left"
+    assert lines[0] == " " * 20 + " 0/6 after 0:01:30, 0 s to 3 min 30 s left"
     assert lines[1] == "0 done, 0 failed, 6 left, 312 W now"
     assert " ".join(" ".join(lines[2:]).split()) == (
         "HuggingFaceTB/SmolLM2-135M-Instruct batch 128 (simulated): "

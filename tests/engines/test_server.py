@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -13,7 +14,7 @@ import psutil
 import pytest
 from openai_server import fake_server
 
-from harness.engines.server import Server, ServerUnavailable, refuse_elsewhere
+from harness.engines.server import Server, ServerUnavailable, free_port, refuse_elsewhere
 from harness.errors import UserInputError
 from harness.serving import ServerOptions
 
@@ -204,6 +205,55 @@ def test_a_server_that_others_can_reach_is_refused_unless_the_config_allows_it(t
         assert [caveat.code for caveat in server.caveats()] == ["server-exposed"]
     finally:
         server.stop()
+
+
+# Forks twice and leaves its session, as a daemon does; says its id.
+DAEMON = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() != 0: os._exit(0)
+    exec(SERVER)
+os.wait()
+time.sleep(600)
+"""
+
+
+def test_a_daemon_does_not_escape_the_look_at_who_can_reach_it_nor_the_end(tmp_path: Path) -> None:
+    code = DAEMON.replace("SERVER", repr(GOOD))
+    server = server_of(tmp_path, code, host="0.0.0.0")
+    with pytest.raises(UserInputError, match=r"listens beyond this machine \(0\.0\.0\.0:\d+\)"):
+        server.start()
+    assert not any(lives(pid) for pid in pids_in(tmp_path / "server.log"))
+    server = server_of(tmp_path, code)
+    try:
+        server.start()
+        started = pids_in(tmp_path / "server.log")
+        assert set(started) <= server.pids()
+    finally:
+        server.stop()
+    assert not any(lives(pid) for pid in started)
+
+
+def test_an_answer_from_a_process_that_the_command_did_not_start_is_refused(tmp_path: Path) -> None:
+    port = free_port()
+    server = server_of(tmp_path, "import time; time.sleep(600)", base_url=f"http://127.0.0.1:{port}")
+    stranger = [sys.executable, "-c", GOOD, str(port), "200", "127.0.0.1"]
+    with subprocess.Popen(stranger, stdout=subprocess.PIPE) as other:
+        try:
+            server._launch()
+            assert other.stdout is not None
+            other.stdout.readline()  # it listens a moment later
+            while server._asked("/health") is None:
+                assert other.poll() is None
+            with pytest.raises(UserInputError, match="is no process of the server's command"):
+                server._refuse_exposed(answers=True)
+            assert server.pids() == frozenset()
+        finally:
+            server.stop()
+            for child in psutil.Process(other.pid).children():
+                child.kill()
+            other.kill()
 
 
 def test_a_server_on_another_machine_is_refused_unless_the_sources_are_its() -> None:

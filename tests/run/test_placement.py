@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import SourceUnavailable, UserInputError
+from harness.errors import UserInputError
 from harness.run.placement import Node, Version, cluster_lanes, refuse_other_versions, refuse_unplaceable, why_nowhere
 from harness.run.retries import Attempt
 from harness.run.sources import opened_sources
@@ -93,7 +93,7 @@ def test_a_gpu_of_another_type_than_the_config_asks_for_is_refused_and_asking_ma
     with opened_sources(asking, None) as opened:
         assert opened.sources[0].info.device_name == "NVIDIA A100-SXM4-80GB"
     with (
-        pytest.raises(SourceUnavailable, match=r"type H100 .* this one is NVIDIA A100-SXM4-80GB"),
+        pytest.raises(UserInputError, match=r"type H100 .* this one is NVIDIA A100-SXM4-80GB[^$]*wrong label"),
         opened_sources(sources.model_copy(update={"gpu": "H100"}), None),
     ):
         pass

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from campaigns import Scripted, Silent, failure, spec_of
+from report_records import record_of
 
 from harness.campaign import CampaignOptions, Retry
 from harness.errors import UserInputError
@@ -16,7 +17,7 @@ from harness.run.config import Plan
 from harness.run.lanes import HELD, HOLD, gpu_lanes, refuse_parallel
 from harness.run.order import ordered
 from harness.run.runner import _of_company, pending, run_campaign
-from harness.store.files import RECORD, SUPERSEDED, read_record
+from harness.store.files import RECORD, SUPERSEDED, read_record, write_run
 from harness.store.manifest import read_manifest
 
 
@@ -41,6 +42,8 @@ def test_interleaving_spreads_the_repeats_of_every_configuration_too() -> None:
         order = ordered(specs, "interleaved", chance)
         for fifth in range(5):  # one repeat of each in every fifth
             assert {spec.dtype for spec in order[2 * fifth : 2 * fifth + 2]} == {"float32", "float16"}, chance
+    served = {"engine": "openai", "server": {"base_url": "http://127.0.0.1:8000", "concurrency": 1}}
+    assert ordered([spec_of("m", **served)], "interleaved", 0) == (spec_of("m", **served),)  # mappings have no hash
     firsts = [ordered(specs, "interleaved", chance)[0].dtype for chance in range(50)]
     assert 10 < firsts.count("float32") < 40  # which comes first is left to chance
 
@@ -195,3 +198,14 @@ def test_an_error_of_the_store_in_one_lane_stops_the_others_and_is_passed_on(tmp
     with pytest.raises(UserInputError, match=r"No\."):
         run_campaign(plan, tmp_path, Broken(), Silent(), lanes)
     assert pending(plan, tmp_path) == [plan.specs[0]]  # what was complete all the same is kept
+
+
+def test_a_scratch_folder_with_another_runs_record_is_not_kept_under_that_name(tmp_path: Path) -> None:
+    spec = spec_of("m")
+    stranger = record_of(run_id="stranger", campaign="c")
+    write_run(tmp_path / "c" / ".scratch-planted-999999999-1", stranger, None)
+    write_run(tmp_path / "c" / ".scratch-own-999999999-1", stranger.model_copy(update={"run_id": "own"}), None)
+    result = run_campaign(Plan("c", (spec,)), tmp_path, Scripted(lambda spec, attempt: None), Silent())
+    assert [record.run_id for record in result.recovered] == ["own"]
+    kept = sorted(path.name for path in (tmp_path / "c").iterdir() if not path.name.startswith(".lock"))
+    assert kept == sorted([spec.run_id, "manifest.jsonl", "own"])

@@ -88,7 +88,7 @@ def test_a_real_model_on_a_simulated_gpu_is_measured_within_the_stated_interval(
         else:
             assert window.work.images == window.work.requests
             assert window.work.output_pixels == window.work.images * 64 * 64
-        assert window.busy_s >= 5 * 0.1  # five sensor periods of work, about
+        assert window.busy_s >= 4.5 * 0.1  # five sensor periods of work, about: pauses between batches are not work
 
     # Gross is idle share and above idle; the other GPU of the node idles and is counted beside, not within.
     parts = summary.gpu_idle_j.value + summary.gpu_above_idle_j.value
