@@ -44,7 +44,7 @@ LIGHT = {  # nothing that no test looks at: a cluster's daemons cost more than t
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_worker_prestart": "0",
     "RAY_enable_metrics_collection": "0",
-    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_num_workers_soft_limit": "4",  # idle ones beyond it end, and the next run would wait for a new one
 }
 QUICK = MeasureSpec(
     window_s=0.2, null_window_s=0.1, idle_s=0.5, settle_s=0, warm_up_max_s=0, min_repeats=2, max_repeats=2
