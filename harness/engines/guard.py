@@ -1,8 +1,8 @@
 """Stands between the harness and a server that it starts: `python -m harness.engines.guard '["command", ...]'`.
 
 The server gets a session, and so a process group, of its own. When this process's standard input closes, because the
-harness asks for it or was killed, the group is asked to end, and made to after a while, and so are daemons that left the
-group; nothing that a server started outlives the run. Ends with the server's exit code. Killed itself, it takes the
+harness asks for it or was killed, the group is asked to end, and made to after a while, and so are daemons that left
+it; nothing that a server started outlives the run. Ends with the server's exit code. Killed itself, it takes the
 server with it; the harness then ends what the server had started.
 """
 

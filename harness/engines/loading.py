@@ -8,10 +8,12 @@ from __future__ import annotations
 import gc
 import json
 import os
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,13 @@ except ImportError as error:
     ) from error
 
 _HUB_TIMEOUT_S = 10.0
+CONFIGS = ("config.json", "generation_config.json", "model_index.json")
 
 # How torch words a failed allocation that is not an OutOfMemoryError.
 _SHORTAGES = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+_BROKEN_WEIGHTS = (safetensors.SafetensorError, pickle.UnpicklingError, EOFError)
 
 
 # --- device and memory ----------------------------------------------------------------------------
@@ -168,6 +174,8 @@ def locate_model(model: ModelSpec, config_file: str) -> ModelSource:
         for file in files:
             if file.endswith(".index.json"):
                 _check_index(folder / file, model.allow_pickle)
+            elif Path(file).name in CONFIGS:
+                _check_config(folder / file)
         return ModelSource(str(folder), None, local_files_only=True)
     if model.id.startswith((".", "/", "~")) or model.id.count("/") > 1:
         raise ModelUnavailable(f"There is no model folder {model.id}.", f"Relative paths start at {Path.cwd()}.")
@@ -192,14 +200,20 @@ def locate_model(model: ModelSpec, config_file: str) -> ModelSource:
         ) from error
     except no_connection as error:
         return _locate_in_cache(model, config_file, error)
-    _check_files(
-        f"Model {model.id}", [file.rfilename for file in found.siblings or ()], config_file, model.allow_pickle
-    )
+    files = [file.rfilename for file in found.siblings or ()]
+    _check_files(f"Model {model.id}", files, config_file, model.allow_pickle)
+    for file in files:
+        if Path(file).name in CONFIGS:
+            _check_config(Path(huggingface_hub.hf_hub_download(model.id, file, revision=found.sha)))
     return ModelSource(model.id, found.sha, local_files_only=False)
 
 
 def _locate_in_cache(model: ModelSpec, config_file: str, error: Exception) -> ModelSource:
-    if isinstance(huggingface_hub.try_to_load_from_cache(model.id, config_file, revision=model.revision), str):
+    cached = huggingface_hub.try_to_load_from_cache(model.id, config_file, revision=model.revision)
+    if isinstance(cached, str):
+        for path in Path(cached).parent.rglob("*.json"):
+            if path.name in CONFIGS:
+                _check_config(path)
         return ModelSource(model.id, model.revision, local_files_only=True)
     offline = isinstance(error, huggingface_hub.errors.OfflineModeIsEnabled)
     reason = "HF_HUB_OFFLINE is set" if offline else f"the hub does not answer ({told_with_cause(error)})"
@@ -244,6 +258,50 @@ def _check_index(path: Path, allow_pickle: bool) -> None:
             raise ModelUnavailable(told, "Set 'allow_pickle: true' under model if you trust them.")
 
 
+def _check_config(path: Path) -> None:
+    """A configuration may choose how attention is computed, and "organisation/name" is code that is fetched and run.
+
+    Raises:
+        ModelUnavailable: It chooses what its library does not bring along.
+    """
+    try:
+        content = json.loads(read_limited_text(path, MOST_RECORD_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        told = f"{path} is no configuration: {type(error).__name__}."
+        raise ModelUnavailable(told, "Fetch the model again.") from error
+    for name in _implementations(content):
+        if "/" in name:
+            raise ModelUnavailable(
+                f"{path} chooses code from the hub ({name}), and the harness runs none from a model's repository.",
+                "If you trust the model without it: take that entry out of a copy of the file.",
+            )
+        refuse_fetched_attention(name)
+
+
+def _implementations(content: Any) -> Iterator[str]:
+    """Every name of an implementation in a configuration, those of its parts too."""
+    below = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    for part in below:
+        yield from _implementations(part)
+    for key in content if isinstance(content, dict) else ():
+        if "implementation" in key:
+            given = content[key]
+            yield from (str(name) for name in (given.values() if isinstance(given, dict) else (given,)) if name)
+
+
+def refuse_fetched_attention(name: str) -> None:
+    """Where flash-attn is missing and the package kernels is not, transformers fetches code from the hub instead.
+
+    Raises:
+        ModelUnavailable: That would happen.
+    """
+    if name.startswith("flash") and find_spec("kernels") is not None and find_spec("flash_attn") is None:
+        raise ModelUnavailable(
+            f"{name} would be fetched from the hub and run: the package flash-attn is not installed.",
+            "Install flash-attn, or set attention: sdpa.",
+        )
+
+
 # --- what is said when it fails -------------------------------------------------------------------
 
 
@@ -252,7 +310,7 @@ def load_failure_named(spec: RunSpec) -> Iterator[None]:
     """Turn what the libraries raise while loading into ModelUnavailable."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, *_BROKEN_WEIGHTS) as error:
         raise ModelUnavailable(
             f"Model {spec.model.id} cannot be loaded: {told_with_cause(error)}.", _load_hint(error, spec)
         ) from error
@@ -261,6 +319,8 @@ def load_failure_named(spec: RunSpec) -> Iterator[None]:
 def _load_hint(error: Exception, spec: RunSpec) -> str:
     if isinstance(error.__cause__, huggingface_hub.errors.GatedRepoError):
         return f"Ask for access on https://huggingface.co/{spec.model.id}, then run: hf auth login."
+    if isinstance(error, pickle.UnpicklingError):
+        return "Its weights hold more than tensors, and such a pickle is never opened: save the model as safetensors."
     if "trust_remote_code" in str(error):
         return "It brings its own code, and the harness runs none from a model's repository. Use a model without."
     if spec.attention != "default" and "ttention" in str(error):

@@ -19,6 +19,7 @@ from harness.engines.loading import (
     locate_model,
     memory_shortage_named,
     quieten_libraries,
+    refuse_fetched_attention,
     refuse_offloaded,
     release_memory,
     require_bitsandbytes,
@@ -184,6 +185,7 @@ def _load_pretrained(spec: RunSpec) -> tuple[Form, Any, Any, Any]:
     }
     form = form_of(transformers.AutoConfig.from_pretrained(source.name, **where), spec.task, spec.model.id)
     tokenizer, processor = _preparers(source, form, where)
+    refuse_fetched_attention(spec.attention)
     loading = {} if spec.attention == "default" else {"attn_implementation": spec.attention}
     model, report = getattr(transformers, AUTO_CLASSES[form]).from_pretrained(
         source.name,
