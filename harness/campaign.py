@@ -57,4 +57,7 @@ class Placed(Frozen):
     cluster: str = Field(description="what placed it, with its version")
     node: str = Field(description="the cluster's id of the node; its machine is in the environment")
     lost: tuple[str, ...] = Field((), description="why each placement before this one came to nothing")
-    beside: tuple[str, ...] = Field((), description="runs that other GPUs of the node worked on meanwhile")
+    beside: tuple[str, ...] = Field(
+        (),
+        description="runs that other GPUs of the node worked on meanwhile; CAMPAIGN/RUN_ID where of another campaign",
+    )

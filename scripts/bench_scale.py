@@ -139,7 +139,7 @@ def answering(files: dict[str, bytes]) -> Any:
 
     def answered(task: str) -> Iterator[tuple[str, Any]]:
         """Travels whole, with the files in it; the record is that of the run that was asked for."""
-        yield "node", ray.get_runtime_context().get_node_id()
+        yield "node", (ray.get_runtime_context().get_node_id(), None, None)  # it was asked when the executor joined
         work = WorkerTask.model_validate_json(task)
         record = content | {"run_id": work.spec.run_id, "spec": json.loads(task)["spec"]}
         yield "files", files | {RECORD: json.dumps(record).encode()}

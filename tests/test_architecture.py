@@ -90,6 +90,7 @@ measure.served_assembly
 measure.served_pooling
 measure.warm_up
 measure.stopping
+measure.consistency
 measure.run_caveats
 measure.summary
 measure.session

@@ -11,6 +11,7 @@ from statistics import fmean
 from harness.compare.base import Boundary, Doubt, Meter, Side, Unit, Window
 from harness.errors import MeasurementInvalid
 from harness.measure.alike import setting
+from harness.measure.consistency import changed
 from harness.measure.energy import busy_energy_j, idle_share_j
 from harness.measure.run_caveats import all_caveats
 from harness.measure.uncertainty import run_u_j, window_u_j
@@ -41,6 +42,8 @@ def side_of(record: RunRecord, boundary: Boundary, group: str, name: str | None 
         raise MeasurementInvalid("Fewer than two of its windows were accepted.")
     if any(window.work.requests <= 0 for window in accepted):
         raise MeasurementInvalid("A window has counted no generation, so there is no energy of one.")
+    if told := changed(record):
+        raise MeasurementInvalid(told)
     if estimate.low <= 0:
         raise MeasurementInvalid(
             f"Its energy, {estimate.value:.3g} ± {estimate.half_width:.2g} J, may be zero or less: it has no ratio."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.measure import quality
+from harness.measure.consistency import changed
 from harness.measure.period import period_disagrees
 from harness.measure.siblings import unexplained_scatter
 from harness.measure.stopping import relative_halfwidth, repeats_interval
@@ -44,9 +45,13 @@ def run_caveats(
 
 
 def all_caveats(record: RunRecord) -> tuple[Caveat, ...]:
-    """The run's caveats and those of its windows that weaken the run as well, the first of each kind."""
+    """The run's caveats and those of its windows that weaken the run as well, the first of each kind.
+
+    Before all of them: its summary is not what its windows say. Someone changed it, and no figure of it can be trusted.
+    """
     of_windows = (caveat for window in record.measurements for caveat in window.caveats if not caveat.window_only)
-    found = [*record.caveats, *of_windows]
+    why = changed(record)
+    found = [*([Caveat(code="changed", message=why)] if why else []), *record.caveats, *of_windows]
     first_of_code: dict[str, Caveat] = {}
     for caveat in found:
         first_of_code.setdefault(caveat.code, caveat)

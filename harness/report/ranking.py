@@ -14,6 +14,7 @@ from pydantic import Field
 from harness.footprint.accountings import accounted
 from harness.footprint.equivalents import Equivalents, equivalents
 from harness.frozen import Frozen
+from harness.measure.consistency import changed
 from harness.measure.run_caveats import all_caveats
 from harness.records import RunRecord, Summary
 from harness.report.rating import WAYS, Bands, Stars, Way, bands, stars
@@ -231,7 +232,7 @@ def why_left_out(record: RunRecord) -> str | None:
         return "its windows counted no generation, though its summary did"
     if summary.gpu_energy_j.value <= 0:
         return "its energy is not above 0: noise around nothing"
-    return None
+    return changed(record)
 
 
 def _energies(record: RunRecord, summary: Summary) -> dict[Boundary, Energy]:

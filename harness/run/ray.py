@@ -224,14 +224,14 @@ class RayExecutor:
         """What the task tells, until it has told all. Returns the run's files."""
         journal_mode = "wb"  # the windows of an earlier placement stay until this one has some of its own
         try:
-            self._wait(mine.stream, spec, report)
+            self._wait(_has_come(mine.stream), spec, report)
             for kind, content in self._told(mine.stream):
                 if kind == "files":
                     files: dict[str, bytes] = content
                     return files
                 if kind == "node":
-                    self._arrived(mine, *content)
                     past.last = past.last or mine
+                    self._arrived(mine, *content)
                 elif kind == "beside":
                     mine.beside = tuple(sorted({run if of == campaign else f"{of}/{run}" for of, run in content}))
                 elif kind == "windows":
@@ -252,19 +252,19 @@ class RayExecutor:
     def _told(self, stream: Any) -> Iterator[Any]:
         for told in stream:
             yield ray.get(told)
-            self._wait(stream)
+            self._wait(_has_come(stream))
 
-    def _wait(self, awaited: Any, spec: RunSpec | None = None, report: Report | None = None) -> None:
+    def _wait(self, is_there: Callable[[], bool], spec: RunSpec | None = None, report: Report | None = None) -> None:
         """Block until something is there. Ray waits in silence for a head or node that is not there; this does not.
 
         Args:
-            awaited: What Ray can wait for.
+            is_there: Blocks for LOOK_S at most.
             spec: Of the run that waits for a GPU.
             report: Is told of it.
         """
         while True:
             self._watch.refuse_silence()
-            if ray.wait([awaited], timeout=LOOK_S, fetch_local=False)[0]:
+            if is_there():
                 return
             if self._closed:
                 raise _Lost("the campaign was stopped")
@@ -297,7 +297,9 @@ def _type_share(spec: RunSpec) -> dict[str, float]:
 
 
 @contextmanager
-def _reserved(spec: RunSpec, refused: set[str], wait: Callable[[Any, RunSpec], None]) -> Iterator[dict[str, Any]]:
+def _reserved(
+    spec: RunSpec, refused: set[str], wait: Callable[[Callable[[], bool], RunSpec], None]
+) -> Iterator[dict[str, Any]]:
     """Where Ray may place a run: several GPUs are reserved together, on one node; a calibration has its own."""
     if spec.calibration is not None and spec.calibration.node is not None:
         yield {"scheduling_strategy": NodeAffinitySchedulingStrategy(spec.calibration.node, soft=False)}
@@ -311,11 +313,15 @@ def _reserved(spec: RunSpec, refused: set[str], wait: Callable[[Any, RunSpec], N
         [bundle], strategy="STRICT_PACK", **({"bundle_label_selector": [elsewhere]} if refused else {})
     )
     try:
-        wait(group.ready(), spec)
+        wait(lambda: bool(group.wait(LOOK_S)), spec)
         yield {"scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
     finally:
         with suppress(RayError):
             remove_placement_group(group)
+
+
+def _has_come(stream: Any) -> Callable[[], bool]:
+    return lambda: bool(ray.wait([stream], timeout=LOOK_S, fetch_local=False)[0])
 
 
 def _cancel(placement: _InFlight) -> None:

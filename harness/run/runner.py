@@ -31,8 +31,8 @@ from harness.store.files import (
     rewrite_record,
     run_of,
 )
-from harness.store.manifest import adopt, append, keep, read_manifest, started, unentered
-from harness.store.validate import check_record
+from harness.store.manifest import adopt, append, keep, mend, read_manifest, started, unentered
+from harness.store.validate import stranger
 
 
 class Listener(Protocol):
@@ -166,21 +166,24 @@ def _recover(folder: Path) -> list[RunRecord]:
 
 
 def _adopt(folder: Path) -> list[str]:
-    """Enter the runs that are in place and not in the manifest, as far as they are sound. Returns their names.
+    """Enter the runs that the manifest does not know, or not for sure, as far as they are sound. Returns their names.
 
     Raises:
         StoreError: One was changed, or is of another campaign. It is left alone, and nothing is run.
     """
-    adopted = []
-    for run_folder in unentered(folder, read_manifest(folder)):
+    adopted, manifest = [], read_manifest(folder)
+    for run_folder in unentered(folder, manifest):
         record = read_record(run_folder / RECORD)
-        if faults := [finding for finding in check_record(run_folder, record) if finding.severity == "problem"]:
+        if fault := stranger(run_folder, record, manifest):
             raise StoreError(
-                f"{run_folder} is not in the manifest, and is not as a runner would have left it: {faults[0].message}",
+                f"{run_folder} is not in the manifest, or in a damaged line of it, and is not as a runner would have "
+                f"left it: {fault}",
                 "Was it changed, or copied from elsewhere? Move it away and run again.",
             )
         adopt(run_folder, record)
         adopted.append(record.run_id)
+    if manifest is not None and manifest.damaged:
+        mend(folder, manifest)
     return adopted
 
 

@@ -16,7 +16,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -70,19 +70,43 @@ class Aside(Frozen):
     run_id: FolderName
 
 
-Entry = Started | Kept | Aside
+class Mended(Frozen):
+    """From here on the manifest is relied on again; of damaged lines before, the runs were looked at and adopted."""
+
+    entry: Literal["mended"] = "mended"
+    at_utc: str
+    lines: dict[int, str] = Field(description="number of each damaged line -> beginning of its SHA-256")
+
+
+Entry = Started | Kept | Aside | Mended
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="entry")])
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the lines say: every start, and the runs that should be in place. `damaged`: numbers of lines that
-    cannot be read or do not follow from the one before; `unknown`: of whole lines that say what is not known here."""
+    """What the lines say: every start, and the runs that should be in place.
+
+    `damaged`: lines that cannot be read or do not follow from the one before, by number, each with its hash. Where one
+    was removed, the next does not follow, though it may be whole: what it says of a run still counts, but is
+    `doubtful`. `mended`: damaged lines that a later start has dealt with. `unknown`: whole lines that say what is not
+    known here.
+    """
 
     starts: tuple[Started, ...]
     kept: dict[str, Kept]
-    damaged: tuple[int, ...]
+    damaged: dict[int, str]
     unknown: tuple[int, ...] = ()
+    doubtful: frozenset[str] = frozenset()
+    mended: dict[int, str] = field(default_factory=dict)
+
+
+def mend(campaign_folder: Path, manifest: Manifest) -> None:
+    """Enter that the damaged lines have been dealt with: their runs are adopted, or measured again.
+
+    Raises:
+        StoreError: The manifest cannot be written.
+    """
+    append(campaign_folder, Mended(at_utc=utc_now(), lines=manifest.damaged))
 
 
 def utc_now() -> str:
@@ -229,33 +253,41 @@ def read_manifest(campaign_folder: Path) -> Manifest | None:
         raise StoreError(f"Cannot read {path}: {error.strerror}.", "Is the file readable?") from error
     starts: list[Started] = []
     runs: dict[str, Kept] = {}
-    damaged: list[int] = []
+    damaged: dict[int, str] = {}
+    mended: dict[int, str] = {}
     unknown: list[int] = []
-    check = FIRST_CHECK
+    doubtful: set[str] = set()
+    checks = [FIRST_CHECK]
     for number, line in enumerate(lines[:-1], start=1):  # after the last line end: nothing, or a torn line
         text = line[len(BEFORE_CHECK) + CHECK_DIGITS + len(BEFORE_ENTRY) : -1]
-        fits = line == _line(check, text)
-        check = _check_of(line) or check
+        fits = any(line == _line(check, text) for check in checks)
+        own_check = _check_of(line)
+        checks = [own_check] if own_check is not None else [*checks, FIRST_CHECK]  # what `append` goes on from
+        if not fits:
+            damaged[number] = hashlib.sha256(line).hexdigest()[:CHECK_DIGITS]
         try:
             entry = _ENTRY.validate_json(text)
         except ValidationError:
-            (unknown if fits else damaged).append(number)
+            unknown += [number] if fits else []
             continue
-        if not fits:
-            damaged.append(number)
-            continue
-        if isinstance(entry, Started):
-            starts.append(entry)
-        elif isinstance(entry, Kept):
+        if isinstance(entry, Kept):
             runs[entry.run_id] = entry
-        else:
+            (doubtful.discard if fits else doubtful.add)(entry.run_id)
+        elif isinstance(entry, Aside):
             runs.pop(entry.run_id, None)
-    return Manifest(tuple(starts), runs, tuple(damaged), tuple(unknown))
+        elif isinstance(entry, Started) and fits:
+            starts.append(entry)
+        elif isinstance(entry, Mended) and fits:
+            mended |= {
+                line_number: told for line_number, told in entry.lines.items() if damaged.get(line_number) == told
+            }
+    left = {line_number: told for line_number, told in damaged.items() if line_number not in mended}
+    return Manifest(tuple(starts), runs, left, tuple(unknown), frozenset(doubtful), mended)
 
 
 def unentered(campaign_folder: Path, manifest: Manifest | None) -> list[Path]:
-    """Folders of runs that are in place and not in the manifest."""
-    known = manifest.kept if manifest is not None else {}
+    """Folders of runs that are in place and not in the manifest, or only in a damaged line of it."""
+    known = manifest.kept.keys() - manifest.doubtful if manifest is not None else set()
     return sorted(
         path.parent
         for path in campaign_folder.glob(f"*/{RECORD}")

@@ -81,7 +81,14 @@ def _check_manifest(folder: Path, manifest: Manifest | None, present: set[str]) 
             yield Finding("note", str(folder), "no-manifest", told)
         return
     for number in manifest.damaged:
-        yield Finding("problem", path, "manifest-damaged", f"Line {number} was changed, or one before it removed.")
+        told = (
+            f"Line {number} was changed, or one before it removed. The next harness run of the campaign looks at the "
+        )
+        told += "runs, adopts those that are sound, and goes on from there."
+        yield Finding("problem", path, "manifest-damaged", told)
+    for number in manifest.mended:
+        told = f"Line {number} was changed, or one before it removed, and a later start went on from there."
+        yield Finding("note", path, "manifest-mended", told)
     for number in manifest.unknown:
         told = f"Line {number} says what this harness does not know: a newer one wrote it."
         yield Finding("problem", path, "manifest-newer", told)
@@ -130,6 +137,18 @@ def check_record(run_folder: Path, record: RunRecord, vouched: bool = False) -> 
         yield Finding("problem", place, "trace-missing", f"A complete run has a {TRACE}, and there is none.")
     for code, message in broken(record, trace):
         yield Finding("problem", place, code, message)
+
+
+def stranger(run_folder: Path, record: RunRecord, manifest: Manifest | None) -> str | None:
+    """Why a run that the manifest does not vouch for is not taken in; None for one that is as a runner leaves it.
+
+    Raises:
+        StoreError: A file cannot be read.
+    """
+    found = [*check_record(run_folder, record)]
+    if manifest is not None and record.run_id in manifest.doubtful:
+        found += _check_hashes(run_folder, manifest)  # a line that only follows one that was removed is right in this
+    return next((finding.message for finding in found if finding.severity == "problem"), None)
 
 
 def _should_have_trace(record: RunRecord) -> bool:

@@ -12,6 +12,7 @@ from harness.compare.groups import matched
 from harness.compare.sides import side_of
 from harness.compare.verdicts import Limit
 from harness.errors import UserInputError
+from harness.measure.summary import summarize
 from harness.records import Failure, RunRecord, WorkCounts
 from harness.stats import holm
 
@@ -125,7 +126,9 @@ def test_what_has_no_figure_is_named():
     ):
         with pytest.raises(UserInputError, match=says):
             compare_runs([record_of(STEADY), kept.model_copy(update={"measurements": measurements})])
-    four = kept.model_copy(update={"measurements": (*kept.measurements[:4], rejected[4])})
+    windows = (*kept.measurements[:4], rejected[4])
+    summary = summarize(windows, kept.sources, "no host", 0.02)
+    four = kept.model_copy(update={"measurements": windows, "summary": summary})
     assert one(record_of(STEADY), four).method_told == "unpaired (Welch), 5 and 4 repeats"
     with pytest.raises(UserInputError, match="named twice"):
         compare_runs([record_of(STEADY), record_of(STEADY)])

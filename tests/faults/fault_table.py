@@ -111,6 +111,19 @@ FAULTS = (
         (
             f"{DISK}test_only_a_sound_run_of_this_campaign_is_adopted_and_stays_marked",
             f"{DISK}test_a_number_of_the_summary_alone_is_no_less_seen",
+            "measure/test_consistency.py::test_a_figure_of_a_tenth_has_no_place_beside_others_and_says_why",
+            "store/test_imports.py::test_a_file_that_is_not_as_it_was_imported_is_named",
+        ),
+    ),
+    Fault(
+        "a line of the manifest changed, removed or put in",
+        "each",
+        "the line, or the one after it, does not follow",
+        "everything; the next start looks at the runs concerned, adopts them and goes on from there",
+        "manifest-damaged: Line 3 was changed, or one before it removed. ...; then manifest-mended",
+        (
+            f"{DISK}test_a_line_that_was_removed_accuses_its_own_run_alone_and_the_next_start_goes_on_from_there",
+            f"{DISK}test_a_line_of_anything_accuses_no_other_and_what_is_appended_after_it_follows",
         ),
     ),
     Fault(

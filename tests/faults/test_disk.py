@@ -230,7 +230,7 @@ def test_only_a_sound_run_of_this_campaign_is_adopted_and_stays_marked(kept: Pat
     for words, stranger in strangers.items():
         path.write_text(stranger.model_dump_json())
         executor = Scripted()
-        with pytest.raises(StoreError, match=f"is not in the manifest, and is not as a runner.*{words}"):
+        with pytest.raises(StoreError, match=f"is not in the manifest, or .* is not as a runner.*{words}"):
             run_campaign(PLAN, results, executor, Silent())
         assert (executor.calls, manifest.read_bytes()) == ([], b"".join(lines))
         assert "unlisted" in {finding.code for finding in check_campaign(folder).findings}
@@ -299,3 +299,54 @@ def test_a_run_is_on_the_disk_before_the_manifest_says_so_and_that_before_it_is_
     assert set(files_of_it) == {f"sync {RECORD}", f"sync {TRACE}"}
     assert folder.startswith(f"sync .scratch-{run_id}-")
     assert (campaign, entered) == ("sync c", f"sync {MANIFEST}")
+
+
+def test_a_line_that_was_removed_accuses_its_own_run_alone_and_the_next_start_goes_on_from_there(
+    kept: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "c"
+    shutil.copytree(kept, folder)
+    manifest = folder / MANIFEST
+    start, first, second = manifest.read_bytes().splitlines(keepends=True)
+    removed, neighbour = (json.loads(line)["entry"]["run_id"] for line in (first, second))
+    manifest.write_bytes(start + second)
+    found = check_campaign(folder).findings
+    assert {(each.code, Path(each.place).name) for each in found} == {
+        ("unlisted", removed),
+        ("manifest-damaged", MANIFEST),
+    }
+
+    record = folder / neighbour / RECORD
+    content = record.read_bytes()
+    record.write_bytes(content + b"\n")  # whole and in order, but not what even the doubtful line says
+    assert ("changed", RECORD) in {(each.code, Path(each.place).name) for each in check_campaign(folder).findings}
+    with pytest.raises(StoreError, match="or in a damaged line of it"):
+        run_campaign(PLAN, tmp_path, Scripted(), Silent())
+    record.write_bytes(content)
+
+    assert sorted(run_campaign(PLAN, tmp_path, Scripted(), Silent()).adopted) == sorted([removed, neighbour])
+    found = check_campaign(folder).findings
+    assert {(each.severity, each.code) for each in found} == {("note", "manifest-mended"), ("note", "adopted")}
+    size = manifest.stat().st_size
+    assert run_campaign(PLAN, tmp_path, Scripted(), Silent()).adopted == []
+    assert manifest.stat().st_size == size
+
+    lines = manifest.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b"2026", b"2027", 1)  # the same line once more: what was mended was another
+    manifest.write_bytes(b"".join(lines))
+    assert "manifest-damaged" in {each.code for each in check_campaign(folder).findings}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_a_line_of_anything_accuses_no_other_and_what_is_appended_after_it_follows(
+    kept: Path, tmp_path: Path, place: int
+) -> None:
+    folder = tmp_path / "c"
+    shutil.copytree(kept, folder)
+    manifest = folder / MANIFEST
+    lines = manifest.read_bytes().splitlines(keepends=True)
+    manifest.write_bytes(b"".join([*lines[:place], b"anything\n", *lines[place:]]))
+    (problem,) = check_campaign(folder).findings
+    assert (problem.code, problem.message.split()[1]) == ("manifest-damaged", str(place + 1))
+    assert run_campaign(PLAN, tmp_path, Scripted(), Silent()).adopted == []
+    assert [each.code for each in check_campaign(folder).findings] == ["manifest-mended"]

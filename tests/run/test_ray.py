@@ -9,11 +9,12 @@ import os
 import re
 import socket
 import threading
+import time
 import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import pytest
 from command import config
 from command import harness as harness_command
 
+import harness
 from harness.errors import UserInputError
 from harness.measure.base import Progress
 from harness.records import RunRecord
@@ -42,7 +44,7 @@ LIGHT = {  # nothing that no test looks at: a cluster's daemons cost more than t
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_worker_prestart": "0",
     "RAY_enable_metrics_collection": "0",
-    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_num_workers_soft_limit": "4",  # idle ones beyond it end, and the next run would wait for a new one
 }
 QUICK = MeasureSpec(
     window_s=0.2, null_window_s=0.1, idle_s=0.5, settle_s=0, warm_up_max_s=0, min_repeats=2, max_repeats=2
@@ -62,8 +64,8 @@ def spec(gpu: str | None = None, clock: str = "virtual", **changes: Any) -> RunS
     )
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+@contextmanager
+def started_cluster() -> Iterator[Any]:
     """A node with an H100, one with two A100s; H200s in both. Whatever they start carries a mark in its environment."""
     try:
         from ray.cluster_utils import Cluster
@@ -84,19 +86,6 @@ def cluster() -> Iterator[Any]:
         cluster.shutdown()
         for name in (MARK, *LIGHT):
             del os.environ[name]
-
-
-@pytest.fixture(params=["subprocess", "ray"])
-def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    if request.param == "subprocess":
-        made: Executor = SubprocessExecutor()
-    else:
-        address = request.getfixturevalue("cluster").address
-        from harness.run.ray import RayExecutor
-
-        made = RayExecutor(address)
-    with closing(made):
-        yield made
 
 
 def workers() -> list[psutil.Process]:
@@ -129,7 +118,31 @@ def run(
     return executor.run(what, "c", scratch, report)
 
 
-def test_every_executor_keeps_the_same_contract(executor: Executor, tmp_path: Path) -> None:
+def test_subprocesses_keep_the_contract_of_an_executor(tmp_path: Path) -> None:
+    with closing(SubprocessExecutor()) as executor:
+        keeps_the_contract(executor, tmp_path)
+
+
+def test_a_cluster_keeps_the_same_contract_and_places_runs_by_type_and_again_when_nodes_go(tmp_path: Path) -> None:
+    """One test: the suite deals tests to several processes, and each of them would start a cluster of its own."""
+    with started_cluster() as cluster:
+        from harness.run.ray import RayExecutor
+
+        types, driver, late, lost, contract = (tmp_path / name for name in ("types", "driver", "late", "lost", "c"))
+        for folder in (types, driver, late, lost, contract):
+            folder.mkdir()
+        runs_go_to_nodes_with_their_type_of_gpu(cluster, types)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(driver)  # Ray adds this folder to the nodes' paths, and a checkout would hide their harness
+            executor = RayExecutor(cluster.address)
+        with closing(executor):
+            a_run_that_asks_for_what_no_node_has_is_refused_with_what_there_is(executor)
+            a_node_that_joins_with_another_harness_makes_nothing_and_is_named(cluster, executor, late)
+            a_run_whose_node_is_lost_is_made_by_another_or_fails_where_there_is_none(cluster, executor, lost)
+            keeps_the_contract(executor, contract)
+
+
+def keeps_the_contract(executor: Executor, tmp_path: Path) -> None:
     """The same joules and files as in this process; what fails or dies is recorded; a stop leaves no process."""
     with closing(InProcessExecutor()) as here:
         expected = run(here, spec(), tmp_path / "here")
@@ -191,9 +204,7 @@ runs:
 """
 
 
-def test_runs_go_to_nodes_with_their_type_of_gpu_or_are_refused_with_what_there_is(
-    cluster: Any, tmp_path: Path
-) -> None:
+def runs_go_to_nodes_with_their_type_of_gpu(cluster: Any, tmp_path: Path) -> None:
     h100, a100s = (node.node_id for node in cluster.list_all_nodes())
     where = ["--executor", "ray", "--address", cluster.address]
     answer = harness_command("run", config(tmp_path, CAMPAIGN), *where, "--json", cwd=tmp_path)
@@ -219,50 +230,102 @@ def test_runs_go_to_nodes_with_their_type_of_gpu_or_are_refused_with_what_there_
         (load, node): count for load in CALIBRATION_LOADS for node, count in ((h100, 1), (a100s, 4))
     }
 
-    too_many = config(tmp_path, CAMPAIGN.replace("gpu: A100, gpus", "gpu: H100, gpus").replace("placed", "refused"))
-    answer = harness_command("run", too_many, *where, cwd=tmp_path)
-    assert answer.code == 2
-    assert "has 2 GPUs of type H100" in answer.err
-    assert "The cluster has: 1 node with 1 x H100, 1 node with 2 x A100." in answer.err
-    assert not (tmp_path / "results" / "refused").exists()
+
+def a_run_that_asks_for_what_no_node_has_is_refused_with_what_there_is(joined: Any) -> None:
+    two = spec("H100").model_copy(update={"sources": spec("H100").sources.model_copy(update={"gpus": (0, 1)})})
+    with pytest.raises(UserInputError) as refused:
+        joined.lanes([two])
+    assert "has 2 GPUs of type H100" in refused.value.message
+    assert "The cluster has: 1 node with 1 x H100/H200, 1 node with 2 x A100/H200." in refused.value.message
 
 
-def test_a_run_whose_node_is_lost_is_made_by_another_and_fails_once_there_is_none(cluster: Any, tmp_path: Path) -> None:
-    from harness.run.ray import RayExecutor
-
-    extra = {
-        node.node_id: node
-        for node in (cluster.add_node(num_cpus=1, num_gpus=1, resources={"accelerator_type:H200": 1}) for _ in "ab")
-    }
-    cluster.wait_for_nodes()
-    asked = spec("H200", clock="real", measure=QUICK.model_copy(update={"min_repeats": 5, "max_repeats": 5}))
-    left: list[psutil.Process] = []
-
-    def lose_node() -> None:
-        left.extend(workers())
-        (node,) = {stored.node for stored in executor._in_flight}
-        cluster.remove_node(extra.pop(node), allow_graceful=False)
-
-    with closing(RayExecutor(cluster.address)) as executor:
-        record = run(executor, asked, tmp_path / "moved", lose_node)
-        assert record.status == "complete", record.failure
-        assert record.placed is not None
-        assert record.placed.node in extra
-        (reason,) = record.placed.lost
-        assert "died" in reason
-        assert not psutil.wait_procs(left, timeout=20)[1]
-        assert len(record.measurements) == 5
-        record = run(executor, asked, tmp_path / "nowhere", lose_node, at_repeat=3)
+def a_node_that_joins_with_another_harness_makes_nothing_and_is_named(
+    cluster: Any, joined: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").write_text('__version__ = "0.0.9"\n')
+    late = cluster.add_node(
+        num_cpus=1, num_gpus=1, resources={"accelerator_type:T4": 1}, env_vars={"PYTHONPATH": str(tmp_path)}
+    )
+    try:
+        (asked,) = asked_for = [spec("T4")]
+        while len(joined.lanes([spec()]).nodes()) < 3:
+            time.sleep(0.1)
+        assert joined.lanes(asked_for).at_once == 1
+        record = run(joined, asked, tmp_path / "late")
         assert record.failure is not None
         assert record.failure.kind == "not_placed"
-        told = "The cluster has: 1 node with 1 x H100, 1 node with 2 x A100. Placed 1 time before and lost: node "
-        assert told in record.failure.message
-        assert 2 <= len(record.measurements) < 5  # finished windows outlast their node
+        assert record.failure.message.startswith("No node of the cluster has 1 GPU of type T4, as m-b1-")
+        told = f"node {late.node_id[:12]} has harness 0.0.9; this one is {harness.__version__}"
+        assert f" Placed 1 time before and lost: {told}" in record.failure.message
+        assert record.placed is not None
+        assert record.placed.node == late.node_id
+        assert record.measurements == ()
+        assert late.node_id not in [node.id for node in joined.lanes([spec()]).nodes()]
+    finally:
+        cluster.remove_node(late, allow_graceful=False)
+
+
+def a_run_whose_node_is_lost_is_made_by_another_or_fails_where_there_is_none(
+    cluster: Any, joined: Any, tmp_path: Path
+) -> None:
+    """Two runs of two campaigns on the node that goes; the other node is full until then."""
+    import ray
+
+    (doomed,) = cluster.worker_nodes
+    full = ray.util.placement_group([{"GPU": 1, "accelerator_type:H100": 0.001}])
+    assert full.wait(60)
+    measure = QUICK.model_copy(update={"min_repeats": 5, "max_repeats": 5})
+    moving, stuck = (spec(gpu, clock="real", measure=measure) for gpu in ("H200", "A100"))
+    begun, measured, records = threading.Event(), threading.Event(), dict[str, RunRecord]()
+
+    def make(what: RunSpec, campaign: str, seen: threading.Event, at_repeat: int) -> None:
+        def report(progress: Progress) -> None:
+            if (progress.repeat or 0) >= at_repeat:
+                seen.set()
+
+        (tmp_path / campaign).mkdir()
+        records[campaign] = joined.run(what, campaign, tmp_path / campaign, report)
+
+    threads = [
+        threading.Thread(target=make, args=(moving, "moving", begun, 1)),
+        threading.Thread(target=make, args=(stuck, "stuck", measured, 3)),
+    ]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(60)
+    assert measured.wait(60)
+    left = workers()
+    cluster.remove_node(doomed, allow_graceful=False)
+    ray.util.remove_placement_group(full)
+    for thread in threads:
+        thread.join()
+    assert len(left) >= 4  # of either run a fork server and a worker at least
+    assert not psutil.wait_procs(left, timeout=20)[1]
+
+    record = records["moving"]
+    assert record.status == "complete", record.failure
+    assert record.placed is not None
+    assert record.placed.node == cluster.head_node.node_id
+    (reason,) = record.placed.lost
+    assert "died" in reason
+    assert len(record.measurements) == 5
+
+    record = records["stuck"]
+    assert record.failure is not None
+    assert record.failure.kind == "not_placed"
+    told = f"The cluster has: 1 node with 1 x H100/H200. Placed 1 time before and lost: node {doomed.node_id[:12]}: "
+    assert told in record.failure.message
+    assert 2 <= len(record.measurements) < 5  # finished windows outlast their node
+    assert record.placed is not None
+    assert record.placed.node == doomed.node_id
+    assert record.placed.beside == (f"moving/{moving.run_id}",)
 
 
 def test_a_cluster_that_does_not_answer_is_given_up_in_one_sentence(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("ray")
     import harness.run.cluster
 
     monkeypatch.setattr(harness.run.cluster, "CONNECT_TIMEOUT_S", 1.0)

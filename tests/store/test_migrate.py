@@ -95,7 +95,7 @@ def test_the_manifest_knows_the_new_record_its_copy_and_the_trace_as_it_was_kept
     migrate(folder, True)
     manifest = read_manifest(folder)
     assert manifest is not None
-    assert manifest.damaged == manifest.unknown == ()
+    assert (manifest.damaged, manifest.unknown) == ({}, ())
     entry = manifest.kept[RUN]
     assert entry.migrated_from == 1
     assert entry.files == {
