@@ -29,7 +29,7 @@ class Meant:
     broken_imports: list[StoreError] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     unreadable: list[StoreError] = field(default_factory=list)
-    loads: dict[tuple[Path, Boundary], list[tuple[datetime, BoardLoad]]] = field(default_factory=dict)
+    loads: dict[tuple[Path, Boundary], list[tuple[datetime, BoardLoad, float | None]]] = field(default_factory=dict)
 
 
 def sides_meant(
@@ -110,17 +110,34 @@ def _run_side(run: StoredRun, typed: Callable[[StoredRun], str], found: Meant, b
     from harness.compare.sides import side_of
 
     side = side_of(run.record, boundary, group, typed(run))
+    if run.record.spec.calibration is not None:
+        return side  # a load corrects no load
     place = run.folder.parent, boundary
     if place not in found.loads:
         found.loads[place] = _board_loads(run.folder.parent, typed, found, boundary)
-    at = datetime.fromisoformat(run.record.started_at_utc)
-    return side.model_copy(update={"calibrations": nearest(found.loads[place], at)})
+    limits_w = _limits_w(run)
+    loads = [(at, each) for at, each, limit_w in found.loads[place] if limit_w in limits_w]
+    return side.model_copy(update={"calibrations": nearest(loads, datetime.fromisoformat(run.record.started_at_utc))})
+
+
+def _limits_w(run: StoredRun) -> set[float | None]:
+    """Power limits of the boards that ran it: under another limit a board is another one."""
+    return {info.power_limit_w for info in run.record.sources if info.runs_model}
+
+
+def _load_name(run: StoredRun) -> str:
+    """What a calibration ran, and by which libraries: another one may choose other kernels for the same work."""
+    spec, known = run.record.spec, run.record.environment
+    name = f"{spec.model.id}, {spec.dtype} on {spec.device} by {spec.engine}"
+    if spec.engine != "calibration" or known is None:
+        return name
+    return f"{name}, torch {known.packages.get('torch', 'not known')}, CUDA {known.cuda or 'none'}"
 
 
 def _board_loads(
     campaign: Path, typed: Callable[[StoredRun], str], found: Meant, boundary: Boundary
-) -> list[tuple[datetime, BoardLoad]]:
-    """Every calibration of the campaign that has a figure within the boundary."""
+) -> list[tuple[datetime, BoardLoad, float | None]]:
+    """With its time and power limit, every calibration of the campaign that has a figure within the boundary."""
     from datetime import datetime
 
     from harness.compare.boards import board_load
@@ -134,16 +151,16 @@ def _board_loads(
         runs = find_runs([campaign], [])
     loads = []
     for run in runs:
-        spec = run.record.spec
-        if spec.calibration is None:
+        if run.record.spec.calibration is None:
             continue
         try:
             side = side_of(run.record, boundary, "", typed(run))
         except MeasurementInvalid:
             continue
-        each = board_load(side, f"{spec.model.id}, {spec.dtype} on {spec.device} by {spec.engine}")
+        each = board_load(side, _load_name(run))
         if each is not None:
-            loads.append((datetime.fromisoformat(run.record.started_at_utc), each))
+            (limit_w,) = _limits_w(run)
+            loads.append((datetime.fromisoformat(run.record.started_at_utc), each, limit_w))
     return loads
 
 

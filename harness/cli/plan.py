@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.cli.echo import echo
 
@@ -39,7 +39,7 @@ def print_plan(
         at_once: That in words.
     """
     if as_json:
-        _print_json(plan, todo, estimates, lanes)
+        _print_json(plan, todo, estimates, lanes, first)
         return
     from harness.cli.tables import console
     from harness.units import J_PER_KWH, format_duration, format_significant
@@ -51,14 +51,14 @@ def print_plan(
             out.print(f"starts this program on this machine: {shlex.join(command)}", markup=False, soft_wrap=True)
     if any(spec.replay for spec in plan.specs):
         out.print("replay: no model runs; time and power are those of the study's runs, on a simulated node.")
+    if first:
+        out.print(f"{_calibrations(first)}; not in the estimates below")
     if not todo:
         return
     from harness.run.estimate import BY_SETTINGS, total
 
     order = plan.options.order
     seed = f", seed {plan.options.order_seed}" if order == "interleaved" else ""
-    if first:
-        out.print(f"{_calibrations(first)}; not in the estimates below")
     out.print(f"order: {order}{seed}; {at_once}")
     time_s = lanes.duration_s(todo, [each.duration_s for each in estimates])
     unknown = sum(each.duration_s is None for each in estimates)
@@ -75,19 +75,25 @@ def print_plan(
     out.print(f"energy of the GPUs that run the models, warm-up and idle time included: {told}")
 
 
-def _calibrations(first: Sequence[RunSpec]) -> str:
-    """What comes before the runs, and how long."""
+def _calibrated(first: Sequence[RunSpec]) -> dict[str, Any]:
+    """What comes before the runs, and how long, one after another."""
     from harness.engines.simulated import known_batch_s
     from harness.run.estimate import by_settings_s
+
+    loads = list(dict.fromkeys(spec.model.id for spec in first))
+    times_s = [by_settings_s(spec.measure, known_batch_s(spec), spec.batch_size) for spec in first]
+    measuring_s = [sum(each[index] for each in times_s) for index in (0, 1)]
+    return {"boards": len(first) // max(1, len(loads)), "loads": loads, "measuring_s": measuring_s}
+
+
+def _calibrations(first: Sequence[RunSpec]) -> str:
     from harness.units import format_duration
 
-    loads = dict.fromkeys(spec.model.id for spec in first)
-    times_s = [by_settings_s(spec.measure, known_batch_s(spec), spec.batch_size) for spec in first]
-    low_s, high_s = (sum(each[index] for each in times_s) for index in (0, 1))
-    boards = len(first) // len(loads)
+    told = _calibrated(first)
+    boards, (low_s, high_s) = told["boards"], told["measuring_s"]
     return (
-        f"first: calibration of {boards} board{'s' if boards > 1 else ''} ({' and '.join(loads)}), "
-        f"{format_duration(low_s)} to {format_duration(high_s)} of measuring"
+        f"first: calibration of {boards} board{'s' if boards > 1 else ''} ({' and '.join(told['loads'])}), "
+        f"{format_duration(low_s)} to {format_duration(high_s)} of measuring one after another"
     )
 
 
@@ -100,7 +106,13 @@ def _without(unknown: int, known: Range | None) -> str:
     return f", and {unknown} run{'s' if unknown > 1 else ''} of which it is not known" if unknown and known else ""
 
 
-def _print_json(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEstimate], lanes: Lanes) -> None:
+def _print_json(
+    plan: Plan,
+    todo: Sequence[RunSpec],
+    estimates: Sequence[RunEstimate],
+    lanes: Lanes,
+    first: Sequence[RunSpec],
+) -> None:
     import json
 
     from harness.run.estimate import total
@@ -130,6 +142,7 @@ def _print_json(plan: Plan, todo: Sequence[RunSpec], estimates: Sequence[RunEsti
             "runs_of_unknown_energy": energy_unknown,
             "simulated": bool(estimates) and all(each.simulated for each in estimates),
         },
+        "calibrations": _calibrated(first),
         "runs": runs,
     }
     echo(json.dumps(document, indent=2))

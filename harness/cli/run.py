@@ -126,9 +126,12 @@ def run_command(
     if calibrate is not None:
         plan = replace(plan, options=plan.options.model_copy(update={"calibration": calibrate}))
     calibrated, now = plan.options.calibration, utc_now()
-    earlier = earlier_records(results) if todo else []
+    used = (
+        todo if todo or not calibrate else list(plan.specs)
+    )  # asked for by name, boards are calibrated afterwards too
+    earlier = earlier_records(results) if used else []
     if dry_run:
-        first = local_calibrations(todo, {spec.sources: spec.sources.gpus for spec in todo}, now) if calibrated else ()
+        first = local_calibrations(used, {spec.sources: spec.sources.gpus for spec in used}, now) if calibrated else ()
         lanes, at_once = SERIAL, "one run after another"
         if parallel and todo:
             lanes = gpu_lanes({spec.sources: tuple(map(str, spec.sources.gpus)) for spec in todo})
@@ -139,18 +142,18 @@ def run_command(
         return
     first, boards = (), frozenset[str]()
     if executor is ExecutorName.ray:
-        maker, lanes, first = _on_cluster(address, todo, now if calibrated else None)
+        maker, lanes, first = _on_cluster(address, todo, used if calibrated else [], now)
     else:
-        gpus = preflight(todo)
-        boards = real_gpus(todo, gpus)
+        gpus = preflight(used)
+        boards = real_gpus(used, gpus)
         if calibrated:
-            first = local_calibrations(todo, gpus, now)
+            first = local_calibrations(used, gpus, now)
             gpus |= {spec.sources: tuple(map(str, spec.sources.gpus)) for spec in first}
         lanes = gpu_lanes(gpus) if parallel else SERIAL
         maker = InProcessExecutor() if in_process else SubprocessExecutor()
     each_s = [estimate(spec, earlier).duration_s for spec in (*first, *todo)]
     estimate_s = None if None in each_s else lanes.duration_s([*first, *todo], each_s)
-    live = not as_json and bool(todo)
+    live = not as_json and bool(first or todo)
     with gpus_held(boards):
         outcome = _run(plan, results, maker, live, estimate_s, lanes, retry_failed, first)
     with contextlib.redirect_stdout(Unheard(sys.stdout)):
@@ -162,7 +165,7 @@ def run_command(
 
 
 def _on_cluster(
-    address: str, todo: list[RunSpec], calibrated_at_utc: str | None
+    address: str, todo: list[RunSpec], calibrated: list[RunSpec], now_utc: str
 ) -> tuple[Executor, Lanes, tuple[RunSpec, ...]]:
     """Ray, as many runs at once as its nodes have GPUs for, and calibrations. Sources are opened there, not here."""
     from harness.run.calibration import cluster_calibrations
@@ -170,8 +173,8 @@ def _on_cluster(
 
     executor = RayExecutor(address)
     try:
-        lanes = executor.lanes(todo)
-        first = () if calibrated_at_utc is None else cluster_calibrations(todo, lanes.nodes(), calibrated_at_utc)
+        lanes = executor.lanes([*todo, *calibrated])
+        first = cluster_calibrations(calibrated, lanes.nodes(), now_utc)
         return executor, executor.lanes([*first, *todo]), first
     except BaseException:
         executor.close()

@@ -51,6 +51,7 @@ class BoardLoad(Frozen):
     energy_j: float = Field(description="per request of the load")
     relative_u: float = Field(description="standard uncertainty without the sensor's gain and offset")
     offset_per_w: float = Field(description="1/W, as a meter's")
+    caveats: tuple[str, ...] = ()
 
 
 class BoardsDiffer(Frozen):
@@ -61,6 +62,7 @@ class BoardsDiffer(Frozen):
     high: float
     by_load: dict[str, float]
     calibrations: tuple[str, ...] = Field(description="what it rests on; can be typed")
+    caveats: tuple[str, ...] = Field((), description="of those")
     scatter_relative_u: float = Field(description="of the calibrations")
     load_relative_u: float | None = Field(description="of taking the loads for the models; None: one load cannot tell")
     offset_relative_u: float = Field(description="what offsets shift in the runs and not in the loads")

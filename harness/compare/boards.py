@@ -4,15 +4,18 @@ Two boards of one make take different energies for the same work, and their sens
 runs the same loads L on each board, read by the same sensor as the runs. With the energies c of the loads and E of the
 runs, both as read,
 
-    ln(E_B / E_A) = ln(model B / model A) + d        d_L = ln(c_L,B / c_L,A),  d = mean of d_L
+    ln(E_B / E_A) = ln(model B / model A) + d        d_L = ln(c_L,B / c_L,A)
 
-so that ln(E_B / E_A) - d compares the models as if on one board, as far as the boards differ for the models as they do
-for the loads. What that brings and costs:
+A factor, as a sensor's gain, moves all d_L alike; x watts that one board draws or shows beside it (idle, leakage, an
+offset) move d_L by x / P_L, since work at little power takes longer for its joules. So d is a straight line in 1/P,
+drawn through the loads and read where the runs are, at the mean of their 1/P. What that brings and costs:
 
-- The sensors' gains are in E and in c alike and drop out; of the offsets, as much as powers of run and load differ.
-- The calibrations scatter too: their standard uncertainties are added in quadrature.
-- No model is a calibration load. How far the d_L lie apart shows how much boards' differences depend on the load: the
-  model's own d is taken to lie anywhere within that distance to either side of their mean (rectangular; assumed).
+- The sensors' gains are in E and in c alike and drop out; of their offsets, what the two runs' powers differ by.
+- The calibrations scatter too, the more the further the line is drawn out: w_L u_L, in quadrature.
+- A board may differ for arithmetic and not for memory, which is no line in 1/P, and no model is a calibration load. So
+  the runs' d is taken to lie anywhere within the largest distance of what was read from the line to any of the d_L, and
+  to the line at either run's own power (rectangular; assumed). Above idle there is no such line, nor where both loads
+  draw the same: the mean is taken then, and the whole distance of the d_L.
 
 Sides of several boards (a model spread over GPUs) weigh each board by its share of their energy. Pure.
 """
@@ -29,6 +32,7 @@ from harness.compare.base import BoardLoad, BoardsDiffer, Doubt, Meter, Side, Te
 from harness.compare.ratio import LogRatio, normal_factor
 from harness.stats import student_t_quantile
 
+NEAR = 0.1  # relative: loads whose 1/P differ by less carry no line
 FEWEST_LOADS = 2  # one cannot show how much a difference depends on the load
 CONFIDENCE = 0.95
 BOUNDARIES = ("gpu", "above-idle")  # in wider ones idle boards count, which the loads say nothing of
@@ -51,6 +55,7 @@ def board_load(calibration: Side, load: str) -> BoardLoad | None:
         energy_j=calibration.energy_j,
         relative_u=_relative_u(calibration.doubt, calibration.repeats),
         offset_per_w=meter.offset_per_w,
+        caveats=calibration.caveats,
     )
 
 
@@ -95,12 +100,23 @@ def boards_differ(a: Side, b: Side) -> BoardsDiffer | None:
     both = [load for load in loads_a if load in loads_b]
     if not both:
         return None
+    at = _Line(loads_a, loads_b, both, (a, b))
     by_load = {load: _log_energy(loads_b[load], shares_b) - _log_energy(loads_a[load], shares_a) for load in both}
     scatters = [_scatter(loads_a[load], shares_a, loads_b[load], shares_b) for load in both]
+    value = math.fsum(at.weights[load] * by_load[load] for load in both)
+    others = (*by_load.values(), *(at.read(by_load, per_w) for per_w in at.runs_per_w))
     apart = max(by_load.values()) - min(by_load.values())
-    value = fmean(by_load.values())
-    scatter_u = math.hypot(*scatters) / len(both)
-    half = normal_factor(CONFIDENCE) * math.hypot(scatter_u, apart / 2 / math.sqrt(3))
+    further = max(abs(value - each) for each in others) if at.is_drawn else apart
+    scatter_u = math.hypot(*(at.weights[load] * u for load, u in zip(both, scatters, strict=True)))
+    load_u = further / math.sqrt(3)
+    half = normal_factor(CONFIDENCE) * math.hypot(scatter_u, load_u)
+    codes = {
+        f"{each.name}: {code}"
+        for loads in (loads_a, loads_b)
+        for load in both
+        for each in loads[load].values()
+        for code in each.caveats
+    }
     return BoardsDiffer(
         ratio=math.exp(value),
         low=math.exp(value - half),
@@ -109,10 +125,46 @@ def boards_differ(a: Side, b: Side) -> BoardsDiffer | None:
         calibrations=tuple(
             sorted({each.name for loads in (loads_a, loads_b) for load in both for each in loads[load].values()})
         ),
+        caveats=tuple(sorted(codes)),
         scatter_relative_u=scatter_u,
-        load_relative_u=apart / math.sqrt(3) if len(both) >= FEWEST_LOADS else None,
-        offset_relative_u=_offset_u(a, b, loads_a, loads_b, both),
+        load_relative_u=load_u if len(both) >= FEWEST_LOADS else None,
+        offset_relative_u=_offset_u(a, b, loads_a, loads_b, at.weights),
     )
+
+
+class _Line:
+    """d over 1/P: through two loads, or their mean where they draw the same power, or none is told (above idle).
+
+    `weights`: of each load, 1 together, at the mean 1/P of the two runs. `runs_per_w`: theirs, 1/W; of several boards
+    the sum of their shares over their powers.
+    """
+
+    def __init__(
+        self,
+        loads_a: dict[str, dict[str, BoardLoad]],
+        loads_b: dict[str, dict[str, BoardLoad]],
+        both: Sequence[str],
+        sides: tuple[Side, Side],
+    ) -> None:
+        self._both = tuple(both)
+        self._per_w = [
+            fmean(each.offset_per_w for loads in (loads_a, loads_b) for each in loads[load].values()) for load in both
+        ]
+        self.runs_per_w = tuple(math.fsum(meter.offset_per_w for meter in side.meters) for side in sides)
+        self.is_drawn = len(both) == FEWEST_LOADS and max(self._per_w) - min(self._per_w) > NEAR * max(self._per_w)
+        self.weights = self._weights(fmean(self.runs_per_w))
+
+    def _weights(self, per_w: float) -> dict[str, float]:
+        if not self.is_drawn:
+            return dict.fromkeys(self._both, 1 / len(self._both))
+        first, second = self._per_w
+        share = (per_w - second) / (first - second)
+        return dict(zip(self._both, (share, 1 - share), strict=True))
+
+    def read(self, by_load: dict[str, float], per_w: float) -> float:
+        """d at a power."""
+        weights = self._weights(per_w)
+        return math.fsum(weights[load] * by_load[load] for load in self._both)
 
 
 def as_on_one_board(ratio: LogRatio, boards: BoardsDiffer) -> LogRatio | None:
@@ -173,7 +225,7 @@ def _offset_u(
     b: Side,
     loads_a: dict[str, dict[str, BoardLoad]],
     loads_b: dict[str, dict[str, BoardLoad]],
-    both: Sequence[str],
+    weights: dict[str, float],
 ) -> float:
     """What offsets shift in the runs and not in the loads.
 
@@ -181,7 +233,7 @@ def _offset_u(
     other are three lots.
     """
     mine, theirs = (
-        {m.identity: _own_offset(m, loads, both) * m.offset_u_w for m in side.meters}
+        {m.identity: _own_offset(m, loads, weights) * m.offset_u_w for m in side.meters}
         for side, loads in ((a, loads_a), (b, loads_b))
     )
     shared = mine.keys() & theirs.keys()
@@ -193,6 +245,7 @@ def _offset_u(
     return math.hypot(*(math.fsum(map(abs, lot)) for lot in lots))
 
 
-def _own_offset(meter: Meter, loads: dict[str, dict[str, BoardLoad]], both: Sequence[str]) -> float:
+def _own_offset(meter: Meter, loads: dict[str, dict[str, BoardLoad]], weights: dict[str, float]) -> float:
     """1/W: the run's, without what the loads have of it too."""
-    return meter.offset_per_w - meter.energy_fraction * fmean(loads[load][meter.identity].offset_per_w for load in both)
+    in_loads = math.fsum(weight * loads[load][meter.identity].offset_per_w for load, weight in weights.items())
+    return meter.offset_per_w - meter.energy_fraction * in_loads

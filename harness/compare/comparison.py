@@ -27,6 +27,7 @@ from harness.compare.base import (
     UnitRatio,
     View,
 )
+from harness.compare.boards import BOUNDARIES as CALIBRATED
 from harness.compare.boards import as_on_one_board, boards_differ, same_boards
 from harness.compare.groups import labelled
 from harness.compare.ratio import LogRatio, budget, cancels_told, log_ratio
@@ -205,12 +206,16 @@ def _read(a: Side, b: Side, crossed: Sequence[Crossing], per: Unit, one_board: b
 
 
 def _uncalibrated(a: Side, b: Side, crossed: Sequence[Crossing]) -> tuple[str, str]:
-    told = "they ran on different boards without calibrations of both"
     if crossed and not _cancels(crossed):
-        told = f"calibrations compare boards of one make, read in one way, and here {crossed[0].told}"
+        why = f"calibrations compare boards of one make, read in one way, and here {crossed[0].told}"
+        return f"{a.label} and {b.label} cannot be compared as if on one board: {why}.", "Leave --one-board out."
+    if a.boundary not in CALIBRATED:
+        why = f"calibrations say nothing of {BOUNDARIES[a.boundary]}"
+        return f"{a.label} and {b.label} cannot be compared as if on one board: {why}.", "Leave --one-board out."
     return (
-        f"{a.label} and {b.label} cannot be compared as if on one board: {told}.",
-        "Run both with harness run CONFIG --calibrate, or leave --one-board out.",
+        f"{a.label} and {b.label} cannot be compared as if on one board: they ran on different boards without "
+        "calibrations of both.",
+        "Calibrate the boards of both now, with harness run CONFIG --calibrate, or leave --one-board out.",
     )
 
 
@@ -264,7 +269,10 @@ def _compared(pair: _Pair, per: Unit, margin: float, count: int, known: tuple[Lo
         across=tuple(f"across {each.kind}: {each.told}" for each in found),
         marks=_marks(a, b),
         differs=tuple(_differs(a, b)),
-        caveats=tuple(f"{side.label}: {code}" for side in (a, b) for code in side.caveats),
+        caveats=(
+            *(f"{side.label}: {code}" for side in (a, b) for code in side.caveats),
+            *(pair.boards.caveats if pair.boards is not None else ()),
+        ),
         notes=tuple(dict.fromkeys((*a.notes, *b.notes, *_few(a, b)))),
     )
     return head if known is None else head.model_copy(update=_statements(head, *known, margin, count))

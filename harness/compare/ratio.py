@@ -243,7 +243,11 @@ def shared_terms(mine: Sequence[Meter], theirs: Sequence[Meter], cancels: bool) 
         alone = [meter for identity, meter in meters.items() if identity not in both]
         gain.append(math.fsum(abs(meter.energy_fraction) * meter.gain_relative_u for meter in alone))
         offset.append(math.fsum(abs(meter.offset_per_w) * meter.offset_u_w for meter in alone))
-    by = "calibrate against a meter" if both else "one board for both, or calibrate against a meter"
+    by = (
+        "calibrate against a meter"
+        if both
+        else "one board for both, --one-board with calibrations of both, or a calibration against a meter"
+    )
     return (
         Term(name="sensor gain", relative_u=math.hypot(*gain), averages=False, counted=True, reduced_by=by),
         Term(name="sensor offset", relative_u=math.hypot(*offset), averages=False, counted=True, reduced_by=by),

@@ -150,7 +150,7 @@ def _latest_of_cumulative(table: Table) -> Table:
 def intensities(table: Table) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Recorded emissions over recorded energy of each row, g CO2e/kWh; NaN where no energy was recorded."""
     energy = table.number["energy_consumed"]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # 1e-320 kWh: infinite, and no region's
         return np.where(energy > 0, table.number["emissions"] * G_PER_KG / energy, np.nan)
 
 

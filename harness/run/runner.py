@@ -108,7 +108,7 @@ def run_campaign(
     only_failed: bool = False,
     calibrations: Sequence[RunSpec] = (),
 ) -> CampaignResult:
-    """Run what is left of a plan; if anything is, the calibrations before it.
+    """Run what is left of a plan, the calibrations before it.
 
     A failed run is stored and the next one starts; it is tried again on the next start, and at once where that may
     help. Ctrl-C ends the runs in progress, keeps every finished run and every finished window, and returns with
@@ -124,7 +124,7 @@ def run_campaign(
         found, adopted = _recover(folder), _adopt(folder)
         todo = pending(plan, results, only_failed)
         result = CampaignResult(folder, skipped=len(plan.specs) - len(before), recovered=found, adopted=adopted)
-        if todo:
+        if todo or calibrations:
             order = ordered(plan.specs, plan.options.order, plan.options.order_seed)
             planned = [spec.run_id for spec in (*calibrations, *order)]
             append(folder, started(plan.options, lanes.at_once, planned))

@@ -35,17 +35,29 @@ def both(a_loads: dict[str, float], b_loads: dict[str, float], a_j: float = 30.0
     return [side(BOARD, a_j, "a", *mine), side(OTHER_BOARD, b_j, "b", *its)]
 
 
+def weights(per_w: float, x_per_w: float, y_per_w: float) -> tuple[float, float]:
+    """Of loads x and y on a line over 1/P, read at 1/P = per_w."""
+    share = (per_w - y_per_w) / (x_per_w - y_per_w)
+    return share, 1 - share
+
+
 def test_what_boards_differ_by_is_taken_out_and_their_gains_with_it():
     sides = both({"x": 40.0, "y": 20.0}, {"x": 40.0 * 1.04, "y": 20.0 * 1.02})
     (as_run,) = compare_sides([sides], "gpu").comparisons
     (on_one,) = compare_sides([sides], "gpu", one_board=True).comparisons
     assert (as_run.judged, on_one.judged) == ("as run", "one board")
-    between = math.sqrt(1.04 * 1.02)  # the mean of the logs
+    # d of each load over its 1/P (400 W and 416 W; 200 W and 204 W), read at the mean of 1/300 W and 1/330 W
+    of_x, of_y = math.log(1.04), math.log(1.02)
+    loads_per_w = (1 / 400 + 1 / 416) / 2, (1 / 200 + 1 / 204) / 2
+    a, b = (weights(per_w, *loads_per_w) for per_w in (1 / 300, 1 / 330))
+    x, y = weights((1 / 300 + 1 / 330) / 2, *loads_per_w)
+    between = x * of_x + y * of_y
+    assert 0 < x < 1  # between the loads, nearer to x
     assert as_run.boards is not None
-    assert as_run.boards.ratio == pytest.approx(between)
+    assert as_run.boards.ratio == pytest.approx(math.exp(between))
     assert as_run.boards.by_load == pytest.approx({"x": 1.04, "y": 1.02})
     assert as_run.ratio == pytest.approx(1.1)
-    assert on_one.ratio == pytest.approx(1.1 / between)
+    assert on_one.ratio == pytest.approx(1.1 / math.exp(between))
     assert as_run.as_run == on_one.as_run
     assert as_run.one_board == on_one.one_board
     assert as_run.as_run is not None
@@ -55,15 +67,29 @@ def test_what_boards_differ_by_is_taken_out_and_their_gains_with_it():
 
     terms = {term.name: term.relative_u for term in on_one.budget}
     assert "sensor gain" not in terms
-    assert terms["boards differ from load to load"] == pytest.approx(math.log(1.04 / 1.02) / math.sqrt(3))
+    furthest = max(abs(between - each) for each in (of_x, of_y, *(p * of_x + q * of_y for p, q in (a, b))))
+    assert terms["boards differ from load to load"] == pytest.approx(furthest / math.sqrt(3))
     assert terms["scatter of the calibrations"] == pytest.approx(0, abs=1e-12)
-    # 0.5 W in 300 W of the run, less its mean share in 400 W and 200 W of the loads; the same on the other board
-    mine = 0.5 * (1 / 300 - (1 / 400 + 1 / 200) / 2)
-    its = 0.5 * (1 / 330 - (1 / 416 + 1 / 204) / 2)
+    # 0.5 W in 300 W of the run, less its share in 400 W and 200 W of the loads; the same on the other board
+    mine = 0.5 * (1 / 300 - (x / 400 + y / 200))
+    its = 0.5 * (1 / 330 - (x / 416 + y / 204))
     assert terms["sensor offset"] == pytest.approx(math.hypot(mine, its))
     assert {term.name: term.relative_u for term in as_run.budget}["sensor gain"] == pytest.approx(
         math.hypot(0.01, 0.01)
     )
+
+
+def test_a_board_that_draws_more_all_the_time_is_told_at_the_power_of_the_runs():
+    """12 W more: 3 % at 400 W and 6 % at 200 W; of runs that draw 150 W, below both loads, it is 8 %."""
+    sides = both({"x": 40.0, "y": 20.0}, {"x": 41.2, "y": 21.2}, a_j=15.0, b_j=16.2)
+    (told,) = compare_sides([sides], "gpu", one_board=True).comparisons
+    assert told.ratio == pytest.approx(1, abs=0.003)  # the line is one of logs
+    assert told.low is not None
+    assert told.high is not None
+    assert told.low < 1 < told.high
+    assert told.verdict != "more"
+    assert told.boards is not None
+    assert told.boards.ratio == pytest.approx(1.08, abs=0.003)
 
 
 def test_calibrations_that_scatter_widen_what_they_correct():
@@ -75,7 +101,8 @@ def test_calibrations_that_scatter_widen_what_they_correct():
     b = side(OTHER_BOARD, 30.0, "b", rough, load_on(OTHER_BOARD, "y", [20.0] * 5))
     found = boards_differ(a, b)
     assert found is not None
-    assert found.scatter_relative_u == pytest.approx(rough.relative_u / 2)  # one of two loads
+    # a line through 400 W and 200 W, read at 300 W: two thirds of what the first load shows, a third of the second
+    assert found.scatter_relative_u == pytest.approx(rough.relative_u * 2 / 3)
 
 
 def test_a_model_on_two_boards_weighs_each_by_its_share():
