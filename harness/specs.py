@@ -295,7 +295,7 @@ class RunSpec(Frozen):
     )
     compile: Compilation | None = Field(None, description="torch.compile's mode; None: not compiled")
     quantization: Quantization | None = Field(None, description="weights in fewer bits, by bitsandbytes")
-    seed: int = 0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     sources: SourcesSpec = SourcesSpec()
     measure: MeasureSpec = MeasureSpec()
     timeout_s: Seconds = Field(7200.0, description="the run is stopped after this; not part of the run_id")

@@ -65,10 +65,37 @@ def test_yaml_that_stands_for_more_than_it_holds_is_refused(tmp_path: Path, monk
     assert refused(tmp_path, "campaign: 0x" + "f" * 9000) == ":1: a number of 9,002 characters."
     assert refused(tmp_path, 'campaign: "\\ud800"').endswith("half a Unicode character.")
     assert "python/object/apply:os.system" in refused(tmp_path, "!!python/object/apply:os.system ['touch here']")
+    assert refused(tmp_path, "a: [" + "{a: 1}," * 20_000 + "]") == (
+        ":1: keys, values and aliases up to here are more than 50,000."
+    )
+    assert refused(tmp_path, "a: &a x\nb:\n- [" + "*a," * 50_000 + "]") == (
+        ":3: keys, values and aliases up to here are more than 50,000."
+    )
     many = ", ".join(map(str, range(1, 1001)))
     assert refused(tmp_path, f"{RUN}  seed: [{many}]\n  batch_size: [{many}]\n") == (
         ":3: its lists (batch_size, seed) make 1,000,000 runs."
     )
+
+
+@pytest.mark.parametrize(
+    ("seed", "told"),
+    [
+        ("1:2:3", ":6: 1:2:3 is a number in base 60 to YAML."),
+        ("1:30.5", ":6: 1:30.5 is a number in base 60 to YAML."),
+        ("010", ":6: 010 is a number in base 8 to YAML."),
+        ("9" * 50, f":6: seed: input should be less than 9223372036854775808, got {'9' * 50}."),
+        (
+            "-9223372036854775809",
+            ":6: seed: input should be greater than or equal to -9223372036854775808, got -9223372036854775809.",
+        ),
+    ],
+)
+def test_a_number_that_means_another_one_and_a_seed_beyond_any_generator_are_refused(
+    seed: str, told: str, tmp_path: Path
+) -> None:
+    assert refused(tmp_path, f"{RUN}  seed: {seed}\n") == told
+    (tmp_path / "fine.yaml").write_text(f"{RUN}  seed: 9223372036854775807\n")
+    assert load_plan(tmp_path / "fine.yaml").specs[0].seed == 2**63 - 1
 
 
 def test_a_file_beyond_its_limit_and_a_device_are_refused_without_reading_on(tmp_path: Path) -> None:

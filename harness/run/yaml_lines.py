@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -18,10 +20,14 @@ from harness.redaction import holds_secret
 KeyPath = tuple[str | int, ...]
 Lines = dict[KeyPath, int]
 
-MOST_NODES = 200_000  # keys and values, each as often as aliases repeat it; a campaign of 1,000 runs has 20,000
+MOST_WRITTEN = 50_000  # keys, values and aliases; a campaign of 1,000 runs that is written out has 20,000
+MOST_NODES = 100_000  # each as often as aliases repeat it
 DEEPEST = 40
 LONGEST_NUMBER = 100  # characters; whole numbers and times of a megabyte take minutes to convert
 _NUMBERS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
+
+_WHOLE_OR_FRACTION = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+_OCTAL = re.compile(r"[-+]?0[0-9_]+")
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         raise UserInputError(f"Cannot read {path}: {reason}.", "A config is a UTF-8 text file in YAML.") from error
     if holds_secret(text):
         raise _secret(path, next((n for n, each in enumerate(text.split("\n"), 1) if holds_secret(each)), 1))
+    _refuse_long(text, path)
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -104,6 +111,18 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         return loader.construct_document(node), reader.lines
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise UserInputError(f"{path}: not valid YAML: {error}.", "Only plain YAML values are accepted.") from error
+
+
+def _refuse_long(text: str, path: Path) -> None:
+    """The reader that knows lines is slow; libyaml counts what is written within a second."""
+    written = 0
+    with suppress(yaml.YAMLError):  # the reader words it better
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            written += isinstance(event, yaml.NodeEvent)
+            if written > MOST_WRITTEN:
+                line = event.start_mark.line + 1 if event.start_mark is not None else 1
+                told = f"{path}:{line}: keys, values and aliases up to here are more than {MOST_WRITTEN:,}."
+                raise UserInputError(told, "Lists of values (seed: [1, 2]) make runs too. Or write several configs.")
 
 
 def _secret(path: Path, line: int) -> UserInputError:
@@ -169,12 +188,18 @@ class _Reader:
                 raise _secret(self._path, node.start_mark.line + 1)
 
     def _look_at_text(self, node: yaml.Node) -> None:
+        if id(node) in self._texts:
+            return
         text = node.value
         self._texts[id(node)] = node
         if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
             raise self._error(node, "a text holds a NUL or half a Unicode character", "Write the character itself.")
         if len(text) > LONGEST_NUMBER and node.tag in _NUMBERS:
             raise self._error(node, f"a number of {len(text):,} characters", f"{LONGEST_NUMBER} are more than enough.")
+
+        if node.tag in _WHOLE_OR_FRACTION and (":" in text or _OCTAL.fullmatch(text)):
+            told = f"{text} is a number in base {60 if ':' in text else 8} to YAML"
+            raise self._error(node, told, "Write it in base ten, or in quotes if it is a text.")
 
     def _error(self, node: yaml.Node, message: str, hint: str) -> UserInputError:
         return UserInputError(f"{self._path}:{node.start_mark.line + 1}: {message}.", hint)
