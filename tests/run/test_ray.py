@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import tempfile
 import threading
 import time
 import uuid
@@ -73,19 +74,20 @@ def started_cluster() -> Iterator[Any]:
         told = "Ray is not installed: pip install -e '.[ray]' tests running on a cluster."
         warnings.warn(told, stacklevel=1)
         pytest.skip(told)
-    os.environ |= {MARK: uuid.uuid4().hex, **LIGHT}
-    cluster = Cluster()
-    try:
-        head = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
-        types = {"accelerator_type:H100": 1, "accelerator_type:H200": 1}
-        cluster.add_node(num_cpus=1, num_gpus=1, resources=types, _system_config=QUICK_TO_TELL, **head)
-        types = {"accelerator_type:A100": 1, "accelerator_type:H200": 1}
-        cluster.add_node(num_cpus=1, num_gpus=2, resources=types)
-        yield cluster
-    finally:
-        cluster.shutdown()
-        for name in (MARK, *LIGHT):
-            del os.environ[name]
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
+        # Runs of one machine see each other in its folder for temporary files: those of another suite are not ours.
+        for name, value in {MARK: uuid.uuid4().hex, "TMPDIR": folder, **LIGHT}.items():
+            environment.setenv(name, value)
+        cluster = Cluster()
+        try:
+            head = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+            types = {"accelerator_type:H100": 1, "accelerator_type:H200": 1}
+            cluster.add_node(num_cpus=1, num_gpus=1, resources=types, _system_config=QUICK_TO_TELL, **head)
+            types = {"accelerator_type:A100": 1, "accelerator_type:H200": 1}
+            cluster.add_node(num_cpus=1, num_gpus=2, resources=types)
+            yield cluster
+        finally:
+            cluster.shutdown()
 
 
 def workers() -> list[psutil.Process]:
