@@ -126,9 +126,8 @@ def _print_idle_and_budget(run: StoredRun, out: Console) -> None:
             shown = {"before load": idle.before_w, "null windows": idle.null_w, "after load": idle.after_w}
             words = ", ".join(f"{k} {'not measured' if v is None else f'{v:.1f} W'}" for k, v in shown.items())
             out.print(f"idle of {names[idle.source_id]}{mark}: {words}; subtracted: {escape(idle.subtracted)}")
-    window = accepted[0]
-    for source in window.sources:
-        if source.source_id in names:
+    for window in accepted[:1]:  # of a record that was changed there may be none
+        for source in (each for each in window.sources if each.source_id in names):
             out.print(
                 f"first window: {window.end_s - window.start_s:.2f} s, of which {window.busy_s:.2f} s at work on "
                 f"{window.work.requests:.7g} requests; {source.energy_j:.4g} J{mark} by {source.method}, of which "

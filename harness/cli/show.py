@@ -203,7 +203,8 @@ def _show_uncertainty(runs: list[StoredRun], as_json: bool) -> None:
     out = console()
     for run, budget in zip(runs, budgets, strict=True):
         if budget is None:
-            out.print(f"{run.record.run_id} has no figure, so it has no uncertainty budget.")
+            told = f"{run.record.run_id} has no figure that its windows bear out, so it has no uncertainty budget."
+            out.print(told, markup=False)
         else:
             print_budget(budget, out)
     if not runs:

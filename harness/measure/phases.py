@@ -15,6 +15,7 @@ from pydantic import Field
 from harness.errors import UserInputError
 from harness.frozen import Frozen
 from harness.measure.alike import differences, grouped, setting
+from harness.measure.consistency import changed
 from harness.measure.phases_design import FORMULAE, Design, Kind, Row, Term, design_of, row_of, work_kind
 from harness.measure.regression import Fit, fit_weighted
 from harness.records import RunRecord
@@ -98,7 +99,11 @@ class PhaseFit(Frozen):
 
 def phase_groups(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Complete runs that generate text or images, those of equal setting together."""
-    usable = [record for record in records if record.summary is not None and work_kind(record) is not None]
+    usable = [
+        record
+        for record in records
+        if record.summary is not None and work_kind(record) is not None and changed(record) is None
+    ]
     return grouped(usable, setting)
 
 

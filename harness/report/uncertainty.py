@@ -63,7 +63,7 @@ class RunBudget(Frozen):
 
 
 def run_budget(record: RunRecord) -> RunBudget | None:
-    """The budget of a complete run; None for a run without a figure.
+    """The budget of a complete run; None for a run without a figure, or whose figure no window bears out.
 
     Shared terms of several boards are added, since boards of one make may err alike; all others in quadrature.
     """
@@ -73,6 +73,8 @@ def run_budget(record: RunRecord) -> RunBudget | None:
     active = {info.id: info for info in record.sources if info.runs_model}
     accepted = [window for window in record.measurements if not window.rejected]
     energy = summary.gpu_energy_j
+    if not accepted or not energy.value or any(window.work.requests <= 0 for window in accepted):
+        return None
     scatter_u_j = summary.gpu_repeatability_j.standard_uncertainty
     own = _own(accepted, active)
     stated_u_j = math.hypot(*(u_j for _, u_j, _ in own))
@@ -106,7 +108,7 @@ def _line(term: str, kind: Kind, u_j: float, energy_j: float, counted: bool, red
         term=term,
         kind=kind,
         standard_uncertainty_j=u_j,
-        relative=u_j / abs(energy_j) if energy_j else math.nan,
+        relative=u_j / abs(energy_j),
         counted=counted,
         reduced_by=reduced_by,
     )

@@ -18,6 +18,8 @@ from harness.records import SCHEMA_VERSION
 
 UPDATE = "Update with: pip install --upgrade energy-harness"
 OLDEST_VERSION = 1
+LARGEST = 1e30  # J: more than the sun gives off in a thousand seconds
+_MANY_DIGITS = re.compile(r"\d[eE]\+?\d{2,}\s*[,\]}]|\d{25}")
 _HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 Stored = TypeVar("Stored", bound=Frozen)
 
@@ -59,15 +61,24 @@ def parse_json(text: str, where: str, remedy: str) -> Any:
     """What a JSON document holds.
 
     Raises:
-        StoreError: It is not whole, or could not be written again.
+        StoreError: It is not whole, could not be written again, or holds a number that none can compute with.
     """
     try:
         content = json.loads(text)
+        if _MANY_DIGITS.search(text) and not _can_be_measured(content):
+            raise StoreError(f"{where} holds a number beyond {LARGEST:g}, which nothing that is measured is.", remedy)
         if _HALF_A_CHARACTER.search(text):  # half of one can be read, and never written again
             json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond what Python reads
         raise StoreError(f"{where} is not a whole JSON document: {error}.", remedy) from error
     return content
+
+
+def _can_be_measured(content: Any) -> bool:
+    """Whether every number is one with which there can be arithmetic. Not deeper than JSON was read."""
+    if isinstance(content, dict | list):
+        return all(map(_can_be_measured, content.values() if isinstance(content, dict) else content))
+    return not isinstance(content, int | float) or abs(content) <= LARGEST or content != content  # NaN has its own word
 
 
 def version_of(content: Any) -> int | None:

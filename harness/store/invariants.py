@@ -96,6 +96,8 @@ def _budget(window: Measurement, source: SourceEnergy) -> Iterator[Broken]:
 def _power(window: Measurement, source: SourceEnergy, info: SourceInfo) -> Iterator[Broken]:
     """Mean power lies between idle and the board's limit."""
     duration_s = window.end_s - window.start_s
+    if not duration_s > 0:
+        return  # told by _time
     mean_w, doubt_w = source.energy_j / duration_s, COVERAGE * source.uncertainty_j / duration_s
     least_w = source.idle_power_w - doubt_w - COVERAGE * source.idle_power_u_w - UPLIFT_W
     if mean_w < min(least_w, source.idle_power_w):
