@@ -109,6 +109,7 @@ class Scripted:
         self.running: set[str] = set()
         self.together: set[frozenset[str]] = set()
         self._lock = threading.Lock()
+        a_complete_run()  # not by two threads at once: simulated NVML is one for the process
 
     def run(self, spec: RunSpec, campaign: str, scratch: Path, report: Callable[[Progress], None]) -> RunRecord:
         with self._lock:

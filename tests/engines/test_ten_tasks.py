@@ -17,7 +17,7 @@ from harness.engines.transformers import TransformersEngine  # noqa: E402
 from harness.engines.writing import Captioner, Writer  # noqa: E402
 from harness.errors import MeasurementInvalid, ModelUnavailable, UserInputError  # noqa: E402
 from harness.records import WorkCounts  # noqa: E402
-from harness.specs import PromptSpec, RunSpec, Task  # noqa: E402
+from harness.specs import ModelTask, PromptSpec, RunSpec, Task  # noqa: E402
 from harness.tasks.base import MASK, Request  # noqa: E402
 from harness.tasks.pictures import drawn  # noqa: E402
 from harness.tasks.prompts import load_requests  # noqa: E402
@@ -280,7 +280,7 @@ def test_quantised_weights_need_their_package(tmp_path: Path) -> None:
 
 def test_every_preset_of_a_task_is_tiny_somewhere() -> None:
     tiny = [known for known in presets() if known.name.startswith("tiny-")]
-    assert {task for known in tiny for task in known.tasks} >= set(Task.__args__)
+    assert {task for known in tiny for task in known.tasks} >= set(ModelTask.__args__)
 
 
 # --- what a reviewer broke ------------------------------------------------------------------------
