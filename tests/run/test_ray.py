@@ -125,6 +125,7 @@ def test_subprocesses_keep_the_contract_of_an_executor(tmp_path: Path) -> None:
         keeps_the_contract(executor, tmp_path)
 
 
+@pytest.mark.long
 def test_a_cluster_keeps_the_same_contract_and_places_runs_by_type_and_again_when_nodes_go(tmp_path: Path) -> None:
     """One test: the suite deals tests to several processes, and each of them would start a cluster of its own."""
     with started_cluster() as cluster:

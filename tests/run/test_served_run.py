@@ -50,6 +50,7 @@ def codes(record: RunRecord) -> set[str]:
     return {caveat.code for caveat in record.caveats}
 
 
+@pytest.mark.long
 def test_transformers_serve_is_started_measured_and_stopped(tmp_path: Path) -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     spec = spec_of({"command": SERVE, "concurrency": 2, "api": "completions"})

@@ -17,6 +17,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 CAMPAIGNS = ("phases", "images", "text", "chat")
 
 
+@pytest.mark.long
 def test_a_simulated_run_finds_the_sensor_the_phases_and_the_overhead(tmp_path: Path) -> None:
     out = tmp_path / "out"
     # Far more minutes than it takes: nothing is left out for a machine that is slow.
