@@ -33,6 +33,7 @@ from harness.run.worker import execute
 from harness.specs import RunSpec
 
 RATIOS = ("equal", "margin", "any")
+IDLE_W = (42.0, 62.0)
 TABLE = 5  # comparisons in one table
 
 
@@ -93,20 +94,42 @@ def table(seed: int, number: int, same_board: bool) -> list[Outcome]:
 
 
 def through_the_harness(seed: int, boards: int) -> Iterator[tuple[str, Outcome]]:
-    """Runs on virtual boards: batches of 2, 4 and 16 on each, compared on one board and with the next one."""
+    """Runs on virtual boards: batches of 2, 4 and 16 on each, compared on one board and with the next one.
+
+    A third as many boards once more, whose idle powers differ too: drawn from 42 to 62 W.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        rows = [[_virtual(seed + index, size, Path(folder)) for size in (2, 4, 16)] for index in range(boards)]
-        loads = [_calibrations(row[0].spec, Path(folder)) for row in rows]
-    for index, row in enumerate(rows):
-        following, calibrations = rows[(index + 1) % boards], (loads[index], loads[(index + 1) % boards])
+        alike = _boards([(seed + index, None) for index in range(boards)], Path(folder))
+        drawn = np.random.default_rng([seed, 7]).uniform(*IDLE_W, boards // 3 if boards >= 6 else 0)  # two at least
+        apart = _boards([(seed + 1000 + index, float(idle_w)) for index, idle_w in enumerate(drawn)], Path(folder))
+    for row, calibrations, following, its in alike:
         for baseline, other in itertools.combinations(row, 2):
             yield "virtual A100s, one board", _of_records(baseline, other)
         for mine, theirs, its_here in zip(row, following[1:], row[1:], strict=False):
             yield "virtual A100s, two boards", _of_records(mine, theirs)
-            yield "virtual A100s, as if on one", _as_on_one_board(mine, theirs, its_here, calibrations)
+            yield "virtual A100s, as if on one", _as_on_one_board(mine, theirs, its_here, (calibrations, its))
+    for row, calibrations, following, its in apart:
+        for mine, theirs, its_here in zip(row, following[1:], row[1:], strict=False):
+            told = _as_on_one_board(mine, theirs, its_here, (calibrations, its))
+            yield "  whose idle powers differ too", told
 
 
-def _virtual(seed: int, batch_size: int, folder: Path) -> RunRecord:
+Loads = tuple[BoardLoad, ...]
+
+
+def _boards(
+    made: list[tuple[int, float | None]], folder: Path
+) -> list[tuple[list[RunRecord], Loads, list[RunRecord], Loads]]:
+    """Runs and calibrations of each board, and those of the next one."""
+    rows = [[_virtual(seed, idle_w, size, folder) for size in (2, 4, 16)] for seed, idle_w in made]
+    loads = [_calibrations(row[0].spec, folder) for row in rows]
+    return [
+        (row, calibrations, rows[(index + 1) % len(rows)], loads[(index + 1) % len(rows)])
+        for index, (row, calibrations) in enumerate(zip(rows, loads, strict=True))
+    ]
+
+
+def _virtual(seed: int, idle_w: float | None, batch_size: int, folder: Path) -> RunRecord:
     spec = RunSpec.model_validate(
         {
             "task": "text-generation",
@@ -114,14 +137,14 @@ def _virtual(seed: int, batch_size: int, folder: Path) -> RunRecord:
             "engine": "simulated",
             "text": {"new_tokens": 32},
             "batch_size": batch_size,
-            "sources": {"kind": "simulated", "node": {"clock": "virtual", "seed": seed}},
+            "sources": {"kind": "simulated", "node": {"clock": "virtual", "seed": seed, "idle_w": idle_w}},
             "measure": {"warm_up_max_s": 60, "min_repeats": 5, "max_repeats": 8},
         }
     )
     return execute(spec, "bench", folder / f"{seed}-{batch_size}", lambda progress: None)
 
 
-def _calibrations(spec: RunSpec, folder: Path) -> tuple[BoardLoad, ...]:
+def _calibrations(spec: RunSpec, folder: Path) -> Loads:
     """What the fixed loads take on the board of a run."""
     found = []
     for each in local_calibrations([spec], {spec.sources: spec.sources.gpus}, f"bench {spec.sources.node}"):
@@ -133,7 +156,7 @@ def _calibrations(spec: RunSpec, folder: Path) -> tuple[BoardLoad, ...]:
 
 
 def _as_on_one_board(
-    mine: RunRecord, theirs: RunRecord, its_here: RunRecord, calibrations: tuple[tuple[BoardLoad, ...], ...]
+    mine: RunRecord, theirs: RunRecord, its_here: RunRecord, calibrations: tuple[Loads, Loads]
 ) -> Outcome:
     """Two boards with calibrations; the truth is what the other run truly took on the first board."""
     sides = [
