@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,6 +120,10 @@ def refuse_no_picture(picture: bytes, name: str) -> None:
         _pillow("Image").open(io.BytesIO(picture), formats=FORMATS)
 
 
+# What Pillow's decoders raise of files that nobody meant: each format checks some of its fields, and computes with all.
+UNREADABLE = (OSError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, EOFError, struct.error)
+
+
 @contextmanager
 def _named(name: str) -> Iterator[None]:
     image_module = _pillow("Image")
@@ -130,7 +135,7 @@ def _named(name: str) -> Iterator[None]:
             yield
     except too_large as error:
         raise UserInputError(f"{name} has too many pixels.", "Make it smaller than 89 million pixels.") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise UserInputError(f"{name} is not a picture that can be opened.", "Give JPEG or PNG files.") from error
 
 

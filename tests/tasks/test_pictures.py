@@ -95,6 +95,15 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
         decoded(b"", "Picture 5")
 
 
+def test_a_picture_whose_rows_begin_at_a_fraction_is_refused_by_name() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 12)).save(buffer, "TIFF")
+    broken = buffer.getvalue().replace(b"\x11\x01\x04\x00", b"\x11\x01\x05\x00")  # StripOffsets: LONG -> RATIONAL
+    assert broken != buffer.getvalue()
+    with pytest.raises(UserInputError, match="a.tif is not a picture"):
+        decoded(broken, "a.tif")
+
+
 def test_options_of_texts_do_not_apply_to_pictures() -> None:
     with pytest.raises(UserInputError, match="'max_words' does not apply to image-classification"):
         load_requests(PromptSpec(max_words=3), "image-classification")
